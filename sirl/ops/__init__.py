@@ -1,0 +1,1 @@
+"""Array math: no model, no text, no files."""

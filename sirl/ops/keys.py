@@ -1,0 +1,80 @@
+"""Addressed randomness: a key is a function of (seed, purpose, counters), never a thread of splits.
+
+A run's key is `at(seed, purpose, round, step)`; a row's key folds in the task's id and the sample's index;
+a token's key folds in its index in the completion. So the noise that a sample sees does not depend on batch
+layout, slicing, hosts, worker timing or restarts, and resuming needs counters, not generator state.
+"""
+
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+PURPOSES = (
+  'init',
+  'acquire',
+  'prepare',
+  'select',
+  'gro',
+  'evaluate',
+  'refine',
+  'tasks',
+  'bootstrap',
+  'report',
+)
+
+
+def at(seed, purpose, *counters):
+  """Key of (seed, purpose, *counters).
+
+  Args: seed: int; purpose: one of PURPOSES; counters: ints in [-1, 2**31), such as round and step.
+  Raises: ValueError for an unknown purpose.
+  """
+  if purpose not in PURPOSES:
+    raise ValueError(f'unknown purpose {purpose!r}; expected one of {", ".join(PURPOSES)}')
+  key = jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
+  for counter in counters:
+    key = jax.random.fold_in(key, int(counter) + 1)  # round -1 exists: before any training
+  return key
+
+
+def text_id(text):
+  """A stable uint32 of a text (a task id, a prompt), independent of process and hash seed."""
+  return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), 'little')
+
+
+def text_ids(texts):
+  """uint32 numpy [P] of texts."""
+  return np.asarray([text_id(text) for text in texts], np.uint32)
+
+
+def occurrences(texts):
+  """How often each text already stood before it in the list, int32 numpy [P].
+
+  A task drawn twice into one batch continues the numbering of its samples, so its groups differ.
+  """
+  seen = {}
+  counts = []
+  for text in texts:
+    counts.append(seen.get(text, 0))
+    seen[text] = counts[-1] + 1
+  return np.asarray(counts, np.int32)
+
+
+def rows(key, ids_P, first_P, group_size):
+  """Keys [P, G] of samples first_P[p] .. first_P[p] + G - 1 of the tasks ids_P.
+
+  Args: key: []; ids_P: uint32 [P]; first_P: int32 [P], index of the first sample; group_size: G.
+  """
+
+  def group(id_, first):
+    task_key = jax.random.fold_in(key, id_)
+    return jax.vmap(lambda g: jax.random.fold_in(task_key, g))(first + jnp.arange(group_size))
+
+  return jax.vmap(group)(ids_P, first_P)
+
+
+def fold_each(keys_B, index_B):
+  """Folds index_B[b] into keys_B[b]; keys [B]."""
+  return jax.vmap(jax.random.fold_in)(keys_B, index_B)

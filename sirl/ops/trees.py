@@ -1,0 +1,52 @@
+"""Whole-tree operations: flattening groups, norms, copies."""
+
+import jax
+import jax.numpy as jnp
+
+
+def flatten_groups(tree):
+  """[P, G, ...] leaves -> [P * G, ...]. The only place, with `split_groups`, that knows rows are prompt-major."""
+  return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), tree)
+
+
+def split_groups(tree, group_size):
+  """[P * G, ...] leaves -> [P, G, ...]."""
+  return jax.tree.map(lambda x: x.reshape(-1, group_size, *x.shape[1:]), tree)
+
+
+def split_leading(tree, parts):
+  """[P, ...] leaves -> [parts, P / parts, ...], for a scan over slices of P. Raises ValueError if P does not divide."""
+
+  def split(x):
+    if x.shape[0] % parts:
+      raise ValueError(f'{x.shape[0]} rows cannot be cut into {parts} equal parts; choose a divisor of {x.shape[0]}')
+    return x.reshape(parts, x.shape[0] // parts, *x.shape[1:])
+
+  return jax.tree.map(split, tree)
+
+
+def global_norm(tree):
+  """Euclidean norm over all leaves, float32 []."""
+  squares = [jnp.sum(jnp.square(x.astype(jnp.float32))) for x in jax.tree.leaves(tree)]
+  return jnp.sqrt(jnp.sum(jnp.stack(squares)))
+
+
+def copy(tree):
+  """New buffers with the same values: what must survive a donation is copied first."""
+  return jax.tree.map(jnp.copy, tree)
+
+
+def ema(old, new, decay):
+  """decay * old + (1 - decay) * new, leaf by leaf."""
+  return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, old, new)
+
+
+def all_finite(*trees):
+  """bool []: every entry of every leaf is finite."""
+  leaves = [jnp.all(jnp.isfinite(x)) for tree in trees for x in jax.tree.leaves(tree)]
+  return jnp.all(jnp.stack(leaves))
+
+
+def select(condition, on_true, on_false):
+  """Leaf-wise where with one scalar condition."""
+  return jax.tree.map(lambda a, b: jnp.where(condition, a, b), on_true, on_false)

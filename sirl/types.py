@@ -1,0 +1,264 @@
+"""Every value that crosses a border of the house, and the type of every slot.
+
+Read it as the data flows: tasks become samples, samples become rewards, both become an experience that
+the optimizer learns from; a round of that becomes a report, and a report becomes a decision.
+
+Letters of shapes: P tasks in the batch, G completions of one task, T positions, S source positions,
+B = P * G rows, V vocabulary, D model width. `float32 [P, G]` beside a field is its dtype and shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import jax
+from flax import struct
+
+if TYPE_CHECKING:
+  from sirl import config
+  from sirl.acquisition.pool import Pool
+
+Array: TypeAlias = jax.Array
+Key: TypeAlias = jax.Array  # a typed key, jax.random.key
+PyTree: TypeAlias = Any
+Params: TypeAlias = PyTree  # nested dict of float arrays
+Metrics: TypeAlias = dict[str, Any]  # name -> scalar
+
+
+# ---------------------------------------------------------------- tasks, samples, rewards
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+  """One thing to attempt. Lives on the host only."""
+
+  id: str  # stable, unique within a pool: a hash of origin and prompt; addresses the task's randomness
+  prompt: str  # user text before the chat template
+  answer: str | None = None  # ground truth for verifiers; None when nobody knows it
+  role: str = 'solve'  # 'solve', 'propose', 'critique', ...; read by rewards.by_role
+  origin: str = 'curated'  # 'curated' | 'environment' | 'synthetic'
+  difficulty: float = 0.0  # the generator's own scale, 0 easiest
+  meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON values only
+
+
+@struct.dataclass
+class Rollouts:
+  """Tokens of P x G completions. Row layout: left padding, prompt, completion, right padding.
+
+  A prompt of 2 tokens in max_prompt=4, a completion of 3 tokens (end token included) in max_new=4:
+
+    tokens  0 0 p p c c e 0
+    valid   0 0 1 1 1 1 1 0
+    action  0 0 0 0 1 1 1 0
+  """
+
+  tokens: Array  # int32   [P, G, T]
+  valid: Array  # bool    [P, G, T]  not padding
+  action: Array  # bool    [P, G, T]  chosen by the policy: the loss lives here
+  logp: Array  # float32 [P, G, T]  under the distribution sampled from; 0 outside action, NaN = not sampled by us
+  truncated: Array  # bool    [P, G]     ended by length, not by an end token
+  prompt_width: int = struct.field(pytree_node=False, default=1)  # columns before it hold no action
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+  """What generation hands on. Texts are completions only, without end tokens; host side."""
+
+  tasks: Sequence[Task]  # P
+  texts: Sequence[Sequence[str]]  # P x G
+  rollouts: Rollouts
+
+
+@struct.dataclass
+class Rewards:
+  total: Array  # float32 [P, G]  what is optimised; NaN = not judged, which is not zero
+  parts: Mapping[str, Array]  # each float32 [P, G], unweighted; NaN = this part did not apply
+
+
+# ---------------------------------------------------------------- optimization
+
+
+@struct.dataclass
+class Counts:
+  """Global denominators of a minibatch, fixed before it is split into micro-batches or shards."""
+
+  tokens: Array  # float32 []  judged action tokens
+  sequences: Array  # float32 []  judged completions with at least one action token
+
+
+@struct.dataclass
+class Experience:
+  """What an objective may read besides the token statistics. Rows may be any slice of P."""
+
+  rollouts: Rollouts
+  rewards: Array  # float32 [P, G]     0 where not judged
+  judged: Array  # bool    [P, G]
+  advantages: Array  # float32 [P, G, T]  0 outside action and where not judged
+  mask: Array  # bool    [P, G, T]  action tokens of judged completions
+  old_logp: Array  # float32 [P, G, T]  the learner's own log-prob before this update
+  ref_logp: Array | None  # float32 [P, G, T]; None: this run keeps no reference policy
+  counts: Counts
+
+
+@struct.dataclass
+class TokenStats:
+  """Per-token statistics of the parameters being differentiated; 0 outside the completion columns."""
+
+  logp: Array  # float32 [P, G, T]
+  entropy: Array  # float32 [P, G, T]  nats
+  value: Array | None = None  # float32 [P, G, T]; None without a critic
+
+
+@struct.dataclass
+class TrainState:
+  step: Array  # int32 []  optimizer updates so far
+  params: Params
+  opt_state: PyTree
+  ref_params: Params | None = None  # a real copy, never an alias of params (donation would delete it)
+  skipped: Array | int = 0  # int32 []  updates left out because loss or gradient was not finite
+
+
+@struct.dataclass
+class LoopState:
+  train: TrainState
+  selector: PyTree
+  round: Array  # int32 []  monotonic, not rewound by a rollback
+  step: Array  # int32 []  GRO steps done within the round
+  difficulty: Array  # float32 []
+
+
+# ---------------------------------------------------------------- models and text
+
+
+class Model(NamedTuple):
+  """Pure functions of a params tree. A policy is a Model and its params; there is no Policy class.
+
+  `hidden` without a cache attends over the T tokens given; the cache it returns holds exactly them.
+  With a cache it writes the T tokens of row b at slots start_B[b] .. start_B[b] + T - 1 and attends over
+  all S slots. Either way mask_BTS says which of the S sources each position may see.
+  """
+
+  init: Callable[[Key], Params]
+  hidden: Callable[..., tuple[Array, PyTree]]  # (params, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None) -> (x_BTD, cache)
+  unembed: Callable[[Params, Array], Array]  # (params, x_..D) -> logits_..V float32
+  init_cache: Callable[[int, int], PyTree]  # (B, S) -> cache of zeros; every leaf has axes B first, S third: [B, K, S, H]
+  value: Callable[[Params, Array], Array] | None = None  # (params, x_..D) -> float32 [...]; None without a value head
+  vocab: int = 0  # V
+
+
+class Codec(NamedTuple):
+  """Text <-> ids."""
+
+  encode: Callable[[str], list[int]]
+  decode: Callable[[Sequence[int]], str]  # drops special tokens
+  render: Callable[[str], list[int]]  # one user turn -> ids of the prompt, chat template and generation marker included
+  pad_id: int
+  eos_ids: tuple[int, ...]
+  vocab: int  # number of ids, for the check that tokenizer and weights fit
+
+
+class Selector(NamedTuple):
+  """Which tasks to train on. Pure functions of an explicit state, as in optax."""
+
+  init: Callable[[], PyTree]  # () -> state; a tree of arrays of fixed shapes
+  prepare: Callable[..., PyTree]  # (state, pool, params, key) -> state; once a round, re-scoring lives here
+  select: Callable[..., Any]  # (state, pool, key, n) -> int32 numpy [n], indices into the pool
+  update: Callable[..., PyTree]  # (state, indices, Rewards) -> state; learning from outcomes lives here
+
+
+# ---------------------------------------------------------------- rounds, reports, decisions
+
+
+class Action(enum.StrEnum):
+  CONTINUE = 'continue'
+  STOP = 'stop'
+  ROLLBACK = 'rollback'
+  SET_DIFFICULTY = 'set_difficulty'
+  ASK_HUMAN = 'ask_human'
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+  action: Action
+  reason: str
+  round: int | None = None  # ROLLBACK: to the state at the end of this round; -1 is the state before round 0
+  difficulty: float | None = None  # SET_DIFFICULTY
+  by: str = 'rule'  # 'rule' | 'human'
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """Numbers of one round and the decision taken on them. Round -1 is measured before any training."""
+
+  round: int
+  metrics: Mapping[str, float]
+  decision: Decision | None = None
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Report:
+    """Rebuilds a report, and the enum in its decision, from `dataclasses.asdict` output read back from JSON."""
+    decision = row.get('decision')
+    if decision is not None:
+      decision = Decision(**{**decision, 'action': Action(decision['action'])})
+    metrics = {name: float('nan') if value is None else value for name, value in row['metrics'].items()}
+    return cls(row['round'], metrics, decision)
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+  round: int
+  difficulty: float
+  key: Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """Of one GRO step."""
+
+  samples: Samples
+  rewards: Rewards
+  metrics: Metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """What happened this round, for evaluators."""
+
+  pool: Pool
+  outcome: Outcome | None  # of the round's last step; None before round 0
+  steps: Sequence[Mapping[str, float]]  # metric rows of this round's steps
+
+
+Generate: TypeAlias = Callable[[Params, Sequence[Task], Key], Samples]
+Reward: TypeAlias = Callable[[Params, Samples, Key], Rewards]
+Optimize: TypeAlias = Callable[[TrainState, Rollouts, Array, Key], tuple[TrainState, Metrics]]
+Step: TypeAlias = Callable[[TrainState, Sequence[Task], Key], tuple[TrainState, Outcome]]
+Advantage: TypeAlias = Callable[[Array, Array], Array]  # rewards_PG, judged_PG -> [P, G] or [P, G, T]
+Objective: TypeAlias = Callable[[TokenStats, Experience], tuple[Array, Metrics]]
+Sampler: TypeAlias = Callable[[Array], Array]  # logits_..V -> logits_..V; excluded tokens get a very negative finite number
+Ask: TypeAlias = Callable[[Params, Sequence[str], Key, int], list[list[str]]]  # (params, prompts, key, n) -> n texts per prompt
+Acquire: TypeAlias = 'Callable[[Params, Pool, Context], list[Task]]'
+Refine: TypeAlias = Callable[[Params, Sequence[Task], Key], list[str]]
+Evaluate: TypeAlias = Callable[[Params, Record, Context], dict[str, float]]
+Rule: TypeAlias = Callable[[Sequence[Report]], Decision | None]
+Refresh: TypeAlias = Callable[[TrainState, int], TrainState]  # after round i
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+  """A whole run: numbers, and the choice made for every slot of the loop."""
+
+  config: config.Base
+  model: Model
+  params: Params | Experiment  # weights to start from, or a run whose final weights they are (a warm start)
+  optimizer: Any  # optax.GradientTransformation
+  acquire: Acquire
+  selector: Selector
+  step: Step
+  evaluate: Evaluate
+  steer: Rule
+  reference: bool = False  # keep a copy of the starting weights for kl()
+  refresh: Refresh | None = None  # None: the reference never changes
