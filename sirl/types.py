@@ -160,6 +160,16 @@ class Codec(NamedTuple):
   vocab: int  # number of ids, for the check that tokenizer and weights fit
 
 
+class Sampler(NamedTuple):
+  """The distribution that tokens are drawn from, and that the learner scores them under.
+
+  A temperature and a truncation: `support` marks the tokens kept, given logits already divided by the temperature.
+  """
+
+  temperature: float = 1.0
+  support: Callable[[Array], Array] | None = None  # logits_..V -> bool_..V; None keeps every token
+
+
 class Selector(NamedTuple):
   """Which tasks to train on. Pure functions of an explicit state, as in optax."""
 
@@ -238,7 +248,6 @@ Optimize: TypeAlias = Callable[[TrainState, Rollouts, Array, Key], tuple[TrainSt
 Step: TypeAlias = Callable[[TrainState, Sequence[Task], Key], tuple[TrainState, Outcome]]
 Advantage: TypeAlias = Callable[[Array, Array], Array]  # rewards_PG, judged_PG -> [P, G] or [P, G, T]
 Objective: TypeAlias = Callable[[TokenStats, Experience], tuple[Array, Metrics]]
-Sampler: TypeAlias = Callable[[Array], Array]  # logits_..V -> logits_..V; excluded tokens get a very negative finite number
 Ask: TypeAlias = Callable[[Params, Sequence[str], Key, int], list[list[str]]]  # (params, prompts, key, n) -> n texts per prompt
 Acquire: TypeAlias = 'Callable[[Params, Pool, Context], list[Task]]'
 Refine: TypeAlias = Callable[[Params, Sequence[Task], Key], list[str]]

@@ -1,0 +1,61 @@
+"""Ask: the policy as a function from texts to texts. Every method that works on text needs only this."""
+
+import jax
+import numpy as np
+
+from sirl.generation import explore, sampling
+from sirl.generation.decode import decode
+from sirl.runtime import hosts
+from sirl.types import Ask, Codec, Model
+
+
+def make_ask(model: Model, codec: Codec, *, max_prompt: int, max_new: int, sampler=None, batch: int = 64) -> Ask:
+  """Ask(params, prompts, key, n) -> n texts per prompt, each prompt one user turn.
+
+  Prompts go through the decoder `batch` at a time, the last batch padded with copies of its first prompt, so any number
+  of prompts runs one compiled program per n. Noise is addressed by the prompt's text: order and batching change nothing.
+  Every process asks everything and sees the same texts.
+  Raises: ValueError for a prompt longer than `max_prompt` tokens.
+  """
+  sampler = sampler or sampling.sampler()
+
+  def ask(params, prompts, key, n):
+    if not prompts:
+      return []
+    tokens_PS, valid_PS = explore.encode(codec, prompts, max_prompt)
+    keys_PG = explore.row_keys(key, prompts, n)
+    texts = []
+    for start in range(0, len(prompts), batch):
+      rows = np.arange(start, start + batch)
+      rows = np.where(rows < len(prompts), rows, start)
+      rollouts = decode(
+        model,
+        params,
+        tokens_PS[rows],
+        valid_PS[rows],
+        keys_PG[rows],
+        max_new=max_new,
+        sampler=sampler,
+        eos_ids=codec.eos_ids,
+        pad_id=codec.pad_id,
+      )
+      texts += explore.texts_of(codec, hosts.gathered(rollouts))[: len(prompts) - start]
+    return texts
+
+  return ask
+
+
+def greedy(model: Model, codec: Codec, **kwargs) -> Ask:
+  """make_ask with the most likely token at every position; asking for more than one text returns copies."""
+  ask_one = make_ask(model, codec, sampler=sampling.greedy(), **kwargs)
+
+  def ask(params, prompts, key, n):
+    return [texts * n for texts in ask_one(params, prompts, key, 1)]
+
+  return ask
+
+
+def fixed_key(ask: Ask, seed: int) -> Ask:
+  """An Ask that always uses one key: the same prompts give the same texts in every round."""
+  key = jax.random.key(seed)
+  return lambda params, prompts, _, n: ask(params, prompts, key, n)

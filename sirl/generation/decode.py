@@ -1,0 +1,84 @@
+"""Decoding: prompts to completions in one compiled program.
+
+A prompt is prefilled once and its cache repeated over the group; then a while loop writes one token per row and turn
+until every row has ended. What leaves has the layout of `types.Rollouts`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from sirl.generation import sampling
+from sirl.ops import keys as addressed
+from sirl.ops import logprobs, trees
+from sirl.types import Rollouts
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'max_new', 'sampler', 'eos_ids', 'pad_id'))
+def decode(model, params, prompts_PS, valid_PS, keys_PG, *, max_new, sampler, eos_ids, pad_id):
+  """Samples G completions of each prompt.
+
+  Args: prompts_PS: int32 [P, S], left-padded, at least one valid token each; valid_PS: bool [P, S]; keys_PG: typed keys
+    [P, G], one per row, a token's noise is its row's key folded with its index; max_new: tokens, the end token included.
+  Returns: Rollouts [P, G, S + max_new].
+  """
+  (P, S), G = prompts_PS.shape, keys_PG.shape[1]
+  keys_B = keys_PG.reshape(-1)
+  x_PSD, cache = model.hidden(params, prompts_PS, logprobs.positions(valid_PS), logprobs.causal_mask(valid_PS))
+  logits_BV = jnp.repeat(model.unembed(params, x_PSD[:, -1]), G, axis=0)
+  cache = jax.tree.map(lambda kv: _widen(jnp.repeat(kv, G, axis=0), max_new), cache)
+  lengths_B = jnp.repeat(jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
+  visible_BT = jnp.pad(jnp.repeat(valid_PS, G, axis=0), ((0, 0), (0, max_new)))
+
+  def choose(logits_BV, t, done_B):
+    uniform_B = jax.vmap(jax.random.uniform)(addressed.fold_each(keys_B, jnp.full((P * G,), t)))
+    token_B, logp_B = sampling.draw(logits_BV, uniform_B, sampler)
+    ended_B = jnp.isin(token_B, jnp.asarray(eos_ids, jnp.int32))
+    return jnp.where(done_B, pad_id, token_B), jnp.where(done_B, 0.0, logp_B), done_B | ended_B
+
+  def write(out, t, token_B, logp_B, done_B):
+    tokens, logp, action = out
+    return tokens.at[:, t].set(token_B), logp.at[:, t].set(logp_B), action.at[:, t].set(~done_B)
+
+  def turn(carry):
+    t, token_B, done_B, visible_BT, cache, out = carry
+    slot_B = jnp.full((P * G,), S + t - 1)
+    visible_BT = visible_BT.at[:, S + t - 1].set(True)
+    x_B1D, cache = model.hidden(
+      params, token_B[:, None], (lengths_B + t - 1)[:, None], visible_BT[:, None], cache, slot_B
+    )
+    token_B, logp_B, now_done_B = choose(model.unembed(params, x_B1D[:, 0]), t, done_B)
+    return t + 1, token_B, now_done_B, visible_BT, cache, write(out, t, token_B, logp_B, done_B)
+
+  def unfinished(carry):
+    return (carry[0] < max_new) & ~jnp.all(carry[2])
+
+  nobody = jnp.zeros(P * G, bool)
+  out = (
+    jnp.full((P * G, max_new), pad_id, jnp.int32),
+    jnp.zeros((P * G, max_new), jnp.float32),
+    jnp.zeros((P * G, max_new), bool),
+  )
+  token_B, logp_B, done_B = choose(logits_BV, 0, nobody)
+  out = write(out, 0, token_B, logp_B, nobody)
+  carry = jax.lax.while_loop(unfinished, turn, (jnp.int32(1), token_B, done_B, visible_BT, cache, out))
+  _, _, done_B, _, _, (tokens_BN, logp_BN, action_BN) = carry
+
+  def beside_prompt(prompt_PS, new_BN):
+    return jnp.concatenate([jnp.repeat(prompt_PS, G, axis=0), new_BN], axis=1)
+
+  rollouts = Rollouts(
+    tokens=beside_prompt(prompts_PS, tokens_BN),
+    valid=beside_prompt(valid_PS, action_BN),
+    action=beside_prompt(jnp.zeros_like(valid_PS), action_BN),
+    logp=beside_prompt(jnp.zeros(prompts_PS.shape, jnp.float32), logp_BN),
+    truncated=~done_B,
+    prompt_width=S,
+  )
+  return trees.split_groups(rollouts, G)
+
+
+def _widen(kv_BKSH, columns):
+  """Room for `columns` more slots along S."""
+  return jnp.pad(kv_BKSH, ((0, 0), (0, 0), (0, columns), (0, 0)))

@@ -1,0 +1,118 @@
+"""Sampling: how a logit vector becomes a token, and the log-prob of the distribution really sampled from.
+
+The order of truncations is temperature, top-k, top-p, min-p, each on the distribution that the one before leaves.
+Thresholds come from bisection and the draw from an inverse CDF in two levels: no sort, no noise of vocabulary size.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from sirl.ops import logprobs
+from sirl.types import Sampler
+
+BLOCK = 256  # vocabulary entries per block of the two-level draw
+HALVINGS = 32  # of a float32 interval: the threshold is then exact to rounding
+
+
+def sampler(*, temperature=1.0, top_k=None, top_p=None, min_p=None):
+  """A Sampler of the usual knobs; every one that is None is off.
+
+  Raises: ValueError for a temperature <= 0 (use `greedy()`), top_k < 1, top_p or min_p outside (0, 1].
+  Sources: top-p arXiv 1904.09751; min-p arXiv 2407.01082.
+  """
+  if temperature <= 0:
+    raise ValueError(f'temperature={temperature}: must be positive; use sampling.greedy() for the most likely token')
+  if top_k is not None and top_k < 1:
+    raise ValueError(f'top_k={top_k}: must be at least 1, or None for no limit')
+  for name, value in (('top_p', top_p), ('min_p', min_p)):
+    if value is not None and not 0 < value <= 1:
+      raise ValueError(f'{name}={value}: must lie in (0, 1], or be None for no truncation')
+
+  cuts = []
+  if top_k is not None:
+    cuts.append(lambda logits: top_k_support(logits, top_k))
+  if top_p is not None and top_p < 1:
+    cuts.append(lambda logits: top_p_support(logits, top_p))
+  if min_p is not None:
+    cuts.append(lambda logits: min_p_support(logits, min_p))
+  if not cuts:
+    return Sampler(temperature)
+
+  def support(logits):
+    for cut in cuts:
+      logits = jnp.where(cut(logits), logits, logprobs.EXCLUDED)
+    return logits > logprobs.EXCLUDED / 2
+
+  return Sampler(temperature, support)
+
+
+def greedy():
+  """The most likely token with log-prob 0; the lowest id wins a tie."""
+
+  def support(logits):
+    return jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
+
+  return Sampler(1.0, support)
+
+
+def top_k_support(logits, k):
+  """bool [..., V]: the k largest logits; ties at the threshold all stay."""
+  if k >= logits.shape[-1]:
+    return jnp.ones(logits.shape, bool)
+  floor = jnp.min(jnp.where(logits > logprobs.EXCLUDED / 2, logits, jnp.inf), axis=-1)
+  enough = lambda kept: jnp.sum(kept, axis=-1) >= k
+  return logits >= _bisect(logits, floor, jnp.max(logits, axis=-1), enough)[..., None]
+
+
+def top_p_support(logits, p):
+  """bool [..., V]: the smallest set of most likely tokens with mass >= p; ties at the threshold all stay."""
+  probs = jax.nn.softmax(logits, axis=-1)
+  enough = lambda kept: jnp.sum(jnp.where(kept, probs, 0.0), axis=-1) >= p
+  return probs >= _bisect(probs, jnp.zeros(probs.shape[:-1]), jnp.max(probs, axis=-1), enough)[..., None]
+
+
+def min_p_support(logits, p):
+  """bool [..., V]: tokens at least p times as likely as the most likely one."""
+  return logits >= jnp.max(logits, axis=-1, keepdims=True) + jnp.log(p)
+
+
+def _bisect(scores, low, high, enough):
+  """The largest threshold in [low, high] with enough(scores >= threshold), to rounding; [...]."""
+
+  def halve(_, bounds):
+    low, high = bounds
+    middle = 0.5 * (low + high)
+    ok = enough(scores >= middle[..., None])
+    return jnp.where(ok, middle, low), jnp.where(ok, high, middle)
+
+  # The largest score itself may be the answer (one token holds the mass): test it before halving below it.
+  alone = enough(scores >= high[..., None])
+  low, _ = jax.lax.fori_loop(0, HALVINGS, halve, (low, high))
+  return jnp.where(alone, high, low)
+
+
+def draw(logits_BV, uniform_B, sampler):
+  """Tokens by inverse CDF in two levels, and their log-probs under the distribution drawn from.
+
+  Args: logits_BV: [B, V]; uniform_B: float32 [B] in [0, 1).
+  Returns: tokens int32 [B], logp float32 [B].
+  """
+  logits_BV = logprobs.tempered(logits_BV, sampler)
+  B, V = logits_BV.shape
+  weights_BV = jnp.exp(logits_BV - jnp.max(logits_BV, axis=-1, keepdims=True))
+  blocks = -(-V // BLOCK)
+  weights = jnp.pad(weights_BV, ((0, 0), (0, blocks * BLOCK - V))).reshape(B, blocks, BLOCK)
+
+  # Sums over blocks first: one float32 cumsum over the whole vocabulary would lose the tail.
+  ends = jnp.cumsum(jnp.sum(weights, axis=-1), axis=-1)
+  target = uniform_B * ends[:, -1]
+  block = jnp.minimum(jnp.sum(ends <= target[:, None], axis=-1), blocks - 1)
+  before = jnp.where(block > 0, jnp.take_along_axis(ends, jnp.maximum(block - 1, 0)[:, None], axis=1)[:, 0], 0.0)
+  inside = jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0]
+  offset = jnp.sum(jnp.cumsum(inside, axis=-1) <= (target - before)[:, None], axis=-1)
+  tokens = jnp.minimum(block * BLOCK + jnp.minimum(offset, BLOCK - 1), V - 1)
+
+  # Rounding at the end of a block can point at a token of weight zero; the most likely one stands in.
+  chosen = jnp.take_along_axis(weights_BV, tokens[:, None], axis=1)[:, 0]
+  tokens = jnp.where(chosen > 0, tokens, jnp.argmax(logits_BV, axis=-1)).astype(jnp.int32)
+  return tokens, logprobs.of_tokens(logits_BV, tokens)
