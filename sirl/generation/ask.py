@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from sirl.generation import explore, sampling
+from sirl.generation import sampling, texts
 from sirl.generation.decode import decode
 from sirl.runtime import hosts
 from sirl.types import Ask, Codec, Model
@@ -22,9 +22,9 @@ def make_ask(model: Model, codec: Codec, *, max_prompt: int, max_new: int, sampl
   def ask(params, prompts, key, n):
     if not prompts:
       return []
-    tokens_PS, valid_PS = explore.encode(codec, prompts, max_prompt)
-    keys_PG = explore.row_keys(key, prompts, n)
-    texts = []
+    tokens_PS, valid_PS = texts.encode(codec, prompts, max_prompt)
+    keys_PG = texts.row_keys(key, prompts, n)
+    answers = []
     for start in range(0, len(prompts), batch):
       rows = np.arange(start, start + batch)
       rows = np.where(rows < len(prompts), rows, start)
@@ -39,8 +39,8 @@ def make_ask(model: Model, codec: Codec, *, max_prompt: int, max_new: int, sampl
         eos_ids=codec.eos_ids,
         pad_id=codec.pad_id,
       )
-      texts += explore.texts_of(codec, hosts.gathered(rollouts))[: len(prompts) - start]
-    return texts
+      answers += texts.texts_of(codec, hosts.gathered(rollouts))[: len(prompts) - start]
+    return answers
 
   return ask
 
@@ -50,7 +50,7 @@ def greedy(model: Model, codec: Codec, **kwargs) -> Ask:
   ask_one = make_ask(model, codec, sampler=sampling.greedy(), **kwargs)
 
   def ask(params, prompts, key, n):
-    return [texts * n for texts in ask_one(params, prompts, key, 1)]
+    return [answers * n for answers in ask_one(params, prompts, key, 1)]
 
   return ask
 

@@ -1,0 +1,165 @@
+"""Objectives: token statistics and an Experience to a scalar to minimise.
+
+Every objective is a sum over tokens divided by a count of the whole minibatch (`experience.counts`), so the same
+minibatch cut into any micro-batches or shards gives the same loss and gradient: losses of the pieces add up. So do the
+metrics. Three parts: how token losses are aggregated, the policy objectives, the regularisers.
+
+| here | TRL loss_type | verl loss_agg_mode |
+| --- | --- | --- |
+| token_mean | dapo, bnpo | token-mean |
+| sequence_mean_token_mean | grpo | seq-mean-token-mean |
+| sequence_mean_token_sum | - (luspo at sequence level) | seq-mean-token-sum |
+| sequence_mean_token_sum_norm(L) | dr_grpo | seq-mean-token-sum-norm |
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from sirl.ops import logprobs, masked
+from sirl.types import Array, Experience, Objective
+
+Reduce = Callable[[Array, Experience], Array]  # token losses [P, G, T] -> []
+
+
+# ---------------------------------------------------------------- aggregation
+
+
+def token_mean(values_PGT, experience):
+  """Every token of the minibatch weighs the same (DAPO, arXiv 2503.14476)."""
+  return masked.sum(values_PGT, experience.mask) / jnp.maximum(experience.counts.tokens, 1.0)
+
+
+def sequence_mean_token_mean(values_PGT, experience):
+  """Every completion weighs the same, so a long one's tokens weigh less (GRPO, arXiv 2402.03300)."""
+  means_PG = masked.mean(values_PGT, experience.mask, axis=-1)
+  return jnp.sum(means_PG) / jnp.maximum(experience.counts.sequences, 1.0)
+
+
+def sequence_mean_token_sum(values_PGT, experience):
+  """Sum over a completion, mean over completions: the true gradient of an expected reward."""
+  return masked.sum(values_PGT, experience.mask) / jnp.maximum(experience.counts.sequences, 1.0)
+
+
+def sequence_mean_token_sum_norm(length: int) -> Reduce:
+  """sequence_mean_token_sum over a constant length in tokens, max_new as a rule (Dr. GRPO, arXiv 2503.20783)."""
+  return lambda values_PGT, experience: sequence_mean_token_sum(values_PGT, experience) / length
+
+
+# ---------------------------------------------------------------- policy objectives
+
+
+def policy_gradient(reduce: Reduce = token_mean) -> Objective:
+  """REINFORCE: -A log pi. Williams 1992."""
+
+  def objective(stats, experience):
+    return reduce(-experience.advantages * stats.logp, experience), {}
+
+  return objective
+
+
+def clipped(
+  low: float = 0.2, high: float = 0.2, reduce: Reduce = token_mean, *, dual: float | None = None
+) -> Objective:
+  """PPO's pessimistic surrogate on token ratios w = pi / pi_old: max(-A w, -A clip(w, 1 - low, 1 + high)).
+
+  `dual` bounds the loss of tokens with A < 0 by -A * dual (verl uses 3).
+  Sources: arXiv 1707.06347; unequal bounds DAPO arXiv 2503.14476; dual clip arXiv 1912.09729.
+  """
+
+  def objective(stats, experience):
+    ratio = jnp.exp(logprobs.log_ratio(stats.logp, experience.old_logp))
+    return _surrogate(ratio, experience, low, high, dual, reduce)
+
+  return objective
+
+
+def sequence_clipped(
+  low: float = 3e-4, high: float = 4e-4, reduce: Reduce = sequence_mean_token_mean
+) -> Objective:
+  """GSPO: one ratio per completion, the geometric mean of its token ratios.
+
+  Written on tokens, s = exp(logp - sg(logp) + sg(mean_t log w)), so that each token carries its share of the gradient.
+  Source: Zheng et al. 2025, arXiv 2507.18071, eq. 7.
+  """
+
+  def objective(stats, experience):
+    log_w = logprobs.log_ratio(stats.logp, experience.old_logp)
+    mean_log_w = jax.lax.stop_gradient(masked.mean(log_w, experience.mask, axis=-1))[..., None]
+    ratio = jnp.exp(stats.logp - jax.lax.stop_gradient(stats.logp) + mean_log_w)
+    return _surrogate(ratio, experience, low, high, None, reduce)
+
+  return objective
+
+
+def _surrogate(ratio, experience, low, high, dual, reduce):
+  A = experience.advantages
+  loss = jnp.maximum(-A * ratio, -A * jnp.clip(ratio, 1 - low, 1 + high))
+  if dual is not None:
+    loss = jnp.where(A < 0, jnp.minimum(loss, -A * dual), loss)
+  below = ((ratio < 1 - low) & (A < 0)).astype(jnp.float32)
+  above = ((ratio > 1 + high) & (A > 0)).astype(jnp.float32)
+  return reduce(loss, experience), {
+    'clip_ratio/low_mean': token_mean(below, experience),
+    'clip_ratio/high_mean': token_mean(above, experience),
+    'clip_ratio/region_mean': token_mean(below + above, experience),
+  }
+
+
+def nll(reduce: Reduce = token_mean) -> Objective:
+  """Negative log-likelihood of the completions with a positive advantage: supervised learning on what was kept.
+
+  With advantages of 0 and 1 it is `policy_gradient`. Its denominators count every judged completion; leave rejected
+  ones unjudged (`keep=`) to divide by the kept ones only.
+  """
+
+  def objective(stats, experience):
+    kept = (experience.advantages > 0).astype(jnp.float32)
+    return reduce(-kept * stats.logp, experience), {}
+
+  return objective
+
+
+# ---------------------------------------------------------------- regularisers and sums
+
+
+def kl(estimator=logprobs.k3, reduce: Reduce = token_mean) -> Objective:
+  """KL(policy || reference) by one of logprobs.k1, k2, k3, k3_straight_through.
+
+  Raises: ValueError when the run keeps no reference policy.
+  """
+
+  def objective(stats, experience):
+    if experience.ref_logp is None:
+      raise ValueError('objective uses kl() but this run keeps no reference policy; set reference=True in Experiment')
+    divergence = reduce(estimator(stats.logp, experience.ref_logp), experience)
+    return divergence, {'kl': token_mean(logprobs.k3(stats.logp, experience.ref_logp), experience)}
+
+  return objective
+
+
+def entropy(reduce: Reduce = token_mean) -> Objective:
+  """Mean entropy of the policy in nats; a negative weight in `add` rewards it."""
+
+  def objective(stats, experience):
+    return reduce(stats.entropy, experience), {}
+
+  return objective
+
+
+def add(*terms) -> Objective:
+  """Sum of objectives, each bare or as (weight, objective). A term of weight 0 is dropped and costs nothing."""
+  weighted = [term if isinstance(term, tuple) else (1.0, term) for term in terms]
+  weighted = [(weight, objective) for weight, objective in weighted if weight != 0]
+  if not weighted:
+    raise ValueError('add() has no term with a weight other than 0; an objective needs at least one')
+
+  def objective(stats, experience):
+    loss, metrics = 0.0, {}
+    for weight, term in weighted:
+      value, extra = term(stats, experience)
+      loss, metrics = loss + weight * value, metrics | extra
+    return loss, metrics
+
+  return objective

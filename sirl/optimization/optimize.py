@@ -1,0 +1,193 @@
+"""Optimize: rollouts and rewards to new weights, in one compiled program with the state donated.
+
+Judge and credit (advantages), score (old and reference log-probs), then epochs of minibatches, each the sum of
+micro-batches. Groups are never split: minibatches and micro-batches are slices of P.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sirl.ops import logprobs, masked, trees
+from sirl.optimization.transforms import learning_rate_of
+from sirl.types import Advantage, Counts, Experience, Model, Objective, Optimize, Sampler
+
+
+def make_optimize(
+  model: Model,
+  optimizer: optax.GradientTransformation,
+  advantage: Advantage,
+  objective: Objective,
+  *,
+  epochs: int = 1,
+  minibatches: int = 1,
+  microbatches: int = 1,
+  sampler: Sampler = logprobs.PLAIN,
+  from_reference: bool = False,
+  chunk: int = 64,
+) -> Optimize:
+  """Optimize(state, rollouts, rewards_PG, key) -> (state, metrics); the state passed in is donated.
+
+  Args:
+    epochs, minibatches: epochs * minibatches updates per call; each epoch shuffles the tasks anew.
+    microbatches: pieces of a minibatch whose gradients are added, for memory; changes nothing but rounding.
+    sampler: the one that `explore` drew with, so that log-probs are of the distribution sampled from.
+    from_reference: train a copy of the reference weights afresh, optimizer included (STaR, ReST-EM).
+    chunk: completion columns unembedded at once.
+  An update whose loss or gradient is not finite leaves weights and optimizer as they were and is counted.
+  Metrics are float32 scalars on the device, named as in docs/metrics.md.
+  Raises: ValueError at the first call when P does not divide into minibatches and micro-batches.
+  """
+  score = functools.partial(logprobs.token_stats, model, sampler=sampler, chunk=chunk)
+  updates = epochs * minibatches
+
+  def loss_fn(params, experience):
+    stats = score(params, experience.rollouts)
+    if updates == 1:  # the weights have not moved yet, so this forward pass gives the old log-probs too
+      experience = experience.replace(old_logp=jax.lax.stop_gradient(stats.logp))
+    loss, metrics = objective(stats, experience)
+    metrics |= {'entropy': masked.sum(stats.entropy, experience.mask) / jnp.maximum(experience.counts.tokens, 1.0)}
+    return loss, (metrics, sampler_gap(stats.logp, experience.rollouts))
+
+  def gradients(params, experience):
+    """Loss, summed metrics, largest gap and gradient of one minibatch."""
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    if microbatches == 1:
+      (loss, (metrics, gap)), grads = grad_fn(params, experience)
+      return loss, metrics, gap, grads
+
+    def accumulate(total, piece):
+      (loss, (metrics, gap)), grads = grad_fn(params, piece)
+      sums = jax.tree.map(jnp.add, total[:3], (loss, metrics, grads))
+      return (*sums, jax.tree.map(merge_gap, total[3], gap, is_leaf=lambda x: isinstance(x, tuple))), None
+
+    pieces = _slices(experience, microbatches)
+    zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], pieces)))
+    (loss0, (metrics0, gap0)), grads0 = zero
+    (loss, metrics, grads, gap), _ = jax.lax.scan(accumulate, (loss0, metrics0, grads0, gap0), pieces)
+    return loss, metrics, gap, grads
+
+  def update(state, experience):
+    loss, metrics, gap, grads = gradients(state.params, experience)
+    norm = trees.global_norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    steps, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, steps)
+    params, opt_state = trees.select(finite, (params, opt_state), (state.params, state.opt_state))
+    state = state.replace(
+      step=state.step + finite.astype(jnp.int32),
+      params=params,
+      opt_state=opt_state,
+      skipped=state.skipped + (~finite).astype(jnp.int32),
+    )
+    return state, (metrics | {'loss': loss, 'grad_norm': norm}, gap)
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def optimize(state, rollouts, rewards_PG, key):
+    _check_split(rewards_PG.shape[0], minibatches, microbatches)
+    if from_reference:
+      params = trees.copy(state.ref_params)
+      state = state.replace(params=params, opt_state=optimizer.init(params))
+    experience = _experience(rollouts, rewards_PG, advantage)
+    if updates > 1:
+      experience = experience.replace(old_logp=score(state.params, rollouts).logp)
+    if state.ref_params is not None:
+      experience = experience.replace(ref_logp=score(state.ref_params, rollouts).logp)
+
+    if updates == 1:
+      state, (metrics, gap) = update(state, _with_counts(experience))
+    else:
+      order = jnp.concatenate(
+        [jax.random.permutation(k, rewards_PG.shape[0]) for k in jax.random.split(key, epochs)]
+      ).reshape(updates, -1)
+
+      def turn(state, rows_p):
+        slice_ = jax.tree.map(lambda x: x[rows_p], experience.replace(counts=None))
+        return update(state, _with_counts(slice_))
+
+      state, (metrics, gaps) = jax.lax.scan(turn, state, order)
+      metrics = jax.tree.map(jnp.mean, metrics)
+      gap = sampler_gap(experience.old_logp, rollouts)
+    return state, metrics | _gap_metrics(gap) | _batch_metrics(state, rollouts, experience)
+
+  return optimize
+
+
+def _experience(rollouts, rewards_PG, advantage):
+  """Judge and credit: NaN rewards become a mask, rewards become token advantages."""
+  judged_PG = jnp.isfinite(rewards_PG)
+  rewards_PG = masked.clean(rewards_PG, judged_PG).astype(jnp.float32)
+  advantages = advantage(rewards_PG, judged_PG)
+  advantages = advantages[..., None] if advantages.ndim == 2 else advantages
+  mask_PGT = rollouts.action & judged_PG[..., None]
+  return Experience(
+    rollouts=rollouts,
+    rewards=rewards_PG,
+    judged=judged_PG,
+    advantages=jnp.where(mask_PGT, advantages, 0.0),
+    mask=mask_PGT,
+    old_logp=jnp.zeros_like(rollouts.logp),
+    ref_logp=None,
+    counts=None,
+  )
+
+
+def _with_counts(experience):
+  """Global denominators of the minibatch, before anything is cut."""
+  tokens = masked.count(experience.mask)
+  sequences = masked.count(jnp.any(experience.mask, axis=-1))
+  return experience.replace(counts=Counts(tokens=tokens, sequences=sequences))
+
+
+def _slices(experience, parts):
+  """[parts, P / parts, ...] leaves; the denominators stay those of the whole."""
+  counts = jax.tree.map(lambda x: jnp.broadcast_to(x, (parts,)), experience.counts)
+  return trees.split_leading(experience.replace(counts=None), parts).replace(counts=counts)
+
+
+def _check_split(P, minibatches, microbatches):
+  if P % (minibatches * microbatches):
+    raise ValueError(
+      f'prompts={P} cannot be cut into minibatches={minibatches} of microbatches={microbatches}; '
+      f'choose prompts as a multiple of {minibatches * microbatches}'
+    )
+
+
+def sampler_gap(logp_PGT, rollouts):
+  """(sum, count, max) of |learner - sampler| log-prob over sampled tokens, nats; demonstrations have none."""
+  sampled = rollouts.action & jnp.isfinite(rollouts.logp)
+  gap = jnp.abs(jnp.where(sampled, jax.lax.stop_gradient(logp_PGT) - rollouts.logp, 0.0))
+  return jnp.sum(gap), masked.count(sampled), jnp.max(gap)
+
+
+def merge_gap(a, b):
+  """The gap of two pieces together."""
+  return a[0] + b[0], a[1] + b[1], jnp.maximum(a[2], b[2])
+
+
+def _gap_metrics(gap):
+  total, count, largest = gap
+  nan = jnp.nan
+  return {
+    'sampling/sampling_logp_difference/mean': jnp.where(count > 0, total / jnp.maximum(count, 1.0), nan),
+    'sampling/sampling_logp_difference/max': jnp.where(count > 0, largest, nan),
+  }
+
+
+def _batch_metrics(state, rollouts, experience):
+  lengths_PG = jnp.sum(rollouts.action, axis=-1, dtype=jnp.float32)
+  ended_PG = ~rollouts.truncated
+  return {
+    'learning_rate': jnp.asarray(learning_rate_of(state.opt_state), jnp.float32),
+    'num_tokens': jnp.sum(rollouts.valid, dtype=jnp.float32),
+    'completions/mean_length': jnp.mean(lengths_PG),
+    'completions/min_length': jnp.min(lengths_PG),
+    'completions/max_length': jnp.max(lengths_PG),
+    'completions/clipped_ratio': jnp.mean(rollouts.truncated, dtype=jnp.float32),
+    'completions/mean_terminated_length': masked.mean(lengths_PG, ended_PG),
+    'judged_ratio': jnp.mean(experience.judged, dtype=jnp.float32),
+    'advantage_abs_mean': masked.mean(jnp.abs(experience.advantages), experience.mask),
+    'updates_skipped': jnp.asarray(state.skipped, jnp.float32),
+  }

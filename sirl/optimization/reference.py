@@ -1,0 +1,26 @@
+"""When the reference policy changes. Each rule is `(state, round) -> state`, called after a round."""
+
+from sirl.ops import trees
+from sirl.types import Refresh
+
+
+def never(state, round):
+  """The reference stays what it was: the starting weights."""
+  del round
+  return state
+
+
+def each_round(state, round):
+  """The reference becomes a copy of the weights at the end of every round (self-rewarding, SPIN)."""
+  del round
+  return state.replace(ref_params=trees.copy(state.params))
+
+
+def ema(decay: float) -> Refresh:
+  """The reference drifts after the policy: decay * reference + (1 - decay) * policy."""
+
+  def refresh(state, round):
+    del round
+    return state.replace(ref_params=trees.ema(state.ref_params, state.params, decay))
+
+  return refresh

@@ -1,0 +1,53 @@
+"""Optimizers as optax chains: the few that papers of this field use."""
+
+import jax
+import optax
+
+
+def adamw(
+  learning_rate: float,
+  *,
+  warmup: int = 0,
+  total: int | None = None,
+  schedule: str = 'constant',
+  b1: float = 0.9,
+  b2: float = 0.95,
+  weight_decay: float = 0.0,
+  clip: float | None = 1.0,
+) -> optax.GradientTransformation:
+  """AdamW with global-norm clipping, linear warmup over `warmup` updates and then a schedule over `total` updates.
+
+  schedule: 'constant', 'linear' or 'cosine' to 0 at `total`. Decay touches matrices only. The learning rate stands in
+  the optimizer state under 'learning_rate', where the metrics read it.
+  Raises: ValueError for an unknown schedule, or one that needs `total` without it.
+  """
+  shapes = {'constant': optax.constant_schedule(learning_rate)}
+  if total is not None:
+    steps = max(total - warmup, 1)
+    shapes['linear'] = optax.linear_schedule(learning_rate, 0.0, steps)
+    shapes['cosine'] = optax.cosine_decay_schedule(learning_rate, steps)
+  if schedule not in shapes:
+    known = "'constant', or with total= also 'linear' and 'cosine'"
+    raise ValueError(f'schedule={schedule!r}: expected {known}')
+  rate = optax.join_schedules(
+    [optax.linear_schedule(learning_rate / max(warmup, 1), learning_rate, max(warmup - 1, 1)), shapes[schedule]],
+    [warmup],
+  )
+
+  @optax.inject_hyperparams
+  def chain(learning_rate):
+    steps = [] if clip is None else [optax.clip_by_global_norm(clip)]
+    steps.append(optax.adamw(learning_rate, b1=b1, b2=b2, weight_decay=weight_decay, mask=matrices))
+    return optax.chain(*steps)
+
+  return chain(learning_rate=rate)
+
+
+def matrices(params):
+  """Tree of bool: which leaves have rank 2 or more, the ones that weight decay touches."""
+  return jax.tree.map(lambda x: x.ndim >= 2, params)
+
+
+def learning_rate_of(opt_state):
+  """float32 [], the learning rate of the last update; NaN for an optimizer that does not keep it."""
+  return optax.tree_utils.tree_get(opt_state, 'learning_rate', default=float('nan'))
