@@ -1,0 +1,103 @@
+"""Rotary position embedding: every pair of a head's features turns by an angle proportional to the position.
+
+Half-split form, as in Hugging Face files: feature i is paired with feature i + H/2.
+Source: Su et al. 2021, arXiv 2104.09864.
+"""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+KINDS = ('linear', 'llama3', 'yarn')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scaling:
+  """How frequencies are stretched so that a model reads further than it was trained for."""
+
+  kind: str  # one of KINDS
+  factor: float  # how much further
+  original_context: int = 0  # tokens; llama3 and yarn
+  low_frequency: float = 1.0  # llama3: waves longer than original_context / this are stretched
+  high_frequency: float = 4.0  # llama3: waves shorter than original_context / this are kept
+  beta_fast: float = (
+    32.0  # yarn: pairs that turn more often than this over original_context are kept
+  )
+  beta_slow: float = 1.0  # yarn: pairs that turn less often than this are stretched
+  attention_factor: float | None = (
+    None  # yarn: multiplies queries and keys; None: 0.1 ln(factor) + 1
+  )
+  truncate: bool = True  # yarn: round the borders of the ramp outwards to whole pairs
+
+  def __post_init__(self):
+    if self.kind not in KINDS:
+      raise ValueError(
+        f'rope scaling {self.kind!r} is not supported; expected one of {", ".join(KINDS)}'
+      )
+    if self.factor <= 0:
+      raise ValueError(f'rope scaling factor={self.factor} must be positive')
+    if self.kind != 'linear' and self.original_context < 1:
+      raise ValueError(
+        f'{self.kind} rope scaling needs original_context, the tokens it was trained on'
+      )
+
+
+def rotation(positions_BT, head_width, theta, scaling):
+  """(cos, sin), each float32 [B, T, 1, H/2], of the angles by which `rotate` turns."""
+  frequencies, amplitude = stretched(theta, head_width, scaling)
+  angles = positions_BT[..., None, None].astype(jnp.float32) * jnp.asarray(frequencies, jnp.float32)
+  return amplitude * jnp.cos(angles), amplitude * jnp.sin(angles)
+
+
+def rotate(x_BTNH, cos_sin):
+  """x turned, in float32 and back."""
+  cos, sin = cos_sin
+  first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
+  turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+  return turned.astype(x_BTNH.dtype)
+
+
+def stretched(theta, head_width, scaling):
+  """Radians per position of every pair, float64 numpy [H/2], and the factor on cos and sin."""
+  frequencies = theta ** (-np.arange(0, head_width, 2) / head_width)
+  if scaling is None:
+    return frequencies, 1.0
+  if scaling.kind == 'linear':
+    return frequencies / scaling.factor, 1.0
+  if scaling.kind == 'llama3':
+    return llama3(frequencies, scaling), 1.0
+  return yarn(frequencies, theta, head_width, scaling)
+
+
+def llama3(frequencies, scaling):
+  """Long waves are stretched, short ones kept, those between interpolated. Source: Llama 3.1's released code."""
+  turns = scaling.original_context * frequencies / (2 * math.pi)  # over the original context
+  keep = (turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)
+  keep = np.clip(keep, 0.0, 1.0)
+  return keep * frequencies + (1 - keep) * frequencies / scaling.factor
+
+
+def yarn(frequencies, theta, head_width, scaling):
+  """As llama3, with a ramp over pair indices and warmer attention. Source: Peng et al. 2023, arXiv 2309.00071, sec. 3."""
+
+  def pair(turns):  # index of the pair that turns this often over the original context
+    return (
+      head_width
+      * math.log(scaling.original_context / (turns * 2 * math.pi))
+      / (2 * math.log(theta))
+    )
+
+  low, high = pair(scaling.beta_fast), pair(scaling.beta_slow)
+  if scaling.truncate:
+    low, high = math.floor(low), math.ceil(high)
+  low, high = max(low, 0), min(high, head_width - 1)
+  high = (
+    high + 0.001 if high == low else high
+  )  # as the released code does, against dividing by zero
+  stretch = np.clip((np.arange(head_width // 2) - low) / (high - low), 0.0, 1.0)
+  amplitude = scaling.attention_factor
+  if amplitude is None:
+    amplitude = 0.1 * math.log(scaling.factor) + 1.0 if scaling.factor > 1 else 1.0
+  return stretch * frequencies / scaling.factor + (1 - stretch) * frequencies, amplitude

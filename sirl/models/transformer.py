@@ -1,0 +1,341 @@
+"""One decoder for Llama, SmolLM2, Qwen2, Qwen2.5, Qwen3, Gemma 2 and Gemma 3 text.
+
+Read it top down: `Architecture` says how the families differ, `Decoder` is the whole forward pass, `Block`
+one layer of it, and the parts of a layer follow. Who may see whom (mask) and where a token stands
+(positions) is the caller's knowledge; nothing here looks at columns, padding or pad ids.
+
+Letters: B rows, T query positions, S source positions, D width, N query heads = K kv heads * R, H head width,
+F ffw width, V vocabulary. Weights are stored (out, in), as in Hugging Face files.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from sirl.models import rope
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+REMAT = {  # what the backward pass finds stored; the rest is computed again
+  'none': None,  # everything: fastest where memory allows
+  'block': jax.checkpoint_policies.nothing_saveable,  # only the input of every layer
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # outputs of the weight products
+}
+ACTIVATIONS = {
+  'silu': jax.nn.silu,
+  'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
+}
+MASKED = -1e30  # finite, so that a row that may see nothing gives a plain average instead of NaN
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+  """What distinguishes one decoder from another. Hashable, JSON-friendly; raises ValueError when contradictory."""
+
+  vocab: int  # V, rows of the embedding; may exceed the tokenizer's ids
+  width: int  # D
+  layers: int
+  heads: int  # N
+  kv_heads: int  # K
+  head_width: int  # H; need not be D / N
+  ffw: int  # F
+  context: int = 8192  # positions the weights were trained for; recorded, not enforced
+  norm_eps: float = 1e-6
+  rope_theta: float = 10_000.0
+  rope_scaling: rope.Scaling | None = None
+  activation: str = 'silu'  # of the gate; a key of ACTIVATIONS
+  tied: bool = True  # the embedding is also the head
+  qkv_bias: bool = False  # Qwen2
+  qk_norm: bool = False  # RMSNorm on every query and key head: Qwen3, Gemma 3
+  post_norms: bool = (
+    False  # RMSNorm also on what attention and ffw add to the residual stream: Gemma
+  )
+  norm_plus_one: bool = False  # norms multiply by 1 + weight: Gemma
+  embed_scale: float = 1.0  # Gemma: sqrt(D)
+  query_scale: float | None = None  # scores are divided by its square root; None: head_width
+  attention_softcap: float | None = None  # scores become cap * tanh(scores / cap): Gemma 2
+  logit_softcap: float | None = None  # Gemma 2
+  sliding_window: int | None = (
+    None  # newest keys that a local layer sees, the token itself included
+  )
+  local_layers: tuple[int, ...] = ()  # indices of the layers with a sliding window
+  rope_local_theta: float | None = (
+    None  # of local layers, never scaled; None: as in the other layers. Gemma 3
+  )
+  value_head: bool = False  # a scalar per position besides the logits
+  dtype: str = 'float32'  # of the computation; params, norms, softmax and logits stay float32
+  remat: str = 'none'  # a key of REMAT
+
+  def __post_init__(self):
+    for name in ('vocab', 'width', 'layers', 'heads', 'kv_heads', 'head_width', 'ffw'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)} must be at least 1')
+    if self.heads % self.kv_heads:
+      raise ValueError(
+        f'heads={self.heads} cannot be shared evenly by kv_heads={self.kv_heads}; choose a divisor of {self.heads}'
+      )
+    if self.head_width % 2:
+      raise ValueError(
+        f'head_width={self.head_width} is odd, but rotary embedding turns pairs; choose an even one'
+      )
+    if self.local_layers and not self.sliding_window:
+      raise ValueError(
+        f'local_layers={self.local_layers} need a window; set sliding_window to a positive number of tokens'
+      )
+    if any(not 0 <= layer < self.layers for layer in self.local_layers):
+      raise ValueError(
+        f'local_layers={self.local_layers} must be indices below layers={self.layers}'
+      )
+    for name, known in (('activation', ACTIVATIONS), ('dtype', DTYPES), ('remat', REMAT)):
+      if getattr(self, name) not in known:
+        raise ValueError(
+          f'{name}={getattr(self, name)!r} is unknown; expected one of {", ".join(known)}'
+        )
+
+
+class Decoder(nnx.Module):
+  """Tokens -> hidden states -> logits.
+
+  `constrain` is applied to the residual stream [B, T, D] after the embedding and after every layer. With weights
+  sharded over a mesh it is where the caller pins the activations' sharding (else the compiler shards features and
+  reduces activations); on one device it is the identity.
+  """
+
+  def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs, constrain=lambda x_BTD: x_BTD):
+    a = architecture
+    self.architecture = a
+    self.constrain = constrain
+    self.embed = Embedding(a, rngs=rngs)
+    self.layers = nnx.List(
+      [Block(a, local=i in a.local_layers, rngs=rngs) for i in range(a.layers)]
+    )
+    self.final_norm = RMSNorm(a.width, a)
+    self.head = None if a.tied else Linear(a.width, a.vocab, a, rngs=rngs)
+    self.value_head = Linear(a.width, 1, a, bias=True, std=0.0, rngs=rngs) if a.value_head else None
+
+  def hidden(self, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None):
+    """Hidden states after the final norm, and keys and values.
+
+    Args:
+      tokens_BT: int [B, T]; positions_BT: int [B, T], the number of real tokens before each one, not its column.
+      mask_BTS: bool [B, T, S], True where query t may see source s, itself included. What a row may see
+        stands in the order of its positions along S. A query that may see nothing gives finite numbers without meaning.
+      cache: None: S = T and the tokens attend to one another. Else a tuple over layers of (keys, values), each
+        [B, K, S, H]: row b's T tokens are written at slots start_B[b] .. start_B[b] + T - 1 and attend over all S.
+      start_B: int [B], with a cache only; start_B[b] + T <= S is the caller's duty, it cannot be checked under jit.
+
+    Returns: x_BTD in the compute dtype, and the cache: with the tokens written, or without one exactly theirs (S = T).
+    Raises: ValueError when shapes do not fit.
+    """
+    a = self.architecture
+    check_shapes(tokens_BT, mask_BTS, cache, start_B)
+    rotation = rope.rotation(positions_BT, a.head_width, a.rope_theta, a.rope_scaling)
+    local_rotation = rotation
+    if a.local_layers and a.rope_local_theta is not None:
+      local_rotation = rope.rotation(positions_BT, a.head_width, a.rope_local_theta, None)
+    local_mask_BTS = newest(mask_BTS, a.sliding_window) if a.local_layers else mask_BTS
+
+    run = Block.__call__
+    if a.remat != 'none':
+      run = nnx.remat(run, policy=REMAT[a.remat])
+    x_BTD = self.constrain(self.embed(tokens_BT))
+    kept = []
+    for i, block in enumerate(self.layers):
+      turn, see_BTS = (local_rotation, local_mask_BTS) if block.local else (rotation, mask_BTS)
+      x_BTD, layer_cache = run(
+        block, x_BTD, turn, see_BTS, cache[i] if cache is not None else None, start_B
+      )
+      x_BTD = self.constrain(x_BTD)
+      kept.append(layer_cache)
+    return self.final_norm(x_BTD), tuple(kept)
+
+  def unembed(self, x):
+    """Logits, float32 [..., V], of hidden states [..., D]."""
+    weight_VD = self.embed.weight if self.head is None else self.head.weight
+    logits = product(x, weight_VD[...], jnp.float32)
+    return softcap(logits, self.architecture.logit_softcap)
+
+  def value(self, x):
+    """float32 [...] of hidden states [..., D]; needs architecture.value_head."""
+    head = self.value_head
+    return (product(x, head.weight[...], jnp.float32) + head.bias[...])[..., 0]
+
+
+def init_cache(a: Architecture, rows, slots):
+  """Zeros for B rows of S slots: a tuple over layers of (keys, values), each [B, K, S, H] in the compute dtype."""
+  zeros = lambda: jnp.zeros((rows, a.kv_heads, slots, a.head_width), a.dtype)
+  return tuple((zeros(), zeros()) for _ in range(a.layers))
+
+
+def check_shapes(tokens_BT, mask_BTS, cache, start_B):
+  B, T = tokens_BT.shape
+  if (cache is None) != (start_B is None):
+    raise ValueError('cache and start_B belong together: give both to decode, or neither')
+  S = T if cache is None else cache[0][0].shape[2]
+  if mask_BTS.shape != (B, T, S):
+    raise ValueError(f'mask_BTS has shape {list(mask_BTS.shape)}, expected [B={B}, T={T}, S={S}]')
+  if T > S:
+    raise ValueError(f'{T} tokens do not fit into a cache of {S} slots; make the cache larger')
+
+
+def newest(mask_BTS, window):
+  """Keeps the `window` last True entries of every query: its newest keys, wherever their slots are.
+
+  mask  0 1 1 1 1 0     seen from the right  4 4 3 2 1 0     window 2 -> 0 0 0 1 1 0
+  """
+  if mask_BTS.shape[-1] <= window:
+    return mask_BTS
+  seen_BTS = jnp.cumsum(mask_BTS[..., ::-1], axis=-1, dtype=jnp.int32)[..., ::-1]
+  return mask_BTS & (seen_BTS <= window)
+
+
+class Block(nnx.Module):
+  """Pre-norm attention and gated ffw, each added to the residual stream."""
+
+  def __init__(self, a: Architecture, *, local, rngs):
+    self.local = local
+    self.attention_norm = RMSNorm(a.width, a)
+    self.attention = Attention(a, rngs=rngs)
+    self.attention_post_norm = RMSNorm(a.width, a) if a.post_norms else None
+    self.mlp_norm = RMSNorm(a.width, a)
+    self.mlp = MLP(a, rngs=rngs)
+    self.mlp_post_norm = RMSNorm(a.width, a) if a.post_norms else None
+
+  def __call__(self, x_BTD, rotation, mask_BTS, cache, start_B):
+    added_BTD, cache = self.attention(
+      self.attention_norm(x_BTD), rotation, mask_BTS, cache, start_B
+    )
+    if self.attention_post_norm is not None:
+      added_BTD = self.attention_post_norm(added_BTD)
+    x_BTD = x_BTD + added_BTD
+
+    added_BTD = self.mlp(self.mlp_norm(x_BTD))
+    if self.mlp_post_norm is not None:
+      added_BTD = self.mlp_post_norm(added_BTD)
+    return x_BTD + added_BTD, cache
+
+
+class Attention(nnx.Module):
+  """Grouped-query attention: R = N / K query heads share one kv head, which is never repeated in memory."""
+
+  def __init__(self, a: Architecture, *, rngs):
+    self.architecture = a
+    queries, keys = a.heads * a.head_width, a.kv_heads * a.head_width
+    self.q = Linear(a.width, queries, a, bias=a.qkv_bias, rngs=rngs)
+    self.k = Linear(a.width, keys, a, bias=a.qkv_bias, rngs=rngs)
+    self.v = Linear(a.width, keys, a, bias=a.qkv_bias, rngs=rngs)
+    self.o = Linear(queries, a.width, a, std=residual_std(queries, a), rngs=rngs)
+    self.q_norm = RMSNorm(a.head_width, a) if a.qk_norm else None
+    self.k_norm = RMSNorm(a.head_width, a) if a.qk_norm else None
+
+  def __call__(self, x_BTD, rotation, mask_BTS, cache, start_B):
+    a = self.architecture
+    B, T, _ = x_BTD.shape
+    q_BTNH = self.q(x_BTD).reshape(B, T, a.heads, a.head_width)
+    k_BTKH = self.k(x_BTD).reshape(B, T, a.kv_heads, a.head_width)
+    v_BTKH = self.v(x_BTD).reshape(B, T, a.kv_heads, a.head_width)
+    if self.q_norm is not None:
+      q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
+    q_BTNH, k_BTKH = rope.rotate(q_BTNH, rotation), rope.rotate(k_BTKH, rotation)
+
+    k_BKSH, v_BKSH = k_BTKH.swapaxes(1, 2), v_BTKH.swapaxes(1, 2)
+    if cache is not None:
+      k_BKSH, v_BKSH = write(cache[0], k_BKSH, start_B), write(cache[1], v_BKSH, start_B)
+
+    q_BTKRH = q_BTNH.reshape(B, T, a.kv_heads, a.heads // a.kv_heads, a.head_width)
+    scores_BKRTS = jnp.einsum(
+      'BTKRH,BKSH->BKRTS', q_BTKRH, k_BKSH, preferred_element_type=jnp.float32
+    )
+    scores_BKRTS = softcap(
+      scores_BKRTS / math.sqrt(a.query_scale or a.head_width), a.attention_softcap
+    )
+    scores_BKRTS = jnp.where(mask_BTS[:, None, None], scores_BKRTS, MASKED)
+    weights_BKRTS = jax.nn.softmax(scores_BKRTS, axis=-1).astype(a.dtype)
+    mixed_BTKRH = jnp.einsum('BKRTS,BKSH->BTKRH', weights_BKRTS, v_BKSH)
+    return self.o(mixed_BTKRH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
+
+
+def write(cache_BKSH, new_BKTH, start_B):
+  """The cache with row b's T new entries at slots start_B[b] onwards."""
+  B, _, T, _ = new_BKTH.shape
+  new_BKTH = new_BKTH.astype(cache_BKSH.dtype)
+  if T == 1:
+    slots = cache_BKSH.at[jnp.arange(B), :, start_B]
+    return slots.set(new_BKTH[:, :, 0], unique_indices=True, mode='promise_in_bounds')
+  put = lambda cache_KSH, new_KTH, start: jax.lax.dynamic_update_slice(
+    cache_KSH, new_KTH, (0, start, 0)
+  )
+  return jax.vmap(put)(cache_BKSH, new_BKTH, start_B)
+
+
+class MLP(nnx.Module):
+  """down(activation(gate(x)) * up(x)). Source: Shazeer 2020, arXiv 2002.05202."""
+
+  def __init__(self, a: Architecture, *, rngs):
+    self.activation = ACTIVATIONS[a.activation]
+    self.gate = Linear(a.width, a.ffw, a, rngs=rngs)
+    self.up = Linear(a.width, a.ffw, a, rngs=rngs)
+    self.down = Linear(a.ffw, a.width, a, std=residual_std(a.ffw, a), rngs=rngs)
+
+  def __call__(self, x_BTD):
+    return self.down(self.activation(self.gate(x_BTD)) * self.up(x_BTD))
+
+
+class RMSNorm(nnx.Module):
+  """x / rms(x) * weight over the last axis, in float32."""
+
+  def __init__(self, width, a: Architecture):
+    self.eps, self.plus_one, self.dtype = a.norm_eps, a.norm_plus_one, a.dtype
+    self.weight = nnx.Param(jnp.full(width, 0.0 if a.norm_plus_one else 1.0))
+
+  def __call__(self, x):
+    x = x.astype(jnp.float32)
+    x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + self.eps)
+    weight = self.weight[...].astype(jnp.float32)
+    return (x * (1.0 + weight if self.plus_one else weight)).astype(self.dtype)
+
+
+class Embedding(nnx.Module):
+  """Rows of weight [V, D] by id, times the family's scale."""
+
+  def __init__(self, a: Architecture, *, rngs):
+    self.scale, self.dtype = a.embed_scale, a.dtype
+    self.weight = nnx.Param(EMBED_STD * jax.random.normal(rngs.params(), (a.vocab, a.width)))
+
+  def __call__(self, tokens_BT):
+    x_BTD = self.weight[...][tokens_BT].astype(self.dtype)
+    return x_BTD * jnp.asarray(self.scale, self.dtype)
+
+
+class Linear(nnx.Module):
+  """x weight^T + bias with weight (out, in): the layout of the files, and the faster one on CPU."""
+
+  def __init__(self, inputs, outputs, a: Architecture, *, bias=False, std=None, rngs):
+    self.dtype = a.dtype
+    std = 1 / math.sqrt(inputs) if std is None else std
+    self.weight = nnx.Param(std * jax.random.normal(rngs.params(), (outputs, inputs)))
+    self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
+
+  def __call__(self, x):
+    y = product(x, self.weight[...], self.dtype)
+    return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+
+
+def product(x, weight, dtype):
+  """x [..., in] times weight (out, in), inputs in x's dtype, result in `dtype`."""
+  return jnp.einsum('...i,oi->...o', x, weight.astype(x.dtype), preferred_element_type=dtype)
+
+
+def softcap(x, cap):
+  """cap * tanh(x / cap), or x where cap is None."""
+  return x if cap is None else cap * jnp.tanh(x / cap)
+
+
+EMBED_STD = 0.02  # small beside what the layers add, and nearly uniform first predictions when tied
+
+
+def residual_std(inputs, a):
+  """Fan-in, divided by the root of the number of additions to the residual stream (GPT-2)."""
+  return 1 / math.sqrt(inputs * 2 * a.layers)
