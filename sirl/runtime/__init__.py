@@ -1,0 +1,1 @@
+"""The machine, not the method: hosts, mesh, checkpoints, records, progress."""

@@ -1,0 +1,371 @@
+"""Checkpoints: one directory per serial, verified by digest, walked back when damaged.
+
+A checkpoint holds two items: `state`, the LoopState as a flat dict of arrays named by their path, and
+`meta`, one JSON document with the history, the pool's manifest, the config, versions and the SHA-256 of
+every array. Its serial is round * steps_per_round + step, so a round's end is the next round's beginning.
+There is no random state to save: keys are functions of (seed, purpose, round, step).
+
+Orbax makes the commit atomic but restores flipped bytes without a word, casts other dtypes silently and
+does not fall back to an older step; all three are handled here.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import os
+import pathlib
+import platform
+import shutil
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+import sirl
+from sirl import config as configs
+from sirl.runtime import hosts
+from sirl.types import LoopState, Report
+
+log = logging.getLogger(__name__)
+
+WORKERS = 4  # threads that hash leaves; hashing releases the interpreter lock
+
+
+def atomic_write(path, text):
+  """Writes text to path so that a reader, or a crash, sees the old file or the new one, never a part."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    with open(temporary, 'w', encoding='utf-8') as file:
+      file.write(text)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def versions():
+  """{package: version} of what the bits of a run depend on."""
+  return {
+    'python': platform.python_version(),
+    'jax': jax.__version__,
+    'flax': flax.__version__,
+    'orbax': ocp.__version__,
+    'sirl': sirl.__version__,
+  }
+
+
+def report_json(report):
+  """A Report as JSON values; NaN becomes null, which `Report.from_json` reads back as NaN."""
+  row = dataclasses.asdict(report)
+  row['metrics'] = {name: finite_or_null(value) for name, value in row['metrics'].items()}
+  return row
+
+
+def finite_or_null(value):
+  """A number as a Python float, or None for NaN, which JSON cannot hold. Infinities stay."""
+  value = float(value)
+  return None if math.isnan(value) else value
+
+
+class Damaged(Exception):
+  """A checkpoint that cannot be read back as it was written."""
+
+
+class Store:
+  """The checkpoints of one workdir; a context manager that waits for the last save when it closes.
+
+  Kept: the last two, the round ends of the last `keep_rounds` rounds, and serial 0 for ever.
+  """
+
+  def __init__(self, workdir, config, *, steps_per_round, keep_rounds=8):
+    self.config = config
+    self.steps_per_round = steps_per_round
+    self.folder = pathlib.Path(workdir).absolute() / 'checkpoints'
+    self.rejected = self.folder.with_name('checkpoints_rejected')
+    self.changes = []  # config differences accepted so far, oldest first
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=Kept(steps_per_round, keep_rounds),
+      step_format_fixed_length=8,
+      cleanup_tmp_directories=True,  # what a crash during a save left behind
+      enable_async_checkpointing=True,
+    )
+    self.manager = ocp.CheckpointManager(self.folder, options=options)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, kind, *_):
+    if kind is None:
+      self.close()
+      return
+    try:  # the error on its way out is the one to show; a second one is only logged
+      self.close()
+    except Exception:
+      log.exception('closing the checkpoints in %s failed', self.folder)
+
+  def close(self):
+    """Waits for the save under way. Raises OSError when it failed."""
+    self._wait()
+    self.manager.close()
+
+  def save(self, state, history, manifest):
+    """Saves at serial state.round * steps_per_round + state.step; returns once the data is copied.
+
+    The writing goes on in the background; `close` or the next `save` waits for it and raises its error.
+
+    Args: state: LoopState of arrays; history: list of Reports; manifest: JSON list describing the pool's files.
+    Raises: OSError when this or the previous save failed (older checkpoints stay); ValueError when the
+      serial does not increase.
+    """
+    self._wait()
+    serial = int(state.round) * self.steps_per_round + int(state.step)
+    last = max(self.manager.all_steps(), default=-1)
+    if serial <= last:
+      raise ValueError(
+        f'checkpoint serial {serial} (round {int(state.round)}, step {int(state.step)}) is not above the last '
+        f'one, {last}; rounds never decrease, not even on a rollback'
+      )
+    # A copy, because the caller donates these buffers to its next step while we still write them.
+    leaves = {name: jnp.copy(jnp.asarray(leaf)) for name, leaf in _flat(state).items()}
+    body = {
+      'serial': serial,
+      'steps_per_round': self.steps_per_round,
+      'config': configs.dump(self.config),
+      'config_changes': self.changes,
+      'versions': versions(),
+      'leaves': _describe(leaves),
+      'history': [report_json(report) for report in history],
+      'pool': list(manifest),
+    }
+    meta = {'body': body, 'sha256': _body_digest(body)}
+    arguments = ocp.args.Composite(
+      state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
+    )
+    try:
+      saved = self.manager.save(serial, args=arguments, force=True)
+    except Exception as error:
+      raise self._failed(error) from error
+    if not saved:
+      raise OSError(f'checkpoint {serial} was not saved in {self.folder}: orbax declined it')
+
+  def restore(self, like):
+    """The newest checkpoint that verifies: (LoopState, list of Reports, pool manifest); None when there is none.
+
+    Damaged ones on the way are moved to `checkpoints_rejected`, never deleted, and logged.
+
+    Args: like: LoopState of arrays or ShapeDtypeStructs; shapes and dtypes must be the checkpoint's, a sharding
+      says where a leaf goes.
+    Raises: ValueError when the config or the arrays are not those of the checkpoint; OSError when checkpoints
+      exist and none verifies.
+    """
+    serials = sorted(self.manager.all_steps(), reverse=True)
+    damaged = {}
+    for serial in serials:
+      try:
+        body, state = self._load(serial, like)
+      except Damaged as error:
+        damaged[serial] = str(error)
+        log.warning('checkpoint %d does not verify: %s', serial, error)
+        continue
+      self._move_aside(damaged)
+      history = [Report.from_json(row) for row in body['history']]
+      return state, history, body['pool']
+    if serials:
+      reasons = '; '.join(f'{serial}: {reason}' for serial, reason in damaged.items())
+      raise OSError(
+        f'none of the {len(serials)} checkpoints in {self.folder} verifies ({reasons}). Nothing was changed; '
+        'restore the folder from a backup, or start in a new workdir'
+      )
+    return None
+
+  def restore_round(self, round, like):
+    """The LoopState saved at the end of a round; -1 is the state before round 0.
+
+    Raises: ValueError when that round's end is not kept; OSError when it is damaged.
+    """
+    self._wait()
+    serial = (round + 1) * self.steps_per_round
+    kept = sorted(self.manager.all_steps())
+    if serial not in kept:
+      ends = [s // self.steps_per_round - 1 for s in kept if s % self.steps_per_round == 0]
+      raise ValueError(
+        f'no checkpoint of the end of round {round}; kept rounds: {", ".join(map(str, ends)) or "none"}'
+      )
+    try:
+      return self._load(serial, like)[1]
+    except Damaged as error:
+      raise OSError(
+        f'the checkpoint of the end of round {round} in {self.folder} does not verify: {error}'
+      ) from error
+
+  def _load(self, serial, like):
+    body = self._load_meta(serial)
+    self._check_config(body)
+    wanted = {name: _abstract(leaf) for name, leaf in _flat(like).items()}
+    _check_leaves(body['leaves'], wanted, serial)
+    arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
+    try:
+      leaves = self.manager.restore(serial, args=arguments)['state']
+    except (
+      OSError,
+      ValueError,
+      KeyError,
+      TypeError,
+    ) as error:  # missing, truncated or undecodable files
+      raise Damaged(f'its arrays cannot be read ({_first_line(error)})') from error
+    found = _describe(leaves)
+    wrong = [name for name in wanted if found[name]['sha256'] != body['leaves'][name]['sha256']]
+    if wrong:
+      raise Damaged(f'the digests of {len(wrong)} of {len(wanted)} arrays differ, first {wrong[0]}')
+    return body, jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
+
+  def _load_meta(self, serial):
+    try:
+      meta = self.manager.restore(serial, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))[
+        'meta'
+      ]
+      body, digest = meta['body'], meta['sha256']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise Damaged(f'its JSON cannot be read ({_first_line(error)})') from error
+    if _body_digest(body) != digest:
+      raise Damaged('the digest of its JSON differs')
+    return body
+
+  def _check_config(self, body):
+    differences = configs.differences(body['config'], self.config)
+    if body['steps_per_round'] != self.steps_per_round and not differences:
+      differences = [f'steps_per_round ({body["steps_per_round"]} -> {self.steps_per_round})']
+    self.changes = body['config_changes']
+    if not differences:
+      return
+    if not self.config.allow_changed_config:
+      raise ValueError(
+        f'config differs from the checkpoint in: {", ".join(differences)}. '
+        'Use a new workdir, or --set allow_changed_config=true'
+      )
+    if body['steps_per_round'] != self.steps_per_round:
+      raise ValueError(
+        f'steps_per_round cannot change within a workdir ({body["steps_per_round"]} -> {self.steps_per_round}): '
+        'it numbers the checkpoints. Use a new workdir'
+      )
+    log.warning('resuming with a changed config: %s', ', '.join(differences))
+    self.changes = [*self.changes, {'serial': body['serial'], 'differences': differences}]
+
+  def _move_aside(self, damaged):
+    if not damaged:
+      return
+    if hosts.is_first():
+      self.rejected.mkdir(exist_ok=True)
+      for serial in damaged:
+        source = next(
+          path for path in self.folder.iterdir() if path.name.isdigit() and int(path.name) == serial
+        )
+        numbers = (n for n in range(10**6) if not (self.rejected / f'{source.name}.{n}').exists())
+        target = self.rejected / f'{source.name}.{next(numbers)}'
+        shutil.move(source, target)
+        log.warning('moved the damaged checkpoint %d to %s', serial, target)
+    hosts.barrier('checkpoints moved aside')
+    self.manager.reload()
+
+  def _wait(self):
+    try:
+      self.manager.wait_until_finished()
+    except Exception as error:
+      raise self._failed(error) from error
+
+  def _failed(self, error):
+    return OSError(
+      f'saving a checkpoint in {self.folder} failed: {_first_line(error)}. Earlier checkpoints are intact; '
+      'free some space or fix the folder and run the same command again'
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+  """An orbax preservation policy: the last two, the last round ends, and serial 0."""
+
+  steps_per_round: int
+  keep_rounds: int
+
+  def should_preserve(self, checkpoints, *, context):
+    """One bool per checkpoint, oldest first."""
+    del context
+    serials = [checkpoint.step for checkpoint in checkpoints]
+    ends = [serial for serial in serials if serial % self.steps_per_round == 0]
+    kept = {0, *serials[-2:], *ends[len(ends) - min(self.keep_rounds, len(ends)) :]}
+    return [serial in kept for serial in serials]
+
+
+def _flat(tree):
+  """{'train.params.embed.weight': leaf}; None and empty containers have no leaves."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path, simple=True, separator='.'): leaf for path, leaf in leaves}
+
+
+def _abstract(leaf):
+  if not hasattr(leaf, 'dtype'):
+    leaf = jnp.asarray(leaf)
+  if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    raise ValueError(
+      'a random key stands in the state; keys are addressed by counters and never saved'
+    )
+  sharding = getattr(leaf, 'sharding', None) or jax.sharding.SingleDeviceSharding(
+    jax.local_devices()[0]
+  )
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _describe(leaves):
+  """{name: {shape, dtype, sha256}} of arrays."""
+
+  def describe(array):
+    host = np.ascontiguousarray(hosts.everywhere(array))
+    digest = hashlib.sha256(host.reshape(-1).view(np.uint8)).hexdigest()
+    return {'shape': list(array.shape), 'dtype': str(array.dtype), 'sha256': digest}
+
+  # A gather is a collective, which every process must enter in the same order: threads only where there is none.
+  workers = WORKERS if hosts.count() == 1 else 1
+  return dict(zip(leaves, hosts.ordered_map(describe, leaves.values(), workers)))
+
+
+def _check_leaves(saved, wanted, serial):
+  def fail(what):
+    raise ValueError(
+      f'checkpoint {serial} was written by another model, optimizer or selector: {what}. Use a new workdir'
+    )
+
+  if missing := sorted(set(wanted) - set(saved)):
+    fail(f'it lacks {missing[0]} and {len(missing) - 1} other arrays')
+  if extra := sorted(set(saved) - set(wanted)):
+    fail(f'it holds {extra[0]} and {len(extra) - 1} other arrays that this run has no place for')
+  for name, leaf in wanted.items():
+    here = (saved[name]['dtype'], tuple(saved[name]['shape']))
+    if here != (str(leaf.dtype), leaf.shape):
+      fail(f'{name} is {here[0]} {list(here[1])} there and {leaf.dtype} {list(leaf.shape)} here')
+
+
+def _body_digest(body):
+  return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _first_line(error):
+  text = str(error).strip().split('\n')[0][:300]
+  return f'{type(error).__name__}: {text}'
+
+
+__all__ = [
+  'Damaged',
+  'LoopState',
+  'Store',
+  'atomic_write',
+  'finite_or_null',
+  'report_json',
+  'versions',
+]

@@ -1,0 +1,92 @@
+"""Processes and threads: who speaks, which rows are whose, and host work that keeps its order.
+
+On one process every function here is the identity or a plain loop; on a pod each process holds its own
+rows of a batch [P, ...] and the device arrays are global.
+"""
+
+import concurrent.futures
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+def index():
+  """This process's number, 0 on a single machine."""
+  return jax.process_index()
+
+
+def count():
+  """Number of processes."""
+  return jax.process_count()
+
+
+def is_first():
+  """True on the process that writes files and prints."""
+  return index() == 0
+
+
+def barrier(name):
+  """Waits until every process has arrived here; a no-op for one process."""
+  if count() > 1:
+    multihost_utils.sync_global_devices(name)
+
+
+def ordered_map(fn, items, workers=1):
+  """[fn(item) for item in items] on `workers` threads, in the order of the items.
+
+  An exception is re-raised after the others have finished or were cancelled; when several calls fail,
+  the one of the smallest index is raised, whichever came first in time.
+
+  Raises: ValueError when workers < 1; whatever fn raises.
+  """
+  if workers < 1:
+    raise ValueError(f'ordered_map: workers={workers}; expected at least 1')
+  items = list(items)
+  if workers == 1 or len(items) < 2:
+    return [fn(item) for item in items]
+  with concurrent.futures.ThreadPoolExecutor(min(workers, len(items))) as pool:
+    futures = [pool.submit(fn, item) for item in items]
+    results = []
+    for future in futures:
+      try:
+        results.append(future.result())
+      except BaseException:
+        # Later items are given up; earlier ones have all succeeded, so this is the smallest index.
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    return results
+
+
+def global_rows(array, mesh=None):
+  """Process-local rows [P_local, ...] as one global array [P, ...], split over the mesh's (data, fsdp) axes.
+
+  Processes hold consecutive rows in the order of their index. With one process and no mesh the array
+  is returned as it came.
+  """
+  if mesh is None:
+    if count() > 1:
+      raise ValueError(f'global_rows needs the mesh when {count()} processes run; pass mesh=...')
+    return array
+  axes = tuple(name for name in ('data', 'fsdp') if name in mesh.axis_names)
+  sharding = NamedSharding(mesh, PartitionSpec(axes))
+  return jax.make_array_from_process_local_data(sharding, np.asarray(array))
+
+
+def local_rows(array):
+  """This process's rows [P_local, ...] of a global array [P, ...], as numpy, in order."""
+  if not isinstance(array, jax.Array) or array.is_fully_addressable:
+    return np.asarray(array)
+  pieces = {}
+  for shard in array.addressable_shards:
+    start = shard.index[0].start or 0
+    pieces.setdefault(start, np.asarray(shard.data))  # replicas over other axes hold the same rows
+  return np.concatenate([pieces[start] for start in sorted(pieces)])
+
+
+def everywhere(array):
+  """The whole array as numpy on every process, sharded or not."""
+  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+    return np.asarray(array)
+  return multihost_utils.process_allgather(array, tiled=True)
