@@ -23,7 +23,7 @@ def make_ask(model: Model, codec: Codec, *, max_prompt: int, max_new: int, sampl
     if not prompts:
       return []
     tokens_PS, valid_PS = texts.encode(codec, prompts, max_prompt)
-    keys_PG = texts.row_keys(key, prompts, n)
+    ids_P, first_P = texts.address(prompts, n)
     answers = []
     for start in range(0, len(prompts), batch):
       rows = np.arange(start, start + batch)
@@ -33,13 +33,16 @@ def make_ask(model: Model, codec: Codec, *, max_prompt: int, max_new: int, sampl
         params,
         tokens_PS[rows],
         valid_PS[rows],
-        keys_PG[rows],
+        (ids_P[rows], first_P[rows]),
+        key,
+        group_size=n,
         max_new=max_new,
         sampler=sampler,
         eos_ids=codec.eos_ids,
         pad_id=codec.pad_id,
       )
-      answers += texts.texts_of(codec, hosts.gathered(rollouts))[: len(prompts) - start]
+      everything = hosts.everywhere(rollouts.tokens), hosts.everywhere(rollouts.action)
+      answers += texts.completions(codec, *everything)[: len(prompts) - start]
     return answers
 
   return ask

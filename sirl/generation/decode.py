@@ -15,16 +15,21 @@ from sirl.ops import logprobs, trees
 from sirl.types import Rollouts
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'max_new', 'sampler', 'eos_ids', 'pad_id'))
-def decode(model, params, prompts_PS, valid_PS, keys_PG, *, max_new, sampler, eos_ids, pad_id):
-  """Samples G completions of each prompt.
+@functools.partial(jax.jit, static_argnames=('model', 'group_size', 'max_new', 'sampler', 'eos_ids', 'pad_id'))
+def decode(
+  model, params, prompts_PS, valid_PS, address, key, *, group_size, max_new, sampler, eos_ids, pad_id
+):
+  """Samples G = group_size completions of each prompt.
 
-  Args: prompts_PS: int32 [P, S], left-padded, at least one valid token each; valid_PS: bool [P, S]; keys_PG: typed keys
-    [P, G], one per row, a token's noise is its row's key folded with its index; max_new: tokens, the end token included.
+  Args:
+    prompts_PS: int32 [P, S], left-padded, at least one valid token each; valid_PS: bool [P, S].
+    address: (ids_P uint32 [P], first_P int32 [P]), whose noise each row gets, see `keys.rows`; a token's noise is its
+      row's key folded with the token's index in the completion.
+    max_new: tokens, the end token included.
   Returns: Rollouts [P, G, S + max_new].
   """
-  (P, S), G = prompts_PS.shape, keys_PG.shape[1]
-  keys_B = keys_PG.reshape(-1)
+  (P, S), G = prompts_PS.shape, group_size
+  keys_B = addressed.rows(key, *address, G).reshape(-1)
   x_PSD, cache = model.hidden(params, prompts_PS, logprobs.positions(valid_PS), logprobs.causal_mask(valid_PS))
   logits_BV = jnp.repeat(model.unembed(params, x_PSD[:, -1]), G, axis=0)
   cache = jax.tree.map(lambda kv: _widen(jnp.repeat(kv, G, axis=0), max_new), cache)

@@ -23,21 +23,24 @@ def explore(
   sampler = sampler or sampling.sampler()
 
   def generate(params, tasks, key):
-    prompts_PS, valid_PS = texts.encode(codec, [task.prompt for task in tasks], max_prompt, [task.id for task in tasks])
-    keys_PG = texts.row_keys(key, [task.id for task in tasks], group_size)
-    prompts_PS, valid_PS, keys_PG = hosts.global_rows((prompts_PS, valid_PS, keys_PG))
+    ids = [task.id for task in tasks]
+    prompts = texts.encode(codec, [task.prompt for task in tasks], max_prompt, ids)
+    prompts_PS, valid_PS, *address = map(hosts.global_rows, (*prompts, *texts.address(ids, group_size)))
     rollouts = decode(
       model,
       params,
       prompts_PS,
       valid_PS,
-      keys_PG,
+      tuple(address),
+      key,
+      group_size=group_size,
       max_new=max_new,
       sampler=sampler,
       eos_ids=codec.eos_ids,
       pad_id=codec.pad_id,
     )
-    return Samples(tasks, texts.texts_of(codec, rollouts), rollouts)
+    mine = hosts.local_rows(rollouts.tokens), hosts.local_rows(rollouts.action)
+    return Samples(tasks, texts.completions(codec, *mine), rollouts)
 
   return generate
 
@@ -59,7 +62,7 @@ def demonstrate(codec: Codec, *, max_prompt: int, max_new: int) -> Generate:
       np.concatenate([valid_PS, action_PN], axis=1),
       np.concatenate([np.zeros_like(valid_PS), action_PN], axis=1),
     )
-    tokens, valid, action = hosts.global_rows(tuple(x[:, None] for x in arrays))
+    tokens, valid, action = (jnp.asarray(hosts.global_rows(x[:, None])) for x in arrays)
     rollouts = Rollouts(
       tokens=tokens,
       valid=valid,

@@ -1,10 +1,8 @@
 """Text at the border of the decoder: prompts to padded ids, row keys by task id, completions back to text."""
 
-import jax
 import numpy as np
 
 from sirl.ops import keys as addressed
-from sirl.runtime import hosts
 
 
 def encode(codec, prompts, max_prompt, names=None):
@@ -31,19 +29,21 @@ def encode(codec, prompts, max_prompt, names=None):
   return tokens_PS, valid_PS
 
 
-def row_keys(key, ids, group_size):
-  """Keys [P, G] addressed by task id and sample index; a task standing twice continues its numbering."""
-  first_P = addressed.occurrences(ids) * group_size
-  return addressed.rows(key, addressed.text_ids(ids), first_P, group_size)
+def address(ids, group_size):
+  """Whose noise each row gets: (uint32 numpy [P] of the ids, int32 numpy [P] first sample index).
+
+  An id standing twice in a batch continues the numbering of its samples, so its two groups differ.
+  """
+  return addressed.text_ids(ids), addressed.occurrences(ids) * np.int32(group_size)
 
 
-def texts_of(codec, rollouts):
-  """Completions as text, P x G of this process's rows, end tokens and padding left out."""
-  tokens, action = hosts.local_rows(jax.device_get((rollouts.tokens, rollouts.action)))
-  ends = set(codec.eos_ids)
+def completions(codec, tokens_PGT, action_PGT):
+  """Completions as text, P x G, end tokens and padding left out, from numpy arrays."""
+  ends = np.asarray(codec.eos_ids)
+  shown_PGT = action_PGT & ~np.isin(tokens_PGT, ends)
   return [
-    [codec.decode([int(t) for t, a in zip(row, acts) if a and int(t) not in ends]) for row, acts in zip(group, group_acts)]
-    for group, group_acts in zip(tokens, action)
+    [codec.decode(row[shown].tolist()) for row, shown in zip(*group)]
+    for group in zip(tokens_PGT, shown_PGT)
   ]
 
 

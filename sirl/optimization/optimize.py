@@ -61,11 +61,11 @@ def make_optimize(
     def accumulate(total, piece):
       (loss, (metrics, gap)), grads = grad_fn(params, piece)
       sums = jax.tree.map(jnp.add, total[:3], (loss, metrics, grads))
-      return (*sums, jax.tree.map(merge_gap, total[3], gap, is_leaf=lambda x: isinstance(x, tuple))), None
+      return (*sums, merge_gap(total[3], gap)), None
 
     pieces = _slices(experience, microbatches)
-    zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], pieces)))
-    (loss0, (metrics0, gap0)), grads0 = zero
+    shapes = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], pieces))
+    (loss0, (metrics0, gap0)), grads0 = jax.tree.map(jnp.zeros_like, shapes)
     (loss, metrics, grads, gap), _ = jax.lax.scan(accumulate, (loss0, metrics0, grads0, gap0), pieces)
     return loss, metrics, gap, grads
 

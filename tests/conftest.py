@@ -1,0 +1,17 @@
+"""Shared by all tests: a CPU backend, a persistent compilation cache, and a tabular policy small enough to enumerate."""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+import jax
+
+_CACHE = os.environ.get('SIRL_CACHE', str(ROOT / '.cache' / 'jax'))
+jax.config.update('jax_compilation_cache_dir', _CACHE)
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
