@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+
 from sirl import config
 from sirl.runtime import checkpoint
 from sirl.types import Action, Decision, LoopState, Report, TrainState
@@ -189,7 +190,7 @@ def test_all_damaged_is_an_error_that_moves_nothing(tmp_path):
   fill(tmp_path, [3, 5])
   flip_a_byte(folder(tmp_path, 3))
   truncate(folder(tmp_path, 5))
-  with store(tmp_path) as s, pytest.raises(OSError, match='none of the 2 checkpoints .* verifies'):
+  with store(tmp_path) as s, pytest.raises(OSError, match=r'none of the 2 checkpoints .* verifies'):
     s.restore(loop_state(0))
   assert folder(tmp_path, 3).exists()
   assert folder(tmp_path, 5).exists()
@@ -291,7 +292,7 @@ def test_a_failed_save_says_so_and_leaves_older_ones_intact(tmp_path):
   try:
     with (
       pytest.raises(
-        OSError, match='saving a checkpoint in .* failed.*Earlier checkpoints are intact'
+        OSError, match=r'saving a checkpoint in .* failed.*Earlier checkpoints are intact'
       ),
       s,
     ):

@@ -1,0 +1,132 @@
+"""One mesh, one table: which devices there are and how each weight is split over them.
+
+Tasks are split over (data, fsdp); a weight over fsdp on one axis and over tensor on the other. jit over this
+mesh lets the compiler place the collectives, so model code holds no sharding. Only where weights are split does
+the caller also pin the residual stream with `constrain`: else the compiler shards features and reduces activations.
+"""
+
+import logging
+import math
+import re
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+log = logging.getLogger(__name__)
+
+AXES = ('data', 'fsdp', 'tensor')
+ROWS = ('data', 'fsdp')  # what the tasks of a batch are split over
+
+# First match wins. Weights are stored (out, in): a layer that reads the residual stream splits its outputs over
+# tensor, one that writes to it splits its inputs, so a block needs one reduction. The patterns match the tail of a
+# path, hence optimizer moments and the reference weights too.
+TABLE = (
+  (r'embed/weight$', P('tensor', 'fsdp')),  # [V, D]
+  (r'value_head/weight$', P(None, 'fsdp')),  # [1, D]
+  (r'head/weight$', P('tensor', 'fsdp')),  # [V, D]
+  (r'attention/[qkv]/weight$', P('tensor', 'fsdp')),  # [heads * H, D]
+  (r'attention/o/weight$', P('fsdp', 'tensor')),  # [D, N * H]
+  (r'mlp/(gate|up)/weight$', P('tensor', 'fsdp')),  # [F, D]
+  (r'mlp/down/weight$', P('fsdp', 'tensor')),  # [D, F]
+)
+
+
+def make_mesh(config, devices=None):
+  """The mesh ('data', 'fsdp', 'tensor') over all devices.
+
+  Args: config: `config.Mesh`, devices per axis, where one -1 takes what is left; devices: default jax.devices().
+  Raises: ValueError when the axes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  sizes = [getattr(config, axis) for axis in AXES]
+  asked = ', '.join(f'mesh.{axis}={size}' for axis, size in zip(AXES, sizes))
+  if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
+    raise ValueError(
+      f'{asked}: expected positive numbers of devices and at most one -1, which takes the rest'
+    )
+  known = math.prod(size for size in sizes if size != -1)
+  if len(devices) % known or (-1 not in sizes and known != len(devices)):
+    raise ValueError(
+      f'{asked}: {len(devices)} devices cannot be arranged so; the product must be {len(devices)}, '
+      'or leave one axis at -1 to take the rest'
+    )
+  shape = tuple(len(devices) // known if size == -1 else size for size in sizes)
+  # Auto is stated because the default of make_mesh, Explicit, is refused by the scatter into the cache.
+  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def shardings(tree, mesh, table=TABLE):
+  """A NamedSharding for every leaf of params, optimizer state or a whole TrainState.
+
+  Leaves of rank 0 and 1 are whole on every device, and so is everything on a mesh that splits no weights. An axis
+  that does not divide its dimension is left out (and logged), which costs memory and changes no number.
+
+  Raises: ValueError naming path and shape of a leaf of rank 2 or more that no pattern matches.
+  """
+  splits_weights = mesh.shape['fsdp'] * mesh.shape['tensor'] > 1
+
+  def sharding(path, leaf):
+    shape = getattr(leaf, 'shape', ())
+    if not splits_weights or len(shape) < 2:
+      return NamedSharding(mesh, P())
+    name = jax.tree_util.keystr(path, simple=True, separator='/')
+    for pattern, spec in table:
+      if re.search(f'(^|/){pattern}', name):
+        return NamedSharding(mesh, _dividing(spec, shape, mesh, name))
+    raise ValueError(
+      f'no sharding for {name} of shape {list(shape)}; add a pattern for its path to sirl/runtime/sharding.py'
+    )
+
+  return jax.tree_util.tree_map_with_path(sharding, tree)
+
+
+def place(tree, mesh, table=TABLE):
+  """The tree on the mesh, split by the table. Raises as `shardings` does."""
+  return jax.device_put(tree, shardings(tree, mesh, table))
+
+
+def replicated(mesh):
+  """Sharding of what every device holds whole."""
+  return NamedSharding(mesh, P())
+
+
+def batch_sharding(mesh):
+  """Sharding of [P, ...] arrays: tasks over (data, fsdp)."""
+  return NamedSharding(mesh, P(ROWS))
+
+
+def check_rows(prompts, mesh):
+  """Raises ValueError when P tasks cannot be split evenly over the mesh."""
+  shards = math.prod(mesh.shape[axis] for axis in ROWS)
+  if prompts % shards:
+    raise ValueError(
+      f'prompts={prompts} cannot be split over {shards} data shards (mesh.data={mesh.shape["data"]} x '
+      f'mesh.fsdp={mesh.shape["fsdp"]}); choose a multiple of {shards} or fewer shards'
+    )
+
+
+def constrain(mesh):
+  """x_BTD -> x_BTD, rows pinned to (data, fsdp): the `constrain` argument of a model whose weights are split."""
+  shards = math.prod(mesh.shape[axis] for axis in ROWS)
+  rows = batch_sharding(mesh)
+
+  def pin(x_BTD):
+    return jax.lax.with_sharding_constraint(x_BTD, rows) if x_BTD.shape[0] % shards == 0 else x_BTD
+
+  return pin if mesh.size > 1 else lambda x_BTD: x_BTD
+
+
+def _dividing(spec, shape, mesh, name):
+  fitting = tuple(
+    axis if axis is None or size % mesh.shape[axis] == 0 else None
+    for axis, size in zip(spec, shape)
+  )
+  if fitting != tuple(spec):
+    log.info('%s %s: not split by %s of mesh %s', name, list(shape), spec, dict(mesh.shape))
+  return P(*fitting)
+
+
+__all__ = [
+  'AXES', 'TABLE', 'Mesh', 'batch_sharding', 'check_rows', 'constrain', 'make_mesh', 'place', 'replicated', 'shardings',
+]  # fmt: skip
