@@ -1,0 +1,266 @@
+"""The closed loop: acquire, select, GRO, evaluate, steer, until a decision or the round limit ends the run.
+
+Order within a round: tasks are written to the pool, then steps, then report and decision, then the checkpoint. What was
+not committed is recomputed from the same keys, so a killed run continues bit for bit. The history is truth inside the
+checkpoint; the files of the workdir are renderings of it.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sirl.acquisition.pool import Pool
+from sirl.ops import keys, trees
+from sirl.runtime import record, sharding
+from sirl.runtime.checkpoint import Store, atomic_write
+from sirl.types import (
+  Action,
+  Context,
+  Decision,
+  Experiment,
+  LoopState,
+  Outcome,
+  Record,
+  Report,
+  TrainState,
+)
+
+BASELINE = -1  # the round number of the measurement before any training
+CUMULATIVE = ('updates_skipped',)  # step metrics of which a round reports the last value, not the mean
+
+
+class Run(NamedTuple):
+  """What a run leaves in memory."""
+
+  state: LoopState
+  history: list[Report]
+
+
+def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
+  """Runs or resumes an experiment in `workdir`.
+
+  A warm start (`experiment.params` is itself an Experiment) runs first, in `workdir/warm`.
+  Raises: ValueError when the workdir belongs to another config, or when sampler and learner disagree in the first step.
+  """
+  workdir = pathlib.Path(workdir)
+  config = experiment.config
+  steps = config.steps_per_round
+  mesh = sharding.make_mesh(config.mesh)
+  with jax.set_mesh(mesh), Store(workdir, config, steps_per_round=steps) as store:
+    restored = store.restore(abstract_state(experiment, mesh))
+    if restored is None:
+      params = starting_params(experiment, workdir, progress)
+      restored = sharding.place(initial_state(experiment, params), mesh), [], []
+    state, history, manifest = restored
+    history, state = follow_answer(workdir, history, state, store)
+
+    serial = int(state.round) * steps + int(state.step)
+    with record.Log(workdir, serial=serial, steps_per_round=steps, progress=progress, sinks=sinks) as log:
+      log.rewrite(history)
+      committed = int(state.round) + int(state.step > 0)  # a round resumed midway already has its tasks
+      pool = Pool.load(workdir / 'pool', rounds=committed)
+      pool.verify(manifest)
+      if not history:
+        report = evaluate(experiment, state, Record(pool, None, []), BASELINE)
+        history = [dataclasses.replace(report, decision=Decision(Action.CONTINUE, 'measured before any training'))]
+        log.report(history[-1])
+        store.save(state, history, pool.manifest())
+
+      while int(state.round) < config.max_rounds and not is_final(history):
+        pool, state, outcome = train_round(experiment, state, history, pool, store, log)
+        i = int(state.round)
+        with log.timed('evaluate'):
+          report = evaluate(experiment, state, Record(pool, outcome, log.round(i)), i)
+        decision = experiment.steer([*history, report]) or Decision(Action.CONTINUE, 'no rule fired')
+        history = [*history, dataclasses.replace(report, decision=decision)]
+        state = follow(decision, state, store)
+        state = state.replace(round=state.round + 1, step=jnp.int32(0))
+        with log.timed('checkpoint'):
+          store.save(state, history, pool.manifest())
+        log.report(history[-1])
+        if decision.action is Action.ASK_HUMAN:
+          write_question(workdir, history, outcome)
+  return Run(state, history)
+
+
+def train_round(experiment, state, history, pool, store, log):
+  """Acquire and prepare (unless the round was resumed midway), then the round's remaining GRO steps."""
+  config, i = experiment.config, int(state.round)
+
+  if int(state.step) == 0:
+    with log.timed('acquire'):
+      found = experiment.acquire(state.train.params, pool, context(config, state, 'acquire'))
+      pool = pool.extend(found, round=i)
+      if not len(pool):
+        raise ValueError(f'round {i}: no task was acquired and the pool is empty; check the experiment\'s acquire')
+      key = keys.at(config.seed, 'prepare', i)
+      state = state.replace(selector=experiment.selector.prepare(state.selector, pool, state.train.params, key))
+
+  outcome = None
+  for s in range(int(state.step), config.steps_per_round):
+    log.stage('train', round=i, step=s)
+    started = time.perf_counter()
+    with log.timed('select'):
+      rows = experiment.selector.select(state.selector, pool, keys.at(config.seed, 'select', i, s), config.prompts)
+    train, outcome = experiment.step(state.train, pool[rows], keys.at(config.seed, 'gro', i, s))
+    if i == 0 and s == 0:
+      check_agreement(outcome.metrics, config.max_logp_gap)
+    with log.timed('select'):
+      selector = experiment.selector.update(state.selector, rows, outcome.rewards)
+    state = state.replace(train=train, selector=selector, step=jnp.int32(s + 1))
+    outcome = dataclasses.replace(outcome, metrics=outcome.metrics | {'step_time': time.perf_counter() - started})
+    log.step(i, s, outcome)
+    if s + 1 < config.steps_per_round and (s + 1) % config.checkpoint_every == 0:
+      with log.timed('checkpoint'):
+        store.save(state, history, pool.manifest())
+
+  log.samples(i, outcome)
+  if experiment.refresh is not None:
+    state = state.replace(train=experiment.refresh(state.train, i))
+  return pool, state, outcome
+
+
+# ---------------------------------------------------------------- state
+
+
+def initial_state(experiment: Experiment, params) -> LoopState:
+  """Round 0, step 0, with copies of the weights: training donates its buffers."""
+  params = trees.copy(params)
+  train = TrainState(
+    step=jnp.int32(0),
+    params=params,
+    opt_state=experiment.optimizer.init(params),
+    ref_params=trees.copy(params) if experiment.reference else None,
+    skipped=jnp.int32(0),
+  )
+  return LoopState(
+    train=train,
+    selector=experiment.selector.init(),
+    round=jnp.int32(0),
+    step=jnp.int32(0),
+    difficulty=jnp.float32(0),
+  )
+
+
+def abstract_state(experiment: Experiment, mesh):
+  """The shapes, dtypes and shardings that a checkpoint of this experiment has on this mesh."""
+  if isinstance(experiment.params, Experiment):
+    params = jax.eval_shape(experiment.model.init, jax.random.key(0))
+  else:
+    params = experiment.params
+  shapes = jax.eval_shape(lambda p: initial_state(experiment, p), params)
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, sharding.shardings(shapes, mesh)
+  )
+
+
+def starting_params(experiment: Experiment, workdir, progress):
+  """The weights given, or those at the end of the warm start's own run."""
+  if not isinstance(experiment.params, Experiment):
+    return experiment.params
+  return run(experiment.params, workdir / 'warm', progress=progress).state.train.params
+
+
+def context(config, state, purpose) -> Context:
+  """Round, difficulty and addressed key for acquire and evaluate."""
+  i = int(state.round)
+  return Context(i, float(state.difficulty), keys.at(config.seed, purpose, i))
+
+
+def check_agreement(metrics, limit):
+  """Raises ValueError when the first step's sampler and learner log-probs differ by more than `limit` nats."""
+  gap = metrics.get('sampling/sampling_logp_difference/max', math.nan)
+  if gap > limit:
+    raise ValueError(
+      f'sampler and learner disagree: with equal weights the largest log-prob difference is {gap:.2e} nats, '
+      f'max_logp_gap is {limit:.0e}. Both must see one distribution: give explore and make_optimize the same sampler, '
+      'and check compute dtype and padding. A lower compute precision needs a larger --set max_logp_gap.'
+    )
+
+
+# ---------------------------------------------------------------- evaluation and decisions
+
+
+def evaluate(experiment, state, happened: Record, round) -> Report:
+  """Means of the round's steps beside what the evaluators measured. Times stay out: a history is reproducible."""
+  own = Context(round, float(state.difficulty), keys.at(experiment.config.seed, 'evaluate', round))
+  measured = experiment.evaluate(state.train.params, happened, own)
+  return Report(round, train_means(happened.steps) | {name: float(value) for name, value in measured.items()})
+
+
+def train_means(rows):
+  """{'train/<metric>': mean over the round's steps}, rewards with a standard error over steps beside them."""
+  names = [name for name in (rows[0] if rows else ()) if name not in ('round', 'step', 'serial')]
+  means = {}
+  for name in names:
+    if name.startswith('time/') or name == 'step_time':
+      continue
+    values = [row[name] for row in rows if row.get(name) is not None and math.isfinite(row[name])]
+    if name in CUMULATIVE:
+      means[f'train/{name}'] = values[-1] if values else math.nan
+      continue
+    mean = math.fsum(values) / len(values) if values else math.nan
+    means[f'train/{name}'] = mean
+    if name == 'reward' or (name.startswith('rewards/') and name.endswith('/mean')):
+      squares = math.fsum((value - mean) ** 2 for value in values)
+      n = len(values)
+      means[f'train/{name}_sem'] = math.sqrt(squares / (n - 1) / n) if n > 1 else math.nan
+  return means
+
+
+def is_final(history) -> bool:
+  """The last decision ends the run, or waits for a human."""
+  return bool(history) and history[-1].decision.action in (Action.STOP, Action.ASK_HUMAN)
+
+
+def follow(decision: Decision, state: LoopState, store: Store) -> LoopState:
+  """What a decision does to the state. A rollback brings back weights, optimizer and selector; the round count and the
+  pool go on, so the retry draws other noise and other tasks than the path that failed."""
+  if decision.action is Action.ROLLBACK:
+    past = store.restore_round(decision.round, state)
+    return state.replace(train=past.train, selector=past.selector)
+  if decision.action is Action.SET_DIFFICULTY:
+    return state.replace(difficulty=jnp.float32(decision.difficulty))
+  return state
+
+
+def write_question(workdir, history, outcome: Outcome):
+  """`question.md`: why the run waits, the numbers, ten samples, and the commands that answer it."""
+  report = history[-1]
+  lines = [f'# Round {report.round}: {report.decision.reason}', '']
+  lines += ['Answer with one of', '', f'    sirl answer {workdir} continue']
+  lines += [f'    sirl answer {workdir} stop', f'    sirl answer {workdir} rollback=ROUND', '']
+  lines += ['and run the experiment again.', '', '## Numbers', '']
+  lines += [f'- {name}: {value:.4g}' for name, value in sorted(report.metrics.items())]
+  lines += ['', '## Samples', '']
+  totals = record.rows_of(outcome.rewards.total)
+  shown = [(p, g) for g in range(len(outcome.samples.texts[0])) for p in range(len(outcome.samples.tasks))][:10]
+  for p, g in shown:
+    task = outcome.samples.tasks[p]
+    lines += [f'- `{task.prompt}` -> `{outcome.samples.texts[p][g]}` (reward {totals[p][g]:.3g}, answer {task.answer})']
+  atomic_write(workdir / 'question.md', '\n'.join(lines) + '\n')
+
+
+def follow_answer(workdir, history, state, store):
+  """A waiting run with an answer: the human's decision takes the place of the question and is followed.
+
+  `answer.json` holds the round it answers, so it is applied to that question only, also after another kill.
+  """
+  path = workdir / 'answer.json'
+  if not history or history[-1].decision.action is not Action.ASK_HUMAN or not path.exists():
+    return history, state
+  answer = json.loads(path.read_text())
+  if answer['round'] != history[-1].round:
+    return history, state
+  asked = history[-1].decision.reason
+  decision = Decision(
+    Action(answer['action']), f'a human answered the question: {asked}', round=answer.get('to_round'), by='human'
+  )
+  history = [*history[:-1], dataclasses.replace(history[-1], decision=decision)]
+  return history, follow(decision, state, store)

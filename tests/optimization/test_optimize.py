@@ -1,0 +1,255 @@
+"""The update: exact expected gradients by enumeration, invariance to how a batch is cut, and what is skipped."""
+
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import enumeration as exact
+from sirl.ops import logprobs
+from sirl.optimization import advantages, make_optimize, objectives, transforms
+from sirl.types import TrainState
+
+SGD = optax.sgd(1.0)
+
+
+def reward_of(completion):
+  """An arbitrary but fixed reward with ties: 1 for a completion that holds token 3, .25 per token otherwise."""
+  return 1.0 if 3 in completion else 0.25 * len(completion)
+
+
+def state_of(params, optimizer=SGD, reference=None):
+  copied = jax.tree.map(jnp.copy, params)
+  reference = jax.tree.map(jnp.copy, reference)
+  return TrainState(jnp.int32(0), copied, optimizer.init(copied), reference, jnp.int32(0))
+
+
+@pytest.fixture(scope='module')
+def params():
+  return exact.MODEL.init(jax.random.key(5))
+
+
+def expected_step(params, advantage, objective, group_size=2):
+  """Mean of the SGD step -(gradient) over every possible group, each weighed by its probability."""
+  optimize = make_optimize(exact.MODEL, SGD, advantage, objective)
+  law = {y: float(jnp.exp(exact.log_probability(params, y))) for y in exact.completions()}
+  total = np.zeros(params['logits'].shape)
+  for group in itertools.product(law, repeat=group_size):
+    rewards = jnp.asarray([[reward_of(y) for y in group]])
+    after, _ = optimize(state_of(params), exact.rollouts([group]), rewards, jax.random.key(0))
+    step = np.asarray(after.params['logits'] - params['logits'], np.float64)
+    total += np.prod([law[y] for y in group]) * step
+  return total
+
+
+SEQUENCE_SUM = objectives.sequence_mean_token_sum
+
+
+@pytest.mark.parametrize(
+  ('advantage', 'objective', 'scale'),
+  [
+    (advantages.raw, objectives.policy_gradient(SEQUENCE_SUM), 1.0),
+    (advantages.leave_one_out, objectives.policy_gradient(SEQUENCE_SUM), 1.0),
+    # The group mean contains the completion itself: (G - 1) / G of the gradient, one half here.
+    (advantages.centered, objectives.policy_gradient(SEQUENCE_SUM), 0.5),
+    (advantages.centered, objectives.clipped(0.2, 0.28, SEQUENCE_SUM), 0.5),
+    (advantages.leave_one_out, objectives.clipped(0.2, 0.2, SEQUENCE_SUM), 1.0),
+    (advantages.centered, objectives.policy_gradient(objectives.sequence_mean_token_sum_norm(4)), 0.125),
+  ],
+  ids=['reinforce', 'rloo', 'dr_grpo', 'dr_grpo_clipped', 'rloo_clipped', 'dr_grpo_constant_length'],
+)
+def test_mean_gradient_over_all_groups_is_the_exact_policy_gradient(params, advantage, objective, scale):
+  exact_gradient = exact.policy_gradient_of(params, reward_of)['logits']
+  np.testing.assert_allclose(expected_step(params, advantage, objective), scale * exact_gradient, atol=2e-6)
+
+
+def test_mean_gradient_of_rejection_sampling_is_that_of_the_acceptance_rate(params):
+  accepted = lambda y: float(reward_of(y) >= 1.0)
+  step = expected_step(params, advantages.accept(1.0), objectives.nll(SEQUENCE_SUM), group_size=1)
+  np.testing.assert_allclose(step, exact.policy_gradient_of(params, accepted)['logits'], atol=2e-6)
+
+
+def test_mean_gradient_of_group_normalized_rewards_by_brute_force(params):
+  """GRPO's estimator has no simple closed form; its mean is the gradient of the enumerated surrogate."""
+  law = [(y, exact.log_probability) for y in exact.completions()]
+
+  def surrogate(p, fixed):
+    total = 0.0
+    for (a, _), (b, _) in itertools.product(law, repeat=2):
+      weight = jnp.exp(exact.log_probability(fixed, a) + exact.log_probability(fixed, b))
+      ra, rb = reward_of(a), reward_of(b)
+      if ra == rb:
+        continue
+      std = abs(ra - rb) / np.sqrt(2)
+      for y, r in ((a, ra), (b, rb)):
+        A = (r - (ra + rb) / 2) / (std + 1e-6)
+        total += weight * A * exact.log_probability(p, y) / len(y) / 2
+    return total
+
+  expected = jax.jit(jax.grad(surrogate))(params, params)['logits']
+  step = expected_step(params, advantages.normalized, objectives.policy_gradient(objectives.sequence_mean_token_mean))
+  np.testing.assert_allclose(step, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+  ('estimator', 'target'),
+  [(logprobs.k1, 'zero'), (logprobs.k2, 'reverse'), (logprobs.k3, 'forward'), (logprobs.k3_straight_through, 'reverse')],
+)
+def test_mean_gradient_of_kl_estimators_as_losses(estimator, target):
+  """One token: k1 has gradient zero, k2 that of KL(policy || reference), k3 that of KL(reference || policy)."""
+  logits, reference = 0.7 * jax.random.normal(jax.random.key(0), (2, 5))
+  probs = jax.nn.softmax(logits)
+  ref_logp = jax.nn.log_softmax(reference)
+
+  def loss(z):
+    return jnp.sum(probs * estimator(jax.nn.log_softmax(z), ref_logp))
+
+  truth = {
+    'zero': lambda z: 0.0 * z.sum(),
+    'reverse': lambda z: logprobs.kl_exact(z, reference),
+    'forward': lambda z: logprobs.kl_exact(reference, z),
+  }[target]
+  np.testing.assert_allclose(jax.grad(loss)(logits), jax.grad(truth)(logits), atol=1e-6)
+
+
+def batch(params, P=8, G=4, seed=0):
+  rng = np.random.default_rng(seed)
+  pool = exact.completions()
+  groups = [[pool[i] for i in rng.integers(len(pool), size=G)] for _ in range(P)]
+  rewards = jnp.asarray([[reward_of(y) for y in group] for group in groups]).at[0, 0].set(jnp.nan)
+  return exact.rollouts(groups), rewards
+
+
+REDUCTIONS = {
+  'token_mean': objectives.token_mean,
+  'sequence_mean_token_mean': objectives.sequence_mean_token_mean,
+  'sequence_mean_token_sum': SEQUENCE_SUM,
+  'sequence_mean_token_sum_norm': objectives.sequence_mean_token_sum_norm(2),
+}
+
+
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_micro_batches_change_neither_update_nor_metrics(params, reduce):
+  rollouts, rewards = batch(params)
+  reference = exact.MODEL.init(jax.random.key(9))
+  objective = objectives.add(
+    objectives.clipped(0.2, 0.28, REDUCTIONS[reduce]), (0.1, objectives.kl(reduce=REDUCTIONS[reduce]))
+  )
+  results = []
+  for microbatches in (1, 2, 8):
+    optimize = make_optimize(exact.MODEL, SGD, advantages.normalized, objective, microbatches=microbatches)
+    state, metrics = optimize(state_of(params, reference=reference), rollouts, rewards, jax.random.key(0))
+    results.append((state.params, metrics))
+  for other in results[1:]:
+    chex.assert_trees_all_close(other, results[0], atol=2e-6)
+
+
+def test_without_jit_the_update_is_the_same(params):
+  rollouts, rewards = batch(params)
+  optimize = make_optimize(exact.MODEL, SGD, advantages.centered, objectives.clipped(), epochs=2, minibatches=2)
+  compiled, metrics = optimize(state_of(params), rollouts, rewards, jax.random.key(1))
+  with jax.disable_jit():
+    plain, plain_metrics = optimize(state_of(params), rollouts, rewards, jax.random.key(1))
+  chex.assert_trees_all_close((compiled.params, metrics), (plain.params, plain_metrics), atol=1e-5)
+  assert int(compiled.step) == 4
+
+
+def test_supervised_nll_is_optax_cross_entropy(params):
+  rollouts = exact.rollouts([[(2, 3)], [(3, 1)]])
+  optimize = make_optimize(exact.MODEL, SGD, advantages.raw, objectives.nll())
+  state, metrics = optimize(state_of(params), rollouts, jnp.ones((2, 1)), jax.random.key(0))
+
+  def cross_entropy(p):
+    logits = jnp.stack([p['logits'][0, 2], p['logits'][1, 2], p['logits'][0, 2], p['logits'][1, 3]])
+    return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray([2, 3, 3, 1])).mean()
+
+  np.testing.assert_allclose(float(metrics['loss']), float(cross_entropy(params)), rtol=1e-6)
+  chex.assert_trees_all_close(
+    state.params, jax.tree.map(lambda p, g: p - g, params, jax.grad(cross_entropy)(params)), atol=1e-6
+  )
+
+
+def test_a_batch_that_is_not_finite_leaves_everything_and_is_counted(params):
+  optimizer = transforms.adamw(0.1)
+  rollouts, rewards = batch(params)
+  optimize = make_optimize(exact.MODEL, optimizer, advantages.raw, objectives.policy_gradient())
+  broken = {'logits': params['logits'].at[0, 2].set(jnp.nan)}
+  before = state_of(broken, optimizer)
+  opt_state = jax.tree.map(jnp.copy, before.opt_state)
+  state, metrics = optimize(before, rollouts, rewards, jax.random.key(0))
+  chex.assert_trees_all_equal(state.params, broken)
+  chex.assert_trees_all_equal(state.opt_state, opt_state)
+  assert (int(state.step), float(metrics['updates_skipped'])) == (0, 1.0)
+
+
+def test_nothing_judged_means_no_gradient_and_no_nan(params):
+  rollouts, rewards = batch(params)
+  optimize = make_optimize(exact.MODEL, SGD, advantages.normalized, objectives.clipped())
+  state, metrics = optimize(state_of(params), rollouts, jnp.full_like(rewards, jnp.nan), jax.random.key(0))
+  chex.assert_trees_all_equal(state.params, params)
+  assert float(metrics['judged_ratio']) == 0.0
+  assert np.isfinite(float(metrics['loss']))
+
+
+def test_a_second_call_compiles_nothing_and_the_state_is_donated(params):
+  rollouts, rewards = batch(params)
+  optimizer = transforms.adamw(1e-2)
+  optimize = make_optimize(exact.MODEL, optimizer, advantages.normalized, objectives.clipped())
+  state = state_of(params, optimizer)
+  given = state.params['logits']
+  state, _ = optimize(state, rollouts, rewards, jax.random.key(0))
+  assert given.is_deleted()
+  for i in range(3):
+    state, _ = optimize(state, rollouts, rewards * i, jax.random.key(i))
+  assert optimize._cache_size() == 1
+
+
+def test_prompt_and_padding_tokens_get_no_gradient(params):
+  rollouts = exact.rollouts([[(1,), (1,)]])  # the completion is the end token alone; column 2 is padding
+  optimize = make_optimize(exact.MODEL, SGD, advantages.raw, objectives.policy_gradient())
+  state, _ = optimize(state_of(params), rollouts, jnp.ones((1, 2)), jax.random.key(0))
+  moved = np.asarray(state.params['logits'] != params['logits'])
+  assert moved[0, exact.PROMPT].all()
+  assert moved.sum() == exact.VOCAB
+
+
+def test_kl_without_a_reference_says_what_to_do(params):
+  rollouts, rewards = batch(params)
+  optimize = make_optimize(exact.MODEL, SGD, advantages.centered, objectives.add((0.1, objectives.kl())))
+  with pytest.raises(ValueError, match='set reference=True'):
+    optimize(state_of(params), rollouts, rewards, jax.random.key(0))
+
+
+def test_prompts_that_do_not_divide_say_what_to_do(params):
+  rollouts, rewards = batch(params, P=6)
+  optimize = make_optimize(exact.MODEL, SGD, advantages.centered, objectives.clipped(), microbatches=4)
+  with pytest.raises(ValueError, match='prompts=6 .* multiple of 4'):
+    optimize(state_of(params), rollouts, rewards, jax.random.key(0))
+
+
+@pytest.mark.parametrize('reduce', REDUCTIONS)
+def test_objectives_pass_finite_differences(params, reduce):
+  with jax.enable_x64(True):
+    wide = jax.tree.map(lambda x: x.astype(jnp.float64), params)
+    rollouts, rewards = batch(params, P=2, G=3)
+    from sirl.optimization import optimize as module
+
+    batch_ = module._with_counts(module._experience(rollouts, rewards, advantages.centered))
+    old = logprobs.token_stats(exact.MODEL, exact.MODEL.init(jax.random.key(8)), rollouts).logp
+    batch_ = batch_.replace(old_logp=old, ref_logp=old)
+    objective = objectives.add(
+      objectives.clipped(0.2, 0.28, REDUCTIONS[reduce]),
+      (0.1, objectives.kl(logprobs.k3, REDUCTIONS[reduce])),
+      (-0.01, objectives.entropy()),
+    )
+
+    def loss(logp):
+      stats = logprobs.token_stats(exact.MODEL, wide, rollouts)
+      return objective(stats.__class__(logp=logp, entropy=stats.entropy), batch_)[0]
+
+    logp = logprobs.token_stats(exact.MODEL, wide, rollouts).logp.astype(jnp.float64)
+    jax.test_util.check_grads(loss, (logp,), order=1, modes=['rev'], atol=1e-5, rtol=1e-5)
