@@ -1,0 +1,243 @@
+"""Tasks from files that people made: JSON lines, parquet, TFDS in ArrayRecord form (read without TensorFlow).
+
+Each reader returns a list of Tasks in the order of the file. `prompt` and `answer` name a field of a row or are functions of
+the row; `parse` turns the answer field into the answer that verifiers compare. A row that does not fit raises with its place.
+"""
+
+import gzip
+import itertools
+import json
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from sirl.acquisition.pool import content_id
+from sirl.types import Task
+
+
+def jsonl(
+  path, *, prompt='question', answer='answer', parse=None, meta=(), name=None, limit=None
+) -> list[Task]:
+  """Tasks from a file with one JSON object a line, also gzipped (.gz). Blank lines are no rows.
+
+  Args:
+    prompt: field name, or row -> str.
+    answer: field name, row -> str or None, or None for tasks without answers. A null in the file is an unknown answer.
+    parse: str -> str or None (None: unusable, raises), applied to the answer, such as `gsm8k_answer`.
+    meta: names of further fields to keep.
+    name: prefix of the tasks' ids; the file's stem by default.
+    limit: at most this many rows, from the start; None for all.
+  Raises: ValueError for a missing or empty file and, with file and line, for a row that does not fit.
+  """
+  path = _existing(path)
+  return _tasks(
+    _json_rows(path), path, prompt, answer, parse, meta, name or path.name.split('.')[0], limit
+  )
+
+
+def parquet(
+  path, *, prompt='question', answer='answer', parse=None, meta=(), name=None, limit=None
+) -> list[Task]:
+  """Tasks from a parquet file, or from all *.parquet of a folder in the order of their names. Arguments as in `jsonl`."""
+  path = _existing(path)
+  return _tasks(_parquet_rows(path), path, prompt, answer, parse, meta, name or path.stem, limit)
+
+
+def tfds(
+  name_or_folder,
+  split,
+  *,
+  data_dir=None,
+  prompt='question',
+  answer='answer',
+  parse=None,
+  meta=(),
+  name=None,
+  limit=None,
+) -> list[Task]:
+  """Tasks from a TFDS data set that was prepared with file_format='array_record'; nothing is downloaded.
+
+  TFDS's own 'parquet' format is refused: without TensorFlow it was seen to lose rows without an error.
+
+  Args: name_or_folder: a prepared version's folder ('.../gsm8k/1.0.0'), or a data set's name under data_dir; split: such as
+  'train' or 'train[:10%]'. The rest as in `jsonl`; texts are decoded from bytes.
+  """
+  rows = _tfds_rows(name_or_folder, split, data_dir)
+  place = f'{name_or_folder} [{split}]'
+  return _tasks(rows, place, prompt, answer, parse, meta, name or _tfds_name(name_or_folder), limit)
+
+
+def gsm8k_answer(text: str) -> str | None:
+  """What follows the last '####' of a GSM8K solution, without thousands separators: '... #### 1,080' is '1080'."""
+  _, mark, tail = text.rpartition('####')
+  return (tail.strip().replace(',', '') or None) if mark else None
+
+
+# ---------------------------------------------------------------- rows -> tasks
+
+
+def _tasks(rows: Iterable, source, prompt, answer, parse, meta, name, limit):
+  if limit is not None and limit < 1:
+    raise ValueError(f'limit={limit}; expected at least 1, or None for all rows')
+  tasks = [
+    _task(row, place, prompt, answer, parse, meta, name)
+    for place, row in itertools.islice(rows, limit)
+  ]
+  if not tasks:
+    raise ValueError(f'{source} holds no rows')
+  return tasks
+
+
+def _task(row, place, prompt, answer, parse, meta, name):
+  text = _text(_field(row, prompt, place), place, 'prompt')
+  if text is None or not text.strip():
+    raise ValueError(f'{place}: empty prompt; every row needs one')
+  solution = None if answer is None else _text(_field(row, answer, place), place, 'answer')
+  if solution is not None and parse is not None:
+    parsed = parse(solution)
+    if parsed is None:
+      raise ValueError(f'{place}: {_called(parse)} finds no answer in {_short(solution)}')
+    solution = parsed
+  kept = {field: _field(row, field, place) for field in meta}
+  return Task(id=content_id(name, text), prompt=text, answer=solution, origin='curated', meta=kept)
+
+
+def _field(row, field, place):
+  """row[field], or field(row)."""
+  if callable(field):
+    try:
+      return field(row)
+    except Exception as error:
+      raise ValueError(
+        f'{place}: {_called(field)} raised {type(error).__name__}: {error}'
+      ) from error
+  if field not in row:
+    raise ValueError(
+      f'{place}: no field {field!r}; the row has {", ".join(map(repr, row)) or "none"}'
+    )
+  return row[field]
+
+
+def _text(value, place, what):
+  """A str, or None. Numbers are written out; anything else is an error."""
+  if isinstance(value, bool) or not (value is None or isinstance(value, str | int | float)):
+    raise ValueError(
+      f'{place}: {what} is {type(value).__name__} {_short(value)}; expected text or a number'
+    )
+  return value if value is None or isinstance(value, str) else str(value)
+
+
+def _called(fn):
+  return getattr(fn, '__name__', repr(fn))
+
+
+def _short(value):
+  text = repr(value)
+  return text if len(text) <= 80 else text[:77] + '...'
+
+
+# ---------------------------------------------------------------- files -> (place, row)
+
+
+def _existing(path):
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise ValueError(f'{path} does not exist (looked from {pathlib.Path.cwd()})')
+  return path
+
+
+def _json_rows(path) -> Iterator[tuple[str, dict[str, Any]]]:
+  if path.is_dir():
+    raise ValueError(f'{path} is a folder; jsonl reads one file')
+  with gzip.open(path, 'rb') if path.suffix == '.gz' else path.open('rb') as file:
+    for number, line in enumerate(file, start=1):
+      place = f'{path}, line {number}'
+      if not line.strip():
+        continue
+      try:
+        row = json.loads(line.decode('utf-8-sig'))
+      except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
+        raise ValueError(f'{place}: not JSON in UTF-8 ({error}): {_short(line)}') from error
+      if not isinstance(row, dict):
+        raise ValueError(
+          f'{place}: {type(row).__name__} {_short(row)}; expected one JSON object a line'
+        )
+      yield place, row
+
+
+def _parquet_rows(path) -> Iterator[tuple[str, dict[str, Any]]]:
+  import pyarrow
+  from pyarrow import parquet as arrow
+
+  files = sorted(path.glob('*.parquet')) if path.is_dir() else [path]
+  for file in files:
+    try:
+      with arrow.ParquetFile(file) as table:
+        number = 0
+        for batch in table.iter_batches(batch_size=1024):
+          for row in batch.to_pylist():
+            number += 1
+            yield f'{file}, row {number}', row
+    except (pyarrow.ArrowException, OSError) as error:
+      raise ValueError(f'{file}: not a readable parquet file ({error})') from error
+
+
+def _tfds_rows(name_or_folder, split, data_dir) -> Iterator[tuple[str, dict[str, Any]]]:
+  import tensorflow_datasets
+
+  folder = pathlib.Path(name_or_folder)
+  try:
+    if folder.is_dir():
+      builder = tensorflow_datasets.builder_from_directory(folder)
+    else:
+      builder = tensorflow_datasets.builder(str(name_or_folder), data_dir=data_dir)
+  except Exception as error:  # the library raises a different type for each of its causes
+    raise ValueError(
+      f'TFDS finds no prepared data set {str(name_or_folder)!r} (data_dir={data_dir}): '
+      f'{_first_line(error)}. Give the folder that holds dataset_info.json.'
+    ) from error
+
+  form = builder.info.file_format
+  if form is not None and form.value != 'array_record':
+    raise ValueError(
+      f"{name_or_folder} is stored as {form.value}; prepare it with file_format='array_record', "
+      'the one format that is read whole without TensorFlow'
+    )
+  try:
+    source = builder.as_data_source(split=split)
+  except Exception as error:
+    splits = ', '.join(builder.info.splits) or 'none prepared'
+    raise ValueError(
+      f'{name_or_folder}: no split {split!r} (splits: {splits}): {_first_line(error)}'
+    ) from error
+  for index in range(len(source)):
+    yield f'{name_or_folder} [{split}], row {index}', _plain(source[index])
+
+
+def _tfds_name(name_or_folder):
+  """'gsm8k' for the folder '.../gsm8k/1.0.0' and for the names 'gsm8k', 'gsm8k:1.0.0' and 'gsm8k/main'."""
+  folder = pathlib.Path(name_or_folder)
+  if folder.is_dir():
+    return next(
+      (part for part in reversed(folder.resolve().parts) if not part[0].isdigit()), 'tfds'
+    )
+  return str(name_or_folder).partition(':')[0].partition('/')[0]
+
+
+def _plain(value):
+  """JSON values of what TFDS hands out: bytes to text, numpy to Python."""
+  if isinstance(value, dict):
+    return {name: _plain(item) for name, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(item) for item in value]
+  if isinstance(value, bytes):
+    return value.decode()
+  if isinstance(value, np.ndarray | np.generic):
+    return _plain(value.tolist())
+  return value
+
+
+def _first_line(error):
+  return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,93 @@
+"""What must not enter the pool: held-out tasks, and tasks that repeat what is there in other words.
+
+Each filter wraps an Acquire and returns one; what it drops it counts in the log.
+"""
+
+import logging
+
+from sirl.acquisition.pool import prompt_key
+from sirl.types import Acquire
+
+
+def exclude(acquire: Acquire, heldout, *, shared_words: int | None = None) -> Acquire:
+  """Drops tasks whose prompt, case and white space aside, is that of a held-out task.
+
+  Args: heldout: tasks; shared_words: also drop a prompt that shares this many consecutive words with a held-out one (13 is
+  customary for web text). None by default: prompts made from one template share its words.
+  """
+  heldout = list(heldout)
+  keys = {prompt_key(task.prompt) for task in heldout}
+  if shared_words is not None and shared_words < 1:
+    raise ValueError(f'shared_words={shared_words}; expected at least 1, or None')
+  grams = (
+    set().union(*(_ngrams(task.prompt, shared_words) for task in heldout))
+    if shared_words
+    else set()
+  )
+
+  def leaks(task):
+    if prompt_key(task.prompt) in keys:
+      return True
+    return bool(grams) and not grams.isdisjoint(_ngrams(task.prompt, shared_words))
+
+  def filtered(params, pool, context):
+    found = acquire(params, pool, context)
+    kept = [task for task in found if not leaks(task)]
+    _log(context, len(found) - len(kept), len(found), 'are held-out tasks or overlap with one')
+    return kept
+
+  return filtered
+
+
+def dissimilar(acquire: Acquire, *, max_overlap=0.7) -> Acquire:
+  """Keeps a task only if its ROUGE-L with every task of the pool, and every one kept before it, is below max_overlap.
+
+  One longest common subsequence per pair: for pools of thousands, not millions. Meant for prompts of several words.
+  Source: Wang et al. 2022, arXiv 2212.10560, sec. 2.2.
+  """
+  if not 0 < max_overlap <= 1:
+    raise ValueError(f'max_overlap={max_overlap}; expected a number in (0, 1]')
+
+  def filtered(params, pool, context):
+    found = acquire(params, pool, context)
+    known = [task.prompt.casefold().split() for task in pool]
+    kept = []
+    for task in found:
+      words = task.prompt.casefold().split()
+      if all(_rouge_l(words, other) < max_overlap for other in known):
+        known.append(words)
+        kept.append(task)
+    _log(
+      context, len(found) - len(kept), len(found), f'overlap with others by {max_overlap:g} or more'
+    )
+    return kept
+
+  return filtered
+
+
+def rouge_l(a: str, b: str) -> float:
+  """F-measure of the longest common subsequence of words, in [0, 1]. Lin 2004."""
+  return _rouge_l(a.casefold().split(), b.casefold().split())
+
+
+def _rouge_l(a, b):
+  if not a or not b:
+    return 0.0
+  row = [0] * (len(b) + 1)
+  for word in a:
+    diagonal = 0
+    for j, other in enumerate(b, start=1):
+      diagonal, row[j] = row[j], diagonal + 1 if word == other else max(row[j], row[j - 1])
+  return 2 * row[-1] / (len(a) + len(b))
+
+
+def _ngrams(prompt, n):
+  words = prompt.casefold().split()
+  return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
+def _log(context, dropped, found, reason):
+  if dropped:
+    logging.getLogger(__name__).warning(
+      'round %d: dropped %d of %d tasks that %s', context.round, dropped, found, reason
+    )

@@ -1,0 +1,258 @@
+"""The tasks that a run owns: append-only, one JSONL file per round, every task once.
+
+A round's file is its first line `{"round": 0, "tasks": 2, "dropped": 1}` and then one task a line. It is written before
+the round's first step, so a run that resumes reads back exactly the rounds that were committed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+
+from sirl.runtime import hosts
+from sirl.types import Acquire, Task
+
+
+class Pool(Sequence):
+  """Tasks with the round each came from. `extend` returns a new pool; a pool itself never changes.
+
+  Attributes: tasks: list of Task [n]; rounds: list of int [n], the round that acquired each task;
+  dropped: how many duplicates were not taken in, over all rounds.
+  """
+
+  def __init__(self, *, folder=None):
+    """An empty pool. folder: where the rounds' files go; None keeps them in memory."""
+    self.folder = pathlib.Path(folder) if isinstance(folder, str) else folder
+    self.tasks: list[Task] = []
+    self.rounds: list[int] = []
+    self.dropped = 0
+    self._index: dict[str, int] = {}  # task id -> row
+    self._files: list[dict[str, Any]] = []  # the manifest
+
+  @classmethod
+  def load(cls, folder, *, rounds: int) -> Pool:
+    """The pool as it was after `rounds` rounds. Files of later rounds are ignored (the next `extend` replaces them).
+
+    Raises: ValueError for a file that is missing, cut short or not what `extend` writes.
+    """
+    pool = cls(folder=folder)
+    if rounds and pool.folder is None:
+      raise ValueError(
+        f'a pool in memory has no {rounds} rounds to load; give the folder they were written to'
+      )
+    for round in range(rounds):
+      path = pool.folder / _file(round)
+      if not path.exists():
+        raise ValueError(
+          f'{path} is missing, but the run was committed up to round {rounds - 1}; restore the file'
+        )
+      pool._append(path.read_bytes(), round, path)
+    return pool
+
+  def extend(self, tasks, *, round: int | None = None) -> Pool:
+    """A new pool with the tasks of one round added; writes the round's file atomically before it returns.
+
+    A task whose id is known already, from this round or an earlier one, is dropped and counted.
+
+    Args: tasks: iterable of Task; round: must follow the pool's last round; None means the next.
+    Raises: ValueError for another round, two different prompts under one id, or a task that is not plain JSON.
+    """
+    expected = len(self._files)
+    if round not in (None, expected):
+      raise ValueError(
+        f'round={round}, but the pool holds {expected} rounds, so the next is round={expected}'
+      )
+
+    fresh, dropped = {}, 0
+    for task in tasks:
+      known = self.tasks[self._index[task.id]] if task.id in self._index else fresh.get(task.id)
+      if known is None:
+        fresh[task.id] = task
+      elif known.prompt == task.prompt:
+        dropped += 1
+      else:
+        raise ValueError(
+          f'two tasks share the id {task.id!r}: {known.prompt!r} and {task.prompt!r}; '
+          'make ids with acquisition.pool.content_id'
+        )
+
+    header = {'round': expected, 'tasks': len(fresh), 'dropped': dropped}
+    data = b''.join([_line(header), *(_task_line(task) for task in fresh.values())])
+    if self.folder is not None and hosts.is_first():
+      _write(self.folder / _file(expected), data)
+      _remove_after(self.folder, expected)
+    pool = self._copy()
+    pool._append(
+      data, expected, _file(expected)
+    )  # from the bytes: a fresh and a resumed run hold equal tasks
+    return pool
+
+  def __len__(self) -> int:
+    return len(self.tasks)
+
+  def __iter__(self) -> Iterator[Task]:
+    return iter(self.tasks)
+
+  def __contains__(self, task) -> bool:
+    return getattr(task, 'id', task) in self._index
+
+  def __getitem__(self, index):
+    """A Task for an int; a list of Tasks for a slice or a sequence of ints, such as what a selector returns."""
+    if isinstance(index, slice):
+      return self.tasks[index]
+    if hasattr(index, '__len__'):
+      return [self.tasks[int(i)] for i in index]
+    return self.tasks[int(index)]
+
+  def manifest(self) -> list[dict[str, Any]]:
+    """One {file, count, sha256} per round, JSON values; what a checkpoint keeps of the pool."""
+    return [dict(row) for row in self._files]
+
+  def verify(self, manifest) -> None:
+    """Raises ValueError unless the pool is exactly the one that the manifest describes."""
+    if len(manifest) != len(self._files):
+      raise ValueError(
+        f'the pool holds {len(self._files)} rounds, the checkpoint was written with {len(manifest)}'
+      )
+    for have, want in zip(self._files, manifest):
+      if have != dict(want):
+        raise ValueError(
+          f'{want["file"]} has changed since the checkpoint: {have["count"]} tasks, sha256 {have["sha256"][:12]}; '
+          f'expected {want["count"]} tasks, sha256 {want["sha256"][:12]}. Restore the file or use a new workdir.'
+        )
+
+  def _copy(self):
+    pool = Pool(folder=self.folder)
+    pool.tasks, pool.rounds, pool.dropped = [*self.tasks], [*self.rounds], self.dropped
+    pool._index, pool._files = {**self._index}, [*self._files]
+    return pool
+
+  def _append(self, data, round, source):
+    header, tasks = _parse(data, source)
+    if header['round'] != round or header['tasks'] != len(tasks):
+      raise ValueError(
+        f'{source}: its first line announces {header["tasks"]} tasks of round {header["round"]}, '
+        f'found {len(tasks)} where round {round} was expected; the file was cut or moved, restore it'
+      )
+    for task in tasks:
+      self._index[task.id] = len(self.tasks)
+      self.tasks.append(task)
+      self.rounds.append(round)
+    self.dropped += header['dropped']
+    digest = hashlib.sha256(data).hexdigest()
+    self._files.append({'file': _file(round), 'count': len(tasks), 'sha256': digest})
+
+
+# ---------------------------------------------------------------- identity of a task
+
+
+def content_id(name: str, prompt: str) -> str:
+  """'name-' and 12 hex digits of the prompt's blake2b: the same task has the same id in every process."""
+  return f'{name}-{hashlib.blake2b(prompt.encode(), digest_size=6).hexdigest()}'
+
+
+def prompt_key(prompt: str) -> str:
+  """What counts as the same prompt: case and white space aside, '12 + 34 =' is '12+34='."""
+  return ''.join(unicodedata.normalize('NFC', prompt).casefold().split())
+
+
+# ---------------------------------------------------------------- combining sources
+
+
+def once(tasks) -> Acquire:
+  """All the tasks in round 0, nothing later."""
+  tasks = list(tasks)
+
+  def acquire(params, pool, context):
+    del params, pool
+    return list(tasks) if context.round == 0 else []
+
+  return acquire
+
+
+def chain(*acquires: Acquire) -> Acquire:
+  """The tasks of several sources. A later source sees those of the earlier ones in its pool, and has its own key."""
+
+  def acquire(params, pool, context):
+    found = []
+    for i, source in enumerate(acquires):
+      own = dataclasses.replace(context, key=jax.random.fold_in(context.key, i))
+      found += source(params, _in_memory(pool, found), own)
+    return found
+
+  return acquire
+
+
+def _in_memory(pool, tasks):
+  """The pool with tasks added but nothing written."""
+  view = pool._copy()
+  view.folder = None
+  return view.extend(tasks)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _file(round):
+  return f'round_{round:05d}.jsonl'
+
+
+def _line(row):
+  return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b'\n'
+
+
+def _task_line(task):
+  try:
+    return _line(dataclasses.asdict(task))
+  except (TypeError, ValueError) as error:
+    raise ValueError(
+      f'task {task.id} cannot be written as JSON: {error}; meta holds JSON values only'
+    ) from error
+
+
+def _parse(data, source):
+  """(header, tasks) of a round's bytes."""
+  rows = []
+  for number, line in enumerate(data.splitlines(), start=1):
+    try:
+      rows.append(json.loads(line) if number == 1 else Task(**json.loads(line)))
+    except (TypeError, ValueError) as error:
+      raise ValueError(
+        f'{source}, line {number}: not a task that the pool wrote ({error}); restore the file'
+      ) from error
+  if not rows or not {'round', 'tasks', 'dropped'} <= set(rows[0]):
+    raise ValueError(f'{source}: no pool header in its first line; restore the file')
+  return rows[0], rows[1:]
+
+
+def _write(path, data):
+  """Either the old file or the whole new one, whatever interrupts."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(path.name + '.tmp')
+  with temporary.open('wb') as file:
+    file.write(data)
+    file.flush()
+    if isinstance(path, pathlib.Path):  # a bucket commits on close
+      os.fsync(file.fileno())
+  temporary.replace(path)
+  if isinstance(path, pathlib.Path):
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _remove_after(folder, round):
+  """Removes what an interrupted run left behind: files of rounds that were never committed, half-written files."""
+  for path in folder.iterdir():
+    match = re.fullmatch(r'round_(\d{5})\.jsonl(\.tmp)?', path.name)
+    if match and (int(match[1]) > round or match[2]):
+      path.unlink()

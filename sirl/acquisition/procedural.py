@@ -1,0 +1,91 @@
+"""Tasks drawn from a program that also knows the answers.
+
+A generator is `(rng, index, difficulty) -> Task` (see `domains/`). Each draw has its own generator state, seeded by a hash
+of (namespace, seed or key, index): two namespaces share no state, whereas the adjacent integer seeds that task
+libraries use share nearly all their items. In a small domain equal prompts still meet, so prompts are compared as well.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import logging
+
+import jax
+import numpy as np
+
+from sirl.acquisition.pool import prompt_key
+from sirl.types import Acquire, Task
+
+PATIENCE = 2000  # draws in a row that bring nothing new before a domain counts as used up
+
+
+def procedural(generator, *, per_round, namespace='train', answers=True, exclude=()) -> Acquire:
+  """`per_round` new tasks each round at the run's difficulty; fewer, with a warning, when the domain is used up.
+
+  Args: generator: (rng, index, difficulty) -> Task; answers: False removes answers and meta from the tasks, for
+  methods that must not see them; exclude: tasks (a held-out set) whose prompts are never drawn.
+  """
+  if per_round < 1:
+    raise ValueError(f'per_round={per_round}; expected at least 1')
+  reserved = _prompts(exclude)
+
+  def acquire(params, pool, context):
+    del params
+    key = np.asarray(jax.random.key_data(context.key)).tobytes().hex()
+    taken = reserved | _prompts(pool)
+    tasks, draws = _draw(generator, per_round, (namespace, key), float(context.difficulty), taken)
+    if len(tasks) < per_round:
+      logging.getLogger(__name__).warning(
+        'round %d: %d of %d tasks acquired; %d draws at difficulty %g brought no more that are new',
+        context.round, len(tasks), per_round, draws, context.difficulty,
+      )  # fmt: skip
+    return tasks if answers else [_without_answer(task) for task in tasks]
+
+  return acquire
+
+
+def fixed_set(generator, *, n, seed, namespace, difficulty=0.0, exclude=()) -> list[Task]:
+  """n distinct tasks that depend on nothing but the arguments: a held-out set, an anchor set, warm-start data.
+
+  Args: seed: int; namespace: str such as 'heldout', another than the training set's; exclude: tasks whose prompts are
+  not drawn.
+  Raises: ValueError if the domain has too few distinct tasks.
+  """
+  if n < 1:
+    raise ValueError(f'n={n}; expected at least 1')
+  reserved = _prompts(exclude)
+  tasks, draws = _draw(generator, n, (namespace, int(seed)), float(difficulty), reserved)
+  if len(tasks) < n:
+    raise ValueError(
+      f'only {len(tasks)} distinct tasks in {draws} draws of {namespace!r} at difficulty {difficulty:g} with '
+      f'{len(reserved)} excluded, but n={n}; ask for fewer, or take a larger domain (more digits, higher difficulty)'
+    )
+  return tasks
+
+
+def rng_of(*parts):
+  """A numpy Generator seeded by a hash of the parts (ints and strings)."""
+  digest = hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+  return np.random.default_rng(int.from_bytes(digest, 'little'))
+
+
+def _draw(generator, n, address, difficulty, taken):
+  """(at most n tasks with distinct prompts outside `taken`, number of draws)."""
+  tasks, seen, misses = [], set(taken), 0
+  for index in itertools.count():
+    if len(tasks) == n or misses == PATIENCE:
+      return tasks, index
+    task = generator(rng_of(*address, index), index, difficulty)
+    key = prompt_key(task.prompt)
+    misses = misses + 1 if key in seen else 0
+    if not misses:
+      seen.add(key)
+      tasks.append(task)
+
+
+def _prompts(tasks):
+  return {prompt_key(task.prompt) for task in tasks}
+
+
+def _without_answer(task):
+  return dataclasses.replace(task, answer=None, meta={})

@@ -1,0 +1,149 @@
+"""Tasks that a model writes, through `Ask`.
+
+`self_instruct` shows a few tasks of the pool, asks for one more, and keeps what parses, passes a check and is new.
+"""
+
+import dataclasses
+import logging
+import re
+from collections import Counter
+
+import jax
+import numpy as np
+
+from sirl.acquisition.pool import content_id, prompt_key
+from sirl.acquisition.procedural import rng_of
+from sirl.types import Acquire, Ask, Task
+
+TEMPLATE = """Here are examples of questions with their answers.
+
+{examples}
+
+Write one new question of the same kind, different from all of the above, in the same form.
+"""
+
+_QUESTION = re.compile(r'^[ \t]*(question|answer)[ \t]*:', re.IGNORECASE | re.MULTILINE)
+
+
+def question_and_answer(task):
+  """'Question: ...' and, where it is known, 'Answer: ...'."""
+  lines = [f'Question: {task.prompt}']
+  return '\n'.join(lines if task.answer is None else [*lines, f'Answer: {task.answer}'])
+
+
+def parse_question_and_answer(text):
+  """The first question of a text in the form above, with its answer or None; None if there is no question."""
+  pieces = _QUESTION.split(text)[1:]  # name, contents, name, contents, ...
+  named = [(name.lower(), contents.strip()) for name, contents in zip(pieces[::2], pieces[1::2])]
+  if not named or named[0][0] != 'question' or not named[0][1]:
+    return None
+  answered = len(named) > 1 and named[1][0] == 'answer' and named[1][1]
+  return {'prompt': named[0][1], 'answer': named[1][1] if answered else None}
+
+
+def self_instruct(
+  ask: Ask,
+  *,
+  per_round,
+  examples=3,
+  template=TEMPLATE,
+  show=question_and_answer,
+  separator='\n\n',
+  parse=parse_question_and_answer,
+  check=None,
+  answers=True,
+  name='self_instruct',
+) -> Acquire:
+  """Asks the policy for `per_round` new tasks a round; what is malformed, fails the check or is known is dropped and logged.
+
+  Args:
+    ask: (params, prompts, key, n) -> n texts per prompt.
+    per_round: texts asked for in a round, so the most tasks that can come of it.
+    examples: tasks of the pool shown in each prompt (all, where the pool holds fewer), drawn anew for each prompt.
+    template: prompt with the field {examples}; other braces stay as they are. A model that only continues text
+      takes template='{examples}' with a show such as lambda task: f'{task.prompt}{task.answer}'.
+    show: task -> text of one example; separator: text between examples.
+    parse: text -> dict of Task fields with 'prompt' (and 'answer', 'difficulty', 'meta', 'role'), or None if malformed.
+    check: task -> bool, for example whether its answer is right; None keeps every task that parses.
+    answers: False removes the answers that the model wrote.
+    name: prefix of the tasks' ids.
+
+  Source: Wang et al. 2022, arXiv 2212.10560. Differs: one task per request, examples drawn uniformly from the pool rather
+  than six written and two generated ones; the ROUGE-L filter is `hygiene.dissimilar`.
+  """
+  if '{examples}' not in template:
+    raise ValueError(f'template {template!r} has no field {{examples}} for the tasks to show')
+  if per_round < 1 or examples < 1:
+    raise ValueError(f'per_round={per_round}, examples={examples}; expected at least 1 of each')
+
+  def acquire(params, pool, context):
+    if not len(pool):
+      raise ValueError(
+        'self_instruct shows tasks of the pool, which is empty; chain(once(seed_tasks), self_instruct(...))'
+      )
+    key_examples, key_ask = jax.random.split(context.key)
+    address = np.asarray(jax.random.key_data(key_examples)).tobytes().hex()
+    shown = [_sample(pool, examples, rng_of(name, address, i)) for i in range(per_round)]
+    prompts = [template.replace('{examples}', separator.join(map(show, tasks))) for tasks in shown]
+    texts = ask(params, prompts, key_ask, 1)
+
+    kept, fates = [], Counter()
+    seen = {prompt_key(task.prompt) for task in pool}
+    for (text,), tasks in zip(texts, shown, strict=True):
+      task = _task(parse, text, name, context, tasks)
+      fate = _fate(task, check, seen)
+      fates[fate] += 1
+      if fate == 'kept':
+        seen.add(prompt_key(task.prompt))
+        kept.append(task if answers else _replace_answer(task))
+    _log(name, context, len(texts), fates)
+    return kept
+
+  return acquire
+
+
+def _sample(pool, n, rng):
+  """Up to n distinct tasks of the pool."""
+  return pool[rng.permutation(len(pool))[:n]]
+
+
+def _task(parse, text, name, context, shown):
+  """The task that a text describes, or None. An error in parse carries the text."""
+  try:
+    fields = parse(text)
+  except Exception as error:
+    error.add_note(f'{name}: while parsing the completion {text!r}')
+    raise
+  if fields is None or not fields['prompt'].strip():
+    return None
+  meta = {
+    **fields.get('meta', {}),
+    'acquired_in_round': context.round,
+    'examples': [task.id for task in shown],
+  }
+  identity = {'id': content_id(name, fields['prompt']), 'origin': 'synthetic', 'meta': meta}
+  return Task(**{**fields, **identity})
+
+
+def _fate(task, check, seen):
+  if task is None:
+    return 'malformed'
+  if prompt_key(task.prompt) in seen:
+    return 'duplicate'
+  if check is not None and not check(task):
+    return 'failed check'
+  return 'kept'
+
+
+def _replace_answer(task):
+  return dataclasses.replace(task, answer=None)
+
+
+def _log(name, context, asked, fates):
+  level = logging.INFO if fates['kept'] else logging.WARNING
+  logging.getLogger(__name__).log(
+    level,
+    '%s in round %d: asked %d, parsed %d, kept %d (malformed %d, duplicate %d, failed check %d)',
+    name, context.round, asked, asked - fates['malformed'], fates['kept'],
+    fates['malformed'], fates['duplicate'], fates['failed check'],
+  )  # fmt: skip

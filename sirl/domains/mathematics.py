@@ -1,0 +1,141 @@
+"""Arithmetic tasks over difficulty, and the check of a numeric answer.
+
+A generator is `(rng, index, difficulty) -> Task`: rng is a numpy Generator made for this one task, index its number
+in the draw. Difficulty 0 is the configured size; each whole unit adds one digit to the operands (one term to a
+chain_sum); a fraction is the probability of one more. `Task.difficulty` is the level that was drawn.
+"""
+
+import functools
+import hashlib
+import math
+import string
+
+from sirl.domains import answers
+from sirl.types import Task
+
+# ---------------------------------------------------------------- verification
+
+
+def correct(task, text, *, extract=answers.final, unanswered='raise'):
+  """1.0 if the answer extracted from the completion equals the task's, else 0.0, also when nothing was extracted.
+
+  Args: extract: str -> str or None, a function of `domains.answers`; unanswered: 'raise', or 'skip' to return None
+  (not judged) for tasks without an answer.
+  Raises: ValueError for a task without an answer, unless unanswered='skip'.
+  """
+  if unanswered not in ('raise', 'skip'):
+    raise ValueError(f"unanswered={unanswered!r}; expected 'raise' or 'skip'")
+  if task.answer is None:
+    if unanswered == 'skip':
+      return None
+    raise ValueError(
+      f'task {task.id} has no answer, but mathematics.correct compares with one; '
+      "reward unanswered tasks with majority_vote, keep the answers, or pass unanswered='skip'"
+    )
+  found = extract(text)
+  return float(found is not None and answers.equal(found, task.answer))
+
+
+# ---------------------------------------------------------------- generators
+
+
+def addition(*, digits=2, template='{a}+{b}='):
+  """a + b of two numbers with `digits` digits: 8100 distinct tasks for 2. Difficulty adds digits."""
+  return _binary('addition', lambda a, b: (a, b, a + b), digits, template)
+
+
+def subtraction(*, digits=2, template='{a}-{b}=', signed=False):
+  """a - b, the larger number first unless `signed`. Difficulty adds digits."""
+
+  def solve(a, b):
+    a, b = (a, b) if signed else (max(a, b), min(a, b))
+    return a, b, a - b
+
+  return _binary('subtraction', solve, digits, template)
+
+
+def multiplication(*, digits=2, template='{a}*{b}='):
+  """a * b of two numbers with `digits` digits. Difficulty adds digits."""
+  return _binary('multiplication', lambda a, b: (a, b, a * b), digits, template)
+
+
+def comparison(*, digits=2, template='max({a},{b})='):
+  """The larger of two numbers. Difficulty adds digits."""
+  return _binary('comparison', lambda a, b: (a, b, max(a, b)), digits, template)
+
+
+def chain_sum(*, terms=3, digits=1, template='{expression}='):
+  """A sum and difference of several numbers, '3+9-4='; may be negative. Difficulty adds terms."""
+  _check_template(template, 'expression')
+  if terms < 2:
+    raise ValueError(f'terms={terms}; a chain has at least 2')
+  _check_digits(digits)
+
+  def generate(rng, index, difficulty):
+    del index
+    level = _level(rng, difficulty)
+    signs = [1, *(int(sign) for sign in rng.choice([-1, 1], terms + level - 1))]
+    numbers = [sign * _number(rng, digits) for sign in signs]
+    texts = [f'{"-" if sign < 0 else "+"}{abs(number)}' for sign, number in zip(signs, numbers)]
+    expression = ''.join(texts).removeprefix('+')
+    return _task(
+      'chain_sum', template.format(expression=expression), sum(numbers), level, {'terms': numbers}
+    )
+
+  return generate
+
+
+def _binary(name, solve, digits, template):
+  _check_template(template, 'a', 'b')
+  _check_digits(digits)
+
+  def generate(rng, index, difficulty):
+    del index
+    level = _level(rng, difficulty)
+    a, b, answer = solve(_number(rng, digits + level), _number(rng, digits + level))
+    return _task(name, template.format(a=a, b=b), answer, level, {'a': a, 'b': b})
+
+  return generate
+
+
+def _task(name, prompt, answer, level, meta):
+  return Task(
+    id=f'{name}-{hashlib.blake2b(prompt.encode(), digest_size=6).hexdigest()}',
+    prompt=prompt,
+    answer=str(answer),
+    origin='environment',
+    difficulty=float(level),
+    meta=meta,
+  )
+
+
+def _level(rng, difficulty):
+  """Whole level: floor(difficulty), or one more with the probability of its fraction."""
+  if not (math.isfinite(difficulty) and difficulty >= 0):
+    raise ValueError(f'difficulty={difficulty}; expected a finite number >= 0')
+  return math.floor(difficulty + rng.random())
+
+
+def _number(rng, digits):
+  """Uniform over the numbers of exactly `digits` digits; 0 to 9 for one."""
+  if digits > 18:
+    raise ValueError(f'{digits} digits asked for, at most 18 are drawn; lower digits or difficulty')
+  return int(rng.integers(10 ** (digits - 1) if digits > 1 else 0, 10**digits))
+
+
+@functools.cache
+def _fields(template):
+  return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+
+
+def _check_template(template, *expected):
+  if _fields(template) != set(expected):
+    fields = ', '.join(f'{{{name}}}' for name in expected)
+    raise ValueError(
+      f'template {template!r} must contain exactly the fields {fields} (write other braces double)'
+    )
+
+
+def _check_digits(digits):
+  if digits < 1:
+    raise ValueError(f'digits={digits}; a number has at least 1')

@@ -1,0 +1,102 @@
+"""Selection that learns from outcomes: a posterior over each task's success rate.
+
+Tasks that are always or never solved teach a group-relative method nothing, so tasks are sought whose success rate is near
+a target. Rates are uncertain and move with the policy: hence a draw from the posterior, and evidence that fades.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sirl.runtime import hosts
+from sirl.selection import selectors
+from sirl.types import Selector, Task
+
+
+def success_rate(
+  *,
+  target=0.5,
+  capacity=selectors.CAPACITY,
+  prior=(1.0, 1.0),
+  decay=0.99,
+  part='correct',
+  bucket: Callable[[Task], int] | None = None,
+) -> Selector:
+  """Tasks whose success rate, drawn from its Beta posterior (Thompson sampling), lies closest to the target.
+
+  State: {'solved', 'failed': float32 [capacity], evidence per cell; 'cell': int32 [capacity], the cell of each task}.
+  Posterior of a cell: Beta(prior[0] + solved, prior[1] + failed). A cell is a task, or a bucket of tasks.
+
+  Args:
+    target: success rate sought; 0.5 has the largest variance of outcomes, p (1 - p).
+    capacity: the most tasks that the pool may ever hold.
+    prior: Beta parameters; (1, 1) draws an untried task's rate uniformly, so untried tasks keep a chance.
+    decay: factor on all evidence at each GRO step, since rates move as the policy learns; 1 never forgets.
+    part: the reward part in [0, 1] that tells success; `Rewards.total` if the reward has no part of that name.
+    bucket: task -> int in [0, capacity), such as lambda task: int(task.difficulty), to share evidence among tasks.
+  """
+  if not 0 <= target <= 1:
+    raise ValueError(f'target={target}; a success rate lies in [0, 1]')
+  if not 0 < decay <= 1:
+    raise ValueError(f'decay={decay}; expected a factor in (0, 1]')
+  if len(prior) != 2 or min(prior) <= 0:
+    raise ValueError(f'prior={prior}; expected two positive Beta parameters')
+
+  def init():
+    zeros = np.zeros(capacity, np.float32)
+    return {'solved': zeros, 'failed': zeros.copy(), 'cell': np.arange(capacity, dtype=np.int32)}
+
+  def prepare(state, pool, params, key):
+    del params, key
+    selectors.check_capacity(len(pool), capacity)
+    if bucket is None:
+      return state
+    cell = np.array(state['cell'])
+    for i, task in enumerate(pool):
+      cell[i] = _checked(bucket(task), task, capacity)
+    return {**state, 'cell': cell}
+
+  def select(state, pool, key, n):
+    if not len(pool):
+      raise ValueError('the pool is empty: acquire brought no tasks, so there is nothing to select')
+    cell = np.asarray(state['cell'])[: len(pool)]
+    solved, failed = np.asarray(state['solved'])[cell], np.asarray(state['failed'])[cell]
+    rates = selectors.rng_of(key).beta(prior[0] + solved, prior[1] + failed)
+    return selectors.repeat(np.argsort(np.abs(rates - target), kind='stable'), n)
+
+  def update(state, indices, rewards):
+    outcomes_PG = _outcomes(rewards, part)
+    judged_PG = ~np.isnan(outcomes_PG)
+    cells_P = np.asarray(state['cell'])[np.asarray(indices)]
+    successes_P = np.where(judged_PG, outcomes_PG, 0).sum(axis=1)
+    failures_P = np.where(judged_PG, 1 - outcomes_PG, 0).sum(axis=1)
+    solved, failed = (np.asarray(state[name]) * np.float32(decay) for name in ('solved', 'failed'))
+    np.add.at(solved, cells_P, successes_P)  # a task may stand twice in a batch
+    np.add.at(failed, cells_P, failures_P)
+    return {**state, 'solved': solved, 'failed': failed}
+
+  return Selector(init, prepare, select, update)
+
+
+def posterior_mean(state, *, prior=(1.0, 1.0)):
+  """Expected success rate of each cell, float32 [capacity]; the prior's where nothing was seen."""
+  solved, failed = np.asarray(state['solved']), np.asarray(state['failed'])
+  return ((prior[0] + solved) / (sum(prior) + solved + failed)).astype(np.float32)
+
+
+def _outcomes(rewards, part):
+  """float32 numpy [P, G] in [0, 1], NaN where not judged."""
+  name = part if part in rewards.parts else 'total'
+  x_PG = hosts.everywhere(rewards.parts[part] if name == part else rewards.total).astype(np.float32)
+  if np.any((x_PG < 0) | (x_PG > 1)):  # NaN compares as False
+    raise ValueError(
+      f'success_rate(part={part!r}) read {name}, which spans {np.nanmin(x_PG):g} to {np.nanmax(x_PG):g}; '
+      f'a success lies in [0, 1]. Parts of this reward: {", ".join(rewards.parts) or "none"}.'
+    )
+  return x_PG
+
+
+def _checked(cell, task, capacity):
+  if not 0 <= cell < capacity:
+    raise ValueError(f'bucket({task.id}) = {cell}; expected an int in [0, capacity={capacity})')
+  return cell

@@ -1,0 +1,220 @@
+"""Selectors without memory of outcomes, and the filter of groups that carry no signal.
+
+Selectors: `uniform`, `balanced`, `by_score` with a choice (`band`, `top_fraction`, `threshold`, `softmax`). A draw is without
+repetition; where fewer tasks than asked for are eligible, all are repeated equally often, up to one.
+`informative` is no selector: it goes to `gro.make_step(keep=...)` and works on the rewards of a batch.
+"""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sirl.types import Selector
+
+CAPACITY = 2**16  # tasks; arrays of this length are part of every checkpoint
+
+
+def uniform() -> Selector:
+  """Every task of the pool equally likely."""
+
+  def select(state, pool, key, n):
+    del state
+    return spread(rng_of(key), np.arange(_size(pool)), n)
+
+  return Selector(_no_state, _unprepared, select, unchanged)
+
+
+def balanced(by=lambda task: task.origin) -> Selector:
+  """Every bucket equally often, whatever its size; uniform within a bucket. by: task -> hashable, the origin by default."""
+
+  def select(state, pool, key, n):
+    del state
+    rng = rng_of(key)
+    buckets = {}
+    for index in range(_size(pool)):
+      buckets.setdefault(by(pool[index]), []).append(index)
+    shares = np.bincount(spread(rng, np.arange(len(buckets)), n), minlength=len(buckets))
+    drawn = [spread(rng, np.asarray(rows), share) for rows, share in zip(buckets.values(), shares)]
+    return rng.permutation(np.concatenate(drawn)).astype(np.int32)
+
+  return Selector(_no_state, _unprepared, select, unchanged)
+
+
+def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
+  """Tasks chosen by a score that is taken once a round with the current weights.
+
+  State: {'scores': float32 [capacity]}, NaN where there is no task or no score.
+
+  Args:
+    score: (params, tasks) -> [n], see `scores`; a task with a score of NaN is never chosen.
+    choose: (scores [m], rng, n) -> int [n] rows of scores; `band`, `top_fraction`, `threshold`, `softmax`.
+    capacity: the most tasks that the pool may ever hold.
+    rescore: False scores each task only in the round in which it came, a snapshot that costs less.
+  """
+
+  def init():
+    return {'scores': np.full(capacity, np.nan, np.float32)}
+
+  def prepare(state, pool, params, key):
+    del key
+    check_capacity(len(pool), capacity)
+    scores = np.array(state['scores'])
+    todo = np.arange(len(pool)) if rescore else np.flatnonzero(np.isnan(scores[: len(pool)]))
+    if not len(todo):
+      return state
+    new = np.asarray(score(params, pool[todo]), np.float32)
+    if new.shape != todo.shape:
+      raise ValueError(
+        f'the score function returned shape {new.shape} for {len(todo)} tasks; expected one number each'
+      )
+    scores[todo] = new
+    if np.isnan(new).any():
+      logging.getLogger(__name__).warning(
+        '%d of %d tasks have no score', np.isnan(new).sum(), len(new)
+      )
+    return {'scores': scores}
+
+  def select(state, pool, key, n):
+    scores = np.asarray(state['scores'])[: _size(pool)]
+    scored = np.flatnonzero(~np.isnan(scores))
+    if not len(scored):
+      raise ValueError(
+        f'none of the {len(scores)} tasks of the pool has a score; is `prepare` called each round?'
+      )
+    return scored[choose(scores[scored], rng_of(key), n)].astype(np.int32)
+
+  return Selector(init, prepare, select, unchanged)
+
+
+# ---------------------------------------------------------------- choices by score
+
+
+def band(low, high):
+  """Uniform over the tasks whose score lies between two quantiles: band(0.2, 0.8) drops a fifth at either end.
+
+  Quantiles are cut by rank, and at least one task is left.
+
+  A perplexity filter keeps the low, middle or high part; which is best depends on the data (Ankner et al. 2024,
+  arXiv 2405.20541).
+  """
+  if not 0 <= low < high <= 1:
+    raise ValueError(f'band({low}, {high}); expected quantiles 0 <= low < high <= 1')
+
+  def choose(scores, rng, n):
+    order = np.argsort(scores, kind='stable')
+    first = min(round(low * len(order)), len(order) - 1)
+    last = max(round(high * len(order)), first + 1)
+    return spread(rng, order[first:last], n)
+
+  return choose
+
+
+def top_fraction(fraction):
+  """Uniform over the best-scored share of the tasks, at least one."""
+  if not 0 < fraction <= 1:
+    raise ValueError(f'top_fraction({fraction}); expected a share in (0, 1]')
+  return band(1 - fraction, 1)
+
+
+def threshold(low=-np.inf, high=np.inf):
+  """Uniform over the tasks with low <= score <= high, in units of the score. Raises ValueError when there is none."""
+
+  def choose(scores, rng, n):
+    rows = np.flatnonzero((scores >= low) & (scores <= high))
+    if not len(rows):
+      raise ValueError(
+        f'no task scores between {low:g} and {high:g}; scores lie in {scores.min():g} to {scores.max():g}'
+      )
+    return spread(rng, rows, n)
+
+  return choose
+
+
+def softmax(temperature):
+  """Draws without repetition with probability proportional to exp(score / temperature), by Gumbel top-k."""
+  if not temperature > 0:
+    raise ValueError(f'softmax({temperature}); expected a temperature > 0')
+
+  def choose(scores, rng, n):
+    noisy = scores / temperature + rng.gumbel(size=len(scores))
+    return repeat(np.argsort(-noisy, kind='stable'), n)
+
+  return choose
+
+
+# ---------------------------------------------------------------- groups without signal
+
+
+def informative(part='correct'):
+  """keep= of `gro.make_step`: the total, with NaN for groups in which `part` is the same for all judged completions.
+
+  With a binary part this is DAPO's dynamic sampling without the resampling: it looks at the outcome, because a shaped total
+  (length, format) differs within nearly every group. A group to which the part did not apply at all is left as it is.
+  Source: Yu et al. 2025, arXiv 2503.14476, sec. 3.2. Differs: the batch is not refilled; shapes stay fixed.
+  """
+
+  def keep(rewards):
+    if part not in rewards.parts:
+      raise ValueError(
+        f'informative({part!r}): the reward has no such part; it has {", ".join(rewards.parts) or "none"}'
+      )
+    x_PG = jnp.asarray(rewards.parts[part])
+    judged_PG = ~jnp.isnan(x_PG)
+    high_P = jnp.max(jnp.where(judged_PG, x_PG, -jnp.inf), axis=1)
+    low_P = jnp.min(jnp.where(judged_PG, x_PG, jnp.inf), axis=1)
+    kept_P = (high_P > low_P) | ~jnp.any(judged_PG, axis=1)
+    return jnp.where(kept_P[:, None], rewards.total, jnp.nan)
+
+  return keep
+
+
+# ---------------------------------------------------------------- shared by selectors
+
+
+def rng_of(key):
+  """A numpy Generator addressed by a jax key: pool sizes change each round, and numpy does not compile for each."""
+  return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
+def spread(rng, rows, n):
+  """n of the rows in random order, int32: distinct while they last, then each equally often, up to one."""
+  times, rest = divmod(n, len(rows))
+  drawn = np.concatenate([np.tile(rows, times), rng.choice(rows, rest, replace=False)])
+  return rng.permutation(drawn).astype(np.int32)
+
+
+def repeat(order, n):
+  """The first n of an order, starting over where it is shorter."""
+  return np.resize(order, n).astype(np.int32)
+
+
+def check_capacity(size, capacity):
+  """Raises ValueError when a pool has outgrown a selector's arrays."""
+  if size > capacity:
+    needed = 2 ** (size - 1).bit_length()
+    raise ValueError(
+      f'the pool holds {size} tasks, the selector remembers {capacity}; set capacity={needed} or more'
+    )
+
+
+def unchanged(state, indices, rewards):
+  """The update of a selector that does not learn."""
+  del indices, rewards
+  return state
+
+
+def _no_state():
+  return ()
+
+
+def _unprepared(state, pool, params, key):
+  del pool, params, key
+  return state
+
+
+def _size(pool):
+  if not len(pool):
+    raise ValueError('the pool is empty: acquire brought no tasks, so there is nothing to select')
+  return len(pool)
