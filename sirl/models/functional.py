@@ -11,7 +11,7 @@ from sirl.models import transformer
 from sirl.types import Model
 
 
-def build(architecture, *, constrain=lambda x_BTD: x_BTD):
+def build(architecture, *, constrain=None):
   """Model of an `Architecture`. No array is made before `init`.
 
   Args: constrain: x_BTD -> x_BTD, applied to the residual stream after the embedding and every layer; the place of

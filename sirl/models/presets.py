@@ -90,7 +90,7 @@ def gemma3(*, width, layers, heads, kv_heads, ffw):
     post_norms=True,
     norm_plus_one=True,
     embed_scale=width**0.5,
-    query_scale=256.0,
+    query_scale=256,
     sliding_window=512,
     local_layers=tuple(
       i for i in range(layers) if (i + 1) % 6

@@ -54,7 +54,7 @@ class Architecture:
   )
   norm_plus_one: bool = False  # norms multiply by 1 + weight: Gemma
   embed_scale: float = 1.0  # Gemma: sqrt(D)
-  query_scale: float | None = None  # scores are divided by its square root; None: head_width
+  query_scale: int | None = None  # scores are divided by its square root; None: head_width
   attention_softcap: float | None = None  # scores become cap * tanh(scores / cap): Gemma 2
   logit_softcap: float | None = None  # Gemma 2
   sliding_window: int | None = (
@@ -103,10 +103,10 @@ class Decoder(nnx.Module):
   reduces activations); on one device it is the identity.
   """
 
-  def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs, constrain=lambda x_BTD: x_BTD):
+  def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs, constrain=None):
     a = architecture
     self.architecture = a
-    self.constrain = constrain
+    self.constrain = constrain or (lambda x_BTD: x_BTD)
     self.embed = Embedding(a, rngs=rngs)
     self.layers = nnx.List(
       [Block(a, local=i in a.local_layers, rngs=rngs) for i in range(a.layers)]
@@ -288,7 +288,7 @@ class RMSNorm(nnx.Module):
 
   def __init__(self, width, a: Architecture):
     self.eps, self.plus_one, self.dtype = a.norm_eps, a.norm_plus_one, a.dtype
-    self.weight = nnx.Param(jnp.full(width, 0.0 if a.norm_plus_one else 1.0))
+    self.weight = nnx.Param(jnp.full(width, 0.0 if a.norm_plus_one else 1.0, jnp.float32))
 
   def __call__(self, x):
     x = x.astype(jnp.float32)

@@ -1,0 +1,181 @@
+"""Folders of weights: what is read and written, and one clear error for each thing that can be wrong with them."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors import numpy as safetensors
+
+from sirl.models import functional, pretrained
+from sirl.models.presets import preset
+from sirl.types import Codec
+
+
+@pytest.fixture
+def toy(tmp_path):
+  """A saved toy: (folder, architecture, params)."""
+  architecture = preset('toy', width=16, layers=2, head_width=4, ffw=8, vocab=12)
+  params = functional.build(architecture).init(jax.random.key(0))
+  pretrained.save(tmp_path / 'toy', architecture, params)
+  return tmp_path / 'toy', architecture, params
+
+
+def rewrite(folder, change):
+  """Applies `change` to the dict of tensors of a folder."""
+  tensors = safetensors.load_file(folder / 'model.safetensors')
+  change(tensors)
+  safetensors.save_file(tensors, folder / 'model.safetensors', {'format': 'pt'})
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_half_precision_files_are_read_as_the_rounded_numbers(dtype, toy):
+  folder, architecture, params = toy
+  pretrained.save(folder, architecture, params, dtype=dtype)
+  assert json.loads((folder / 'config.json').read_text())['dtype'] == dtype
+  _, loaded, _ = pretrained.load(folder)
+  jax.tree.map(lambda x, y: np.testing.assert_array_equal(x.astype(dtype), y), params, loaded)
+  assert loaded['embed']['weight'].dtype == jnp.float32
+
+
+def test_value_head_starts_at_zero_and_is_kept_by_save(toy, tmp_path, caplog):
+  folder, _, _ = toy
+  model, params, architecture = pretrained.load(folder, value_head=True)
+  x = jnp.ones((3, 16))
+  np.testing.assert_array_equal(model.value(params, x), np.zeros(3))
+  params['value_head']['weight'] += 1.0
+  pretrained.save(tmp_path / 'critic', architecture, params)
+  model, params, _ = pretrained.load(tmp_path / 'critic', value_head=True)
+  np.testing.assert_array_equal(model.value(params, x), np.full(3, 16.0))
+  assert pretrained.load(tmp_path / 'critic')[0].value is None
+  assert 'value_head.weight' in caplog.text
+
+
+def test_saving_again_replaces_shards_and_carries_the_tokenizer(toy, tmp_path):
+  folder, architecture, params = toy
+  (folder / 'tokenizer.json').write_text('{}')
+  config = json.loads((folder / 'config.json').read_text())
+  (folder / 'config.json').write_text(json.dumps(config | {'eos_token_id': 7}))
+  target = tmp_path / 'target'
+  pretrained.save(target, architecture, params, max_shard_bytes=1000)
+  assert (target / 'model.safetensors.index.json').is_file()
+  pretrained.save(target, architecture, params, tokenizer_from=folder)
+  names = sorted(file.name for file in target.iterdir())
+  assert names == ['config.json', 'model.safetensors', 'tokenizer.json']
+  assert json.loads((target / 'config.json').read_text())['eos_token_id'] == 7
+
+
+@pytest.mark.parametrize('kept_bytes', [4, 100, -4])
+def test_truncated_file_is_named(kept_bytes, toy):
+  file = toy[0] / 'model.safetensors'
+  file.write_bytes(file.read_bytes()[:kept_bytes])
+  with pytest.raises(ValueError, match=r'model\.safetensors is truncated.*fetch it again'):
+    pretrained.load(toy[0])
+
+
+def test_missing_shard_is_named(toy):
+  folder, architecture, params = toy
+  pretrained.save(folder, architecture, params, max_shard_bytes=1000)
+  sorted(folder.glob('model-*'))[1].unlink()
+  with pytest.raises(FileNotFoundError, match=r'model-00002-of-.*is missing.*fetch the remaining'):
+    pretrained.load(folder)
+
+
+def test_missing_and_unexpected_tensors_are_named(toy):
+  folder, _, _ = toy
+  name = 'model.layers.1.mlp.up_proj.weight'
+  rewrite(folder, lambda tensors: tensors.update(extra=tensors.pop(name)))
+  with pytest.raises(ValueError, match=r'layers\.1\.mlp\.up_proj\.weight \[8, 16\] is missing'):
+    pretrained.load(folder)
+  rewrite(folder, lambda tensors: tensors.update({name: tensors['extra']}))
+  with pytest.raises(ValueError, match=r'tensor extra \[8, 16\] is unexpected'):
+    pretrained.load(folder)
+
+
+def test_wrong_shape_is_named(toy):
+  name = 'model.layers.0.self_attn.k_proj.weight'
+  rewrite(toy[0], lambda tensors: tensors.update({name: tensors[name].T.copy()}))
+  with pytest.raises(ValueError, match=r'k_proj\.weight has shape \[16, 8\], expected \[8, 16\]'):
+    pretrained.load(toy[0])
+
+
+def test_leftovers_of_old_exports_are_ignored(toy):
+  extra = {
+    'lm_head.weight': np.zeros((12, 16), np.float32),
+    'model.layers.0.self_attn.rotary_emb.inv_freq': np.zeros(2, np.float32),
+  }
+  rewrite(toy[0], lambda tensors: tensors.update(extra))
+  pretrained.load(toy[0])
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'model_type': 'mamba'}, "model_type 'mamba' is not supported; expected one of llama"),
+    ({'hidden_size': None}, 'lacks hidden_size'),
+    ({'hidden_act': 'relu'}, "activation 'relu'"),
+    ({'attention_bias': True}, 'attention_bias=True is not supported'),
+    ({'quantization_config': {'bits': 4}}, 'quantization_config'),
+    ({'rope_scaling': {'type': 'dynamic', 'factor': 2.0}}, "rope scaling 'dynamic'"),
+    ({'num_key_value_heads': 3}, 'heads=4 cannot be shared evenly by kv_heads=3'),
+  ],
+)
+def test_unsupported_config_is_one_clear_error(change, message, toy):
+  file = toy[0] / 'config.json'
+  file.write_text(json.dumps(json.loads(file.read_text()) | change))
+  with pytest.raises(ValueError, match=message) as error:
+    pretrained.load(toy[0])
+  assert str(file) in str(error.value)
+
+
+def test_missing_paths_say_what_was_expected(toy, tmp_path):
+  with pytest.raises(FileNotFoundError, match='does not exist; expected a folder'):
+    pretrained.load(tmp_path / 'nothing')
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(FileNotFoundError, match=r'has no config\.json, and no \.gguf file either'):
+    pretrained.load(tmp_path / 'empty')
+  (toy[0] / 'model.safetensors').unlink()
+  with pytest.raises(FileNotFoundError, match=r'neither model\.safetensors nor'):
+    pretrained.load(toy[0])
+
+
+def test_unreachable_hub_name_is_one_clear_error(monkeypatch):
+  import huggingface_hub
+
+  monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
+  with pytest.raises(
+    FileNotFoundError, match=r'nobody/nothing.*could not be fetched.*downloaded folder'
+  ):
+    pretrained.load('nobody/nothing')
+
+
+def test_gguf_beside_a_finished_conversion_is_not_converted_again(toy):
+  folder, _, _ = toy
+  folder.with_suffix('.gguf').write_bytes(b'not read')
+  assert pretrained.locate(folder.with_suffix('.gguf')) == folder
+  shutil.copy(folder.with_suffix('.gguf'), folder.parent / 'other.gguf')
+  with pytest.raises(FileNotFoundError, match=r'2 \.gguf files; name one'):
+    pretrained.locate(folder.parent)
+
+
+def test_save_refuses_what_no_family_can_say(toy, tmp_path):
+  _, architecture, params = toy
+  odd = dataclasses.replace(architecture, embed_scale=4.0)
+  with pytest.raises(ValueError, match=r'llama comes nearest but cannot say embed_scale=4\.0'):
+    pretrained.save(tmp_path / 'odd', odd, params)
+  with pytest.raises(ValueError, match=r'params: tensor head\.weight .* is missing'):
+    pretrained.save(tmp_path / 'odd', dataclasses.replace(architecture, tied=False), params)
+  assert not (tmp_path / 'odd').exists()
+
+
+def test_tokenizer_with_more_ids_than_rows_is_refused():
+  architecture = preset('toy', vocab=12)
+  codec = Codec(encode=list, decode=str, render=list, pad_id=0, eos_ids=(1,), vocab=12)
+  pretrained.check_codec(codec, architecture)
+  with pytest.raises(ValueError, match='ids up to 12 but the embedding only 12 rows'):
+    pretrained.check_codec(codec._replace(vocab=13), architecture)
+  with pytest.raises(ValueError, match='ids up to 40'):
+    pretrained.check_codec(codec._replace(eos_ids=(1, 40)), architecture)
