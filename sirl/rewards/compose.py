@@ -1,0 +1,193 @@
+"""From rewards to a reward: weighted, by_role, tolerant. Functions become rewards in `scores`.
+
+NaN is not judged, in a part (it did not apply) as in the total (nothing with a weight applied). A RewardError
+passes through a composition with everything that was computed beside it, so that `tolerant` can stand inside
+or around.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sirl.ops import keys
+from sirl.rewards.scores import RewardError, batched, on_device, per_completion, per_group, shape_of
+from sirl.runtime import hosts
+from sirl.types import Reward, Rewards, Samples
+
+__all__ = [
+  'RewardError',
+  'batched',
+  'by_role',
+  'on_device',
+  'per_completion',
+  'per_group',
+  'tolerant',
+  'weighted',
+]
+
+ERROR = '_error'  # suffix of the part that marks crashed completions
+NO_TEXTS = ()  # the texts of a row that a reward is not asked about
+
+
+def weighted(**terms: tuple[float, Reward]) -> Reward:
+  """Weighted sum of rewards: weighted(correct=(1.0, verifier), format=(0.1, matches), length=(0, length)).
+
+  Every term is a part under its keyword, unweighted, and brings along its other parts under their own names.
+  Weight 0 makes a metric: computed and reported, never in the total. A completion is judged if a term of
+  another weight judged it; its total is the sum over the terms that did.
+
+  Raises: ValueError here for a term that is not (weight, reward), or when no weight differs from 0.
+  """
+  for name, term in terms.items():
+    if not (isinstance(term, tuple) and len(term) == 2 and callable(term[1])):
+      raise ValueError(
+        f'weighted: {name}={term!r} is not (weight, reward); write {name}=(1.0, reward).'
+      )
+    if not _is_finite(term[0]):
+      raise ValueError(f'weighted: the weight of {name} is {term[0]!r}; expected a finite number.')
+  if not any(weight for weight, _ in terms.values()):
+    raise ValueError(
+      f'weighted: no term of {list(terms)} has a weight other than 0, so nothing would be rewarded.'
+    )
+
+  def reward(params, samples, key):
+    total, parts, errors = None, {}, []
+    for name, (weight, term) in terms.items():
+      term_key = jax.random.fold_in(key, np.uint32(keys.text_id(name)))
+      rewards = _attempt(term, params, samples, term_key, errors)
+      _merge(parts, _renamed(name, rewards), terms)
+      if weight:
+        total = _plus(total, weight, rewards.total)
+    return _unless(errors, Rewards(total, parts))
+
+  return reward
+
+
+def by_role(**rewards: Reward | None) -> Reward:
+  """Judges each task by the reward of its role: by_role(propose=learnability, solve=verifier); None: not judged.
+
+  Rows of other roles come to a reward with no texts, so it is asked nothing about them and shapes stay fixed.
+  Parts of the same name join. Raises: ValueError for a task whose role is not named.
+  """
+
+  def reward(params, samples, key):
+    roles = [task.role for task in samples.tasks]
+    for task in samples.tasks:
+      if task.role not in rewards:
+        raise ValueError(
+          f'by_role: task {task.id!r} has role {task.role!r}, but only {", ".join(rewards)} are judged; '
+          f'add {task.role}=reward, or {task.role}=None to leave it unjudged.'
+        )
+    nothing = hosts.global_rows(np.full(shape_of(samples), np.nan, np.float32))
+    total, parts, errors = nothing, {}, []
+    for role, judge in rewards.items():
+      if judge is None:
+        continue
+      mine_PG = hosts.global_rows(
+        np.broadcast_to(np.asarray([[r == role] for r in roles], bool), shape_of(samples))
+      )
+      texts = [ts if r == role else NO_TEXTS for r, ts in zip(roles, samples.texts)]
+      view = Samples(samples.tasks, texts, samples.rollouts)
+      found = _attempt(
+        judge, params, view, jax.random.fold_in(key, np.uint32(keys.text_id(role))), errors
+      )
+      total = _where(mine_PG, found.total, total)
+      for name, part in found.parts.items():
+        parts[name] = _where(mine_PG, part, parts.get(name, nothing))
+    return _unless(errors, Rewards(total, parts))
+
+  return reward
+
+
+def tolerant(reward: Reward) -> Reward:
+  """Goes on after a crash: what broke is not judged, and counted in the part '<name>_error' (1 broke, 0 did not).
+
+  The name is the reward's own, or 'reward' for a composition. Around one term of `weighted` the other terms still
+  judge the completion; around the whole `weighted`, a completion with any broken term is not judged.
+  """
+
+  def tolerated(params, samples, key):
+    errors = []
+    rewards = _attempt(reward, params, samples, key, errors)
+    own = _own(rewards)
+    total, parts = rewards.total, dict(rewards.parts)
+    failed_PG = functools.reduce(lambda a, b: a | b, [e.failed for e in errors], _never(total))
+    if errors:
+      total = _where(failed_PG, _numpy(total).full_like(total, np.nan), total)
+      parts |= {name: total for name in own}
+    parts[(own[0] if own else 'reward') + ERROR] = failed_PG.astype(np.float32)
+    return Rewards(total, parts)
+
+  return tolerated
+
+
+def _own(rewards):
+  """Names of the parts that are the total itself."""
+  return [name for name, part in rewards.parts.items() if part is rewards.total]
+
+
+def _attempt(reward, params, samples, key, errors):
+  try:
+    return reward(params, samples, key)
+  except RewardError as error:
+    errors.append(error)
+    return error.rewards
+
+
+def _unless(errors, rewards):
+  """The rewards, or the first of the errors with all that was computed beside it."""
+  if not errors:
+    return rewards
+  failed_PG = functools.reduce(lambda a, b: a | b, [error.failed for error in errors])
+  raise RewardError(str(errors[0]), rewards, failed_PG) from (errors[0].__cause__ or errors[0])
+
+
+def _renamed(name, rewards):
+  """Parts of a term: its own part and its error part take the term's name, the others keep theirs."""
+  own = _own(rewards)
+  parts = {name: rewards.total}
+  for part, value in rewards.parts.items():
+    if part in own:
+      continue
+    is_error = part in [o + ERROR for o in own] or part == 'reward' + ERROR
+    parts[name + ERROR if is_error else part] = value
+  return parts
+
+
+def _merge(parts, more, terms):
+  for name, part in more.items():
+    if name in parts:
+      raise ValueError(
+        f'weighted: two terms of {list(terms)} bring a part named {name!r}; rename the term, or the entry it returns.'
+      )
+    parts[name] = part
+
+
+def _plus(total, weight, term):
+  """total + weight * term, where NaN adds nothing and NaN to NaN stays NaN."""
+  xp = _numpy(term) if total is None else _numpy(term, total)
+  added = np.float32(weight) * term
+  if total is None:
+    return added
+  return xp.where(xp.isnan(total), added, xp.where(xp.isnan(term), total, total + added))
+
+
+def _where(condition, yes, no):
+  return _numpy(condition, yes, no).where(condition, yes, no)
+
+
+def _never(total):
+  xp = _numpy(total)
+  return xp.zeros(total.shape, bool)
+
+
+def _numpy(*arrays):
+  """numpy while everything is on the host; jax.numpy as soon as one array lives on devices."""
+  return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
+
+
+def _is_finite(weight):
+  return isinstance(weight, (int, float, np.number)) and math.isfinite(weight)

@@ -1,0 +1,176 @@
+"""Rewards that need no verifier: format, length, repetition, the majority vote, and the random control.
+
+  per_completion:  boxed, matches(...), tagged(...), repetition(...)
+  per_group:       majority_vote(...)
+  on_device:       length, soft_overlong(...)
+  a Reward:        random_reward(...)
+
+All of them can be farmed by a policy that learns nothing else. Keep them small beside a verifiable term, or at
+weight 0 as metrics.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Hashable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sirl.ops import keys, stats
+from sirl.runtime import hosts
+from sirl.types import Reward, Rewards
+
+# ---------------------------------------------------------------- format
+
+
+def boxed(task, text: str) -> float:
+  r"""1 if the text holds a \boxed{...} that closes and is not blank, else 0."""
+  del task
+  for start in re.finditer(r'\\boxed\s*\{', text):
+    depth = 1
+    for end in range(start.end(), len(text)):
+      depth += {'{': 1, '}': -1}.get(text[end], 0)
+      if depth == 0:
+        if text[start.end() : end].strip():
+          return 1.0
+        break
+  return 0.0
+
+
+def matches(pattern: str, flags: int = re.DOTALL) -> Callable:
+  """fn(task, text) -> 1 if the whole text, stripped of outer white space, matches the pattern, else 0."""
+  compiled = re.compile(pattern, flags)
+
+  def matched(task, text):
+    del task
+    return float(compiled.fullmatch(text.strip()) is not None)
+
+  return matched
+
+
+def tagged(*names: str) -> Callable:
+  """fn(task, text) -> 1 if every <name>...</name> stands exactly once, in this order, without overlap, not blank."""
+  if not names:
+    raise ValueError("tagged: name at least one tag, as in tagged('think', 'answer').")
+  body = r'.*?'.join(rf'<{re.escape(name)}>\s*\S.*?</{re.escape(name)}>' for name in names)
+  ordered = re.compile(body, re.DOTALL)
+  marks = [mark for name in names for mark in (f'<{name}>', f'</{name}>')]
+
+  def tags(task, text):
+    del task
+    once = all(text.count(mark) == 1 for mark in marks)
+    return float(once and ordered.search(text) is not None)
+
+  return tags
+
+
+# ---------------------------------------------------------------- length and repetition
+
+
+def length(params, rollouts):
+  """Tokens chosen by the policy, end token included, float32 [P, G]. For on_device; a metric at weight 0."""
+  del params
+  return jnp.sum(rollouts.action, axis=-1, dtype=jnp.float32)
+
+
+def soft_overlong(longest: int, buffer: int) -> Callable:
+  """fn(params, rollouts) -> 0 up to longest - buffer tokens, falling in a line to -1 at `longest`; -1 beyond.
+
+  Args: longest, buffer: tokens; the paper has 20480 and 4096.
+  Source: DAPO, Yu et al. 2025, arXiv 2503.14476, sec. 3.4.
+  """
+  if not 0 < buffer <= longest:
+    raise ValueError(f'soft_overlong: buffer={buffer} must lie in 1..longest={longest} tokens.')
+
+  def overlong(params, rollouts):
+    return jnp.clip((longest - buffer - length(params, rollouts)) / buffer, -1.0, 0.0)
+
+  return overlong
+
+
+def repetition(n: int = 3, penalty: float = 1.0) -> Callable:
+  """fn(task, text) -> -penalty * (1 - distinct / all n-grams of words); 0 for texts of fewer than n words.
+
+  Source: Yeo et al. 2025, arXiv 2502.03373.
+  """
+  if n < 1 or penalty < 0:
+    raise ValueError(f'repetition: expected n >= 1 and penalty >= 0, got n={n}, penalty={penalty}.')
+
+  def repeated(task, text):
+    del task
+    words = text.split()
+    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+    return -penalty * (1 - len(set(grams)) / len(grams)) if grams else 0.0
+
+  return repeated
+
+
+# ---------------------------------------------------------------- votes, and the control
+
+
+def majority_vote(
+  extract: Callable[[str], Hashable | None], *, train: int | None = None
+) -> Callable:
+  """fn(task, texts) for per_group: 1 if a text's answer is the group's most frequent one, else 0. Sees no answer.
+
+  Texts without an answer (None) do not vote and get 0. Ties go to the answer seen first. A group in which nobody
+  answers gets 0 everywhere, not NaN: it teaches nothing beside a group baseline either way, but as "not judged" it
+  would leave the mean reward, which would then rise while answers disappear.
+
+  Parts: majority_ratio, votes of the winner over all texts of the group; parsed, 1 where an answer was found.
+
+  Args: extract: text -> normalised answer or None; train: so many texts of a group are judged, the rest only
+    vote (None: all). The paper votes with 64 and trains on 32.
+  Source: TTRL, Zuo et al. 2025, arXiv 2504.16084. When the label is wrong, the share of wrong rewards is the
+    label's share plus the right answer's: every other wrong answer still earns its correct 0.
+  """
+  if train is not None and train < 1:
+    raise ValueError(f'majority_vote: train={train}; expected at least 1 text, or None for all.')
+
+  def vote(task, texts):
+    del task
+    if train is not None and train > len(texts):
+      raise ValueError(
+        f'majority_vote: train={train} of {len(texts)} texts; raise group_size or lower train.'
+      )
+    answers = [extract(text) for text in texts]
+    label = stats.plurality(answers)
+    ratio = 0.0 if label is None else answers.count(label) / len(answers)
+    return [
+      {
+        'score': float(label is not None and answer == label)
+        if train is None or g < train
+        else None,
+        'majority_ratio': ratio,
+        'parsed': float(answer is not None),
+      }
+      for g, answer in enumerate(answers)
+    ]
+
+  return vote
+
+
+def random_reward(p: float = 0.5) -> Reward:
+  """Reward that is 1 with probability p, whatever the text: the control that every gain must beat.
+
+  Its noise is addressed by task and sample, as all noise is.
+  Source: Shao et al. 2025, Spurious Rewards, arXiv 2506.10947: some bases gain from it.
+  """
+  if not 0 <= p <= 1:
+    raise ValueError(f'random_reward: p={p} is no probability.')
+
+  @functools.partial(jax.jit, static_argnums=3)
+  def draw(key, ids_P, first_P, group_size):
+    keys_PG = keys.rows(key, ids_P, first_P, group_size)
+    return jax.vmap(jax.vmap(lambda k: jax.random.bernoulli(k, p)))(keys_PG)
+
+  def reward(params, samples, key):
+    del params
+    ids = [task.id for task in samples.tasks]
+    group_size = samples.rollouts.truncated.shape[1]
+    lucky_PG = draw(key, keys.text_ids(ids), keys.occurrences(ids) * group_size, group_size)
+    total = hosts.global_rows(np.asarray(lucky_PG, np.float32))
+    return Rewards(total, {'random': total})
+
+  return reward
