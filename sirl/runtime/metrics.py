@@ -1,0 +1,109 @@
+"""What every number means: the one table behind docs/metrics.md and the report page.
+
+Rows of steps.jsonl carry the names of a GRO step; names follow TRL where TRL has the quantity. Reports in
+history.jsonl carry `train/<name>`, the mean over the round's steps, and what evaluators measured. `{part}` stands for
+the name of a reward's part, `{k}` for a number, `{set}` for a set of held-out tasks. `<name>_sem` is the standard error of `<name>`.
+
+`python -m sirl.runtime.metrics > docs/metrics.md` writes the documentation.
+"""
+
+import re
+
+STEP = {
+  'reward': 'Mean total reward over judged completions. What is optimised; shaped, so not an accuracy.',
+  'reward_std': 'Mean over groups of the standard deviation (n - 1) of the total reward. 0 means nothing to learn from.',
+  'frac_reward_zero_std': 'Share of groups whose judged rewards are all equal: with a group baseline they give no gradient. '
+  'Healthy below 0.8.',
+  'rewards/{part}_error/mean': 'Share of completions whose scorer raised an exception; written by rewards.tolerant. Normal: 0.',
+  'rewards/{part}/mean': 'Mean of one named, unweighted part over the completions it applied to.',
+  'rewards/{part}/std': 'Standard deviation of that part over all completions.',
+  'rewards/{part}/unjudged': 'Share of completions to which the part did not apply (NaN, which is not zero).',
+  'rewards/{part}/errors': 'The same as a count per step, for rewards that report one.',
+  'judged_ratio': 'Share of completions that reached the optimizer: judged and kept.',
+  'sampling/rollouts_kept': 'Share of completions left after filtering (keep=), for example without tied groups.',
+  'completions/mean_length': 'Tokens per completion chosen by the policy, end token included.',
+  'completions/min_length': 'Shortest completion of the step, tokens.',
+  'completions/max_length': 'Longest completion of the step, tokens.',
+  'completions/clipped_ratio': 'Share of completions that ran into max_new without an end token (truncated). Healthy below 0.1.',
+  'completions/mean_terminated_length': 'Mean length of completions that ended by themselves, tokens; 0 when none did.',
+  'entropy': 'Mean entropy of the policy at the completion tokens, nats. Near 0: it no longer explores. Rising fast: it falls apart.',
+  'kl': 'Estimated KL divergence from the reference policy per token, nats; only with a reference.',
+  'policy_loss': 'The policy-gradient part of the loss.',
+  'clip_ratio/low_mean': 'Share of tokens whose probability ratio was clipped from below.',
+  'clip_ratio/high_mean': 'Share of tokens whose probability ratio was clipped from above.',
+  'clip_ratio/region_mean': 'Share of tokens clipped on either side. 0 when every batch is used for one update only.',
+  'loss': 'The scalar minimised. On policy it hovers around 0 by construction and says little.',
+  'grad_norm': 'Euclidean norm of the gradient before clipping.',
+  'learning_rate': 'Learning rate of the last update.',
+  'advantage_abs_mean': 'Mean absolute advantage over completion tokens. 0: no learning signal.',
+  'updates_skipped': 'Updates left out so far because loss or gradient was not finite, a running count. Normal: 0.',
+  'num_tokens': 'Prompt and completion tokens of the step, padding excluded.',
+  'sampling/sampling_logp_difference/mean': 'Mean absolute difference between the log-prob at sampling and the learner\'s, nats.',
+  'sampling/sampling_logp_difference/max': 'Largest such difference. Equal weights should agree to 1e-5 in float32.',
+  'step_time': 'Seconds of the whole step.',
+  'time/acquire': 'Seconds spent acquiring tasks.',
+  'time/select': 'Seconds spent choosing tasks.',
+  'time/generate': 'Seconds spent sampling completions, text conversion included.',
+  'time/reward': 'Seconds spent scoring completions.',
+  'time/optimize': 'Seconds spent updating weights.',
+  'time/evaluate': 'Seconds spent on held-out tasks and monitors.',
+}  # fmt: skip
+
+ROUND = {
+  'train/{name}': 'Mean of a step metric over the round\'s steps; seconds are never averaged, so histories repeat bit for bit.',
+  '{set}/pass@{k}': 'Probability that at least one of k sampled answers is right, unbiased estimate (arXiv 2107.03374). '
+  'pass@1 is the mean accuracy of sampled answers.',
+  '{set}/maj@{k}': 'Accuracy of the most frequent answer among k samples.',
+  '{set}/greedy': 'Accuracy of the answer decoded greedily, one per task.',
+  '{set}/plain': 'Accuracy of one sampled answer per task, without refinement.',
+  'heldout/{name}': 'Measured on the frozen held-out tasks, which never enter the pool.',
+  'fresh/{name}': 'The same on newly generated tasks; a gap to heldout/ points to memorisation.',
+  'monitor/{name}': 'A warning sign of one risk of self-improvement; see sirl/evaluation/monitors.py.',
+}  # fmt: skip
+
+METRICS = STEP | ROUND
+
+
+def describe(name):
+  """The definition of a metric as it appears in a file, None for a name the table does not know."""
+  if name.endswith('_sem') and describe(name.removesuffix('_sem')):
+    return f'Standard error of {name.removesuffix("_sem")}.'
+  if name.startswith('train/') and (inner := _match(name.removeprefix('train/'), STEP)):
+    return f'{inner} Mean over the round\'s steps.'  # fmt: skip
+  return _match(name, METRICS)
+
+
+def markdown():
+  """The whole table as the text of docs/metrics.md."""
+  lines = [
+    '# Metrics',
+    '',
+    'Generated by `python -m sirl.runtime.metrics > docs/metrics.md`; do not edit by hand.',
+    'Beside a sampled mean `<name>` a report holds its standard error `<name>_sem`. `NaN` (null in the files) means',
+    'that the quantity does not exist in that step, which is not zero.',
+  ]
+  for title, table in (
+    ('Of a GRO step (`steps.jsonl`)', STEP),
+    ('Of a round (`history.jsonl`)', ROUND),
+  ):
+    lines += ['', f'## {title}', '', '| name | meaning |', '|---|---|']
+    lines += [f'| `{name}` | {meaning} |' for name, meaning in table.items()]
+  return '\n'.join(lines) + '\n'
+
+
+def _match(name, table):
+  if name in table:
+    return table[name]
+  for template, meaning in table.items():
+    pattern = re.sub(r'\\\{(\w+)\\\}', _group, re.escape(template))
+    if '{' in template and re.fullmatch(pattern, name):
+      return meaning
+  return None
+
+
+def _group(match):
+  return {'k': r'\d+', 'name': '.+'}.get(match[1], '[^/]+')
+
+
+if __name__ == '__main__':
+  print(markdown(), end='')

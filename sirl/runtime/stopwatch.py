@@ -1,0 +1,28 @@
+"""Where the time of a run goes, in seconds by stage."""
+
+import contextlib
+import time
+
+
+class Stopwatch:
+  """Adds up seconds by stage until they are taken, and says on `announce` which stage is running."""
+
+  def __init__(self, announce=lambda stage: None):
+    self.announce = announce
+    self.seconds = {}
+
+  @contextlib.contextmanager
+  def time(self, stage):
+    """Adds the seconds of the with block to `stage`."""
+    self.announce(stage)
+    started = time.perf_counter()
+    try:
+      yield
+    finally:
+      self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+  def take(self):
+    """{'time/<stage>': seconds} since the last call; starts again from nothing."""
+    taken = {f'time/{stage}': seconds for stage, seconds in self.seconds.items()}
+    self.seconds = {}
+    return taken
