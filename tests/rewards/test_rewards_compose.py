@@ -214,7 +214,7 @@ def test_the_first_failure_in_order_is_named_whoever_fails_first_in_time():
     time.sleep(0.01 if task.id == 't0' else 0)
     raise ValueError(task.id)
 
-  with pytest.raises(rewards.RewardError, match="'t0'.*completion 0"):
+  with pytest.raises(rewards.RewardError, match=r"'t0'.*completion 0"):
     judge(rewards.per_completion(late))
 
 

@@ -1,0 +1,5 @@
+"""Refinement: better answers from the same weights."""
+
+from sirl.refinement import voting
+
+__all__ = ['voting']
