@@ -151,7 +151,8 @@ def _existing(path):
 def _json_rows(path) -> Iterator[tuple[str, dict[str, Any]]]:
   if path.is_dir():
     raise ValueError(f'{path} is a folder; jsonl reads one file')
-  with gzip.open(path, 'rb') if path.suffix == '.gz' else path.open('rb') as file:
+  opened: Any = gzip.open if path.suffix == '.gz' else open
+  with opened(path, 'rb') as file:
     for number, line in enumerate(file, start=1):
       place = f'{path}, line {number}'
       if not line.strip():
@@ -206,7 +207,7 @@ def _tfds_rows(name_or_folder, split, data_dir) -> Iterator[tuple[str, dict[str,
       'the one format that is read whole without TensorFlow'
     )
   try:
-    source = builder.as_data_source(split=split)
+    source: Any = builder.as_data_source(split=split)  # pyright: ignore[reportCallIssue]
   except Exception as error:
     splits = ', '.join(builder.info.splits) or 'none prepared'
     raise ValueError(
@@ -226,7 +227,7 @@ def _tfds_name(name_or_folder):
   return str(name_or_folder).partition(':')[0].partition('/')[0]
 
 
-def _plain(value):
+def _plain(value) -> Any:
   """JSON values of what TFDS hands out: bytes to text, numpy to Python."""
   if isinstance(value, dict):
     return {name: _plain(item) for name, item in value.items()}

@@ -45,11 +45,9 @@ class Pool(Sequence):
     Raises: ValueError for a file that is missing, cut short or not what `extend` writes.
     """
     pool = cls(folder=folder)
-    if rounds and pool.folder is None:
-      raise ValueError(
-        f'a pool in memory has no {rounds} rounds to load; give the folder they were written to'
-      )
     for round in range(rounds):
+      if pool.folder is None:
+        raise ValueError(f'a pool in memory has no {rounds} rounds to load; give their folder')
       path = pool.folder / _file(round)
       if not path.exists():
         raise ValueError(

@@ -7,7 +7,6 @@ libraries use share nearly all their items. In a small domain equal prompts stil
 
 import dataclasses
 import hashlib
-import itertools
 import logging
 
 import jax
@@ -71,16 +70,19 @@ def rng_of(*parts):
 
 def _draw(generator, n, address, difficulty, taken):
   """(at most n tasks with distinct prompts outside `taken`, number of draws)."""
-  tasks, seen, misses = [], set(taken), 0
-  for index in itertools.count():
-    if len(tasks) == n or misses == PATIENCE:
-      return tasks, index
+  tasks, seen = [], set(taken)
+  index = misses = 0
+  while len(tasks) < n and misses < PATIENCE:
     task = generator(rng_of(*address, index), index, difficulty)
+    index += 1
     key = prompt_key(task.prompt)
-    misses = misses + 1 if key in seen else 0
-    if not misses:
+    if key in seen:
+      misses += 1
+    else:
+      misses = 0
       seen.add(key)
       tasks.append(task)
+  return tasks, index
 
 
 def _prompts(tasks):

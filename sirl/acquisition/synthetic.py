@@ -93,9 +93,9 @@ def self_instruct(
       task = _task(parse, text, name, context, tasks)
       fate = _fate(task, check, seen)
       fates[fate] += 1
-      if fate == 'kept':
+      if task is not None and fate == 'kept':
         seen.add(prompt_key(task.prompt))
-        kept.append(task if answers else _replace_answer(task))
+        kept.append(task if answers else dataclasses.replace(task, answer=None))
     _log(name, context, len(texts), fates)
     return kept
 
@@ -133,10 +133,6 @@ def _fate(task, check, seen):
   if check is not None and not check(task):
     return 'failed check'
   return 'kept'
-
-
-def _replace_answer(task):
-  return dataclasses.replace(task, answer=None)
 
 
 def _log(name, context, asked, fates):
