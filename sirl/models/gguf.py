@@ -1,32 +1,27 @@
 """A GGUF file becomes a Hugging Face folder, without torch: configuration, weights, tokenizer.
 
 Weights are dequantized to float32 (or bfloat16) a few rows at a time and streamed into one safetensors
-file, so the peak of memory is far below the size of the model. The tokenizer is written as plain
-`tokenizer.json`, because its pre-tokenizer (how text is cut before merging) is only named in the file.
+file, so the peak of memory is far below the size of the model; `gguf_tokenizer` writes the tokenizer.
 
 Families: llama (SmolLM2 too), qwen2, qwen3, gemma3 (text). Order below: the public function, reading,
-configuration, weights, tokenizer. Does not read split files, mixtures of experts or vision towers.
+configuration, weights. Does not read split files, mixtures of experts or vision towers.
 """
 
-import collections
 import dataclasses
 import itertools
 import json
 import math
 import pathlib
-import re
 import struct
 
 import gguf
-import ml_dtypes
 import numpy as np
 
-_DTYPES = {
-  'float32': ('F32', np.dtype(np.float32)),
-  'bfloat16': ('BF16', np.dtype(ml_dtypes.bfloat16)),
-}
+from sirl.models import gguf_tokenizer, weights
+from sirl.models.gguf_tokenizer import INSTEAD
+
+_CODES = {'float32': 'F32', 'bfloat16': 'BF16'}  # in safetensors
 _CHUNK = 2**22  # elements dequantized at a time
-_INSTEAD = "Use the model's original Hugging Face folder instead"
 
 
 def convert(path, folder, *, dtype='float32'):
@@ -36,29 +31,25 @@ def convert(path, folder, *, dtype='float32'):
 
   Args: dtype: of the weights written, 'float32' or 'bfloat16'.
   Returns: the folder as a `pathlib.Path`.
-  Raises: ValueError for a missing, truncated or unsupported file; the message names what is not supported.
+  Raises: FileNotFoundError, and ValueError for a truncated or unsupported file; the message says what is not supported.
   """
-  if dtype not in _DTYPES:
-    raise ValueError(f'dtype={dtype!r} is not supported; choose one of {", ".join(_DTYPES)}')
+  if dtype not in _CODES:
+    raise ValueError(f'dtype={dtype!r} is not supported; choose one of {", ".join(_CODES)}')
   meta, tensors = _read(pathlib.Path(path))
   family = _family(meta)
   config = _config(family, meta, tensors) | {'dtype': dtype}
-  weights = _weights(family, config, tensors)
-  tokenizer, tokenizer_config, generation_config = _tokenizer(meta, config)
+  entries = _entries(family, config, tensors)
+  tokenizer, tokenizer_config, generation_config = gguf_tokenizer.read(meta, config)
   config |= generation_config
 
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  _write_json(folder / 'tokenizer.json', tokenizer)
-  _write_json(folder / 'tokenizer_config.json', tokenizer_config)
-  _write_json(folder / 'generation_config.json', generation_config)
-  _write_safetensors(folder / 'model.safetensors', weights, dtype)
-  _write_json(folder / 'config.json', config)
+  weights.write_json(folder / 'tokenizer.json', tokenizer)
+  weights.write_json(folder / 'tokenizer_config.json', tokenizer_config)
+  weights.write_json(folder / 'generation_config.json', generation_config)
+  _write_safetensors(folder / weights.WEIGHTS, entries, _CODES[dtype])
+  weights.write_json(folder / 'config.json', config)
   return folder
-
-
-def _write_json(path, value):
-  path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + '\n', encoding='utf-8')
 
 
 # ---------------------------------------------------------------- reading
@@ -67,7 +58,7 @@ def _write_json(path, value):
 def _read(path):
   """Metadata as a dict of plain values, and {name: gguf tensor}."""
   if not path.is_file():
-    raise ValueError(f'{path}: no such file; expected a GGUF file')
+    raise FileNotFoundError(f'{path} does not exist; expected a GGUF file')
   with path.open('rb') as file:
     magic = file.read(4)
   if magic != b'GGUF':
@@ -82,7 +73,7 @@ def _read(path):
       f'{path} ({size:,} bytes) is truncated or damaged ({error}); fetch the file again'
     ) from error
   if reader.byte_order != 'I':
-    raise ValueError(f'{path} has the other byte order than this machine. {_INSTEAD}')
+    raise ValueError(f'{path} has the other byte order than this machine. {INSTEAD}')
   if meta.get('split.count', 0) > 1:
     raise ValueError(
       f'{path} is one of {meta["split.count"]} split files; merge them into one file first'
@@ -139,7 +130,7 @@ def _family(meta):
   name = meta.get('general.architecture')
   if name not in _FAMILIES:
     raise ValueError(
-      f'general.architecture={name!r} is not supported; known: {", ".join(_FAMILIES)}. {_INSTEAD}'
+      f'general.architecture={name!r} is not supported; known: {", ".join(_FAMILIES)}. {INSTEAD}'
     )
   if meta.get(f'{name}.expert_count', 0):
     raise ValueError(f'{name}: mixtures of experts are not supported')
@@ -206,7 +197,7 @@ def _rope_scaling(read, config, tensors):
   if kind == 'linear':
     return {'rope_type': 'linear', 'factor': read('rope.scaling.factor')}
   if kind != 'none':
-    raise ValueError(f'rope.scaling.type={kind!r} is not supported, only linear. {_INSTEAD}')
+    raise ValueError(f'rope.scaling.type={kind!r} is not supported, only linear. {INSTEAD}')
   if 'rope_freqs.weight' in tensors:
     return _llama3_scaling(tensors['rope_freqs.weight'].data, config)
   return None
@@ -222,14 +213,13 @@ def _llama3_scaling(factors, config):
     'original_max_position_embeddings': 8192,
   }
   pairs = np.arange(0, config['head_dim'], 2) / config['head_dim']
-  turns = 8192 / (
-    2 * math.pi * config['rope_theta'] ** pairs
-  )  # rotations within the original context
+  wavelengths = 2 * math.pi * config['rope_theta'] ** pairs  # tokens
+  turns = 8192 / wavelengths
   smooth = np.clip((turns - 1.0) / (4.0 - 1.0), 0.0, 1.0)
   expected = 1 / ((1 - smooth) / scaling['factor'] + smooth)
   if factors.shape != expected.shape or not np.allclose(factors, expected, rtol=1e-4):
     raise ValueError(
-      f'rope_freqs.weight is not the scaling of Llama 3.1, the only one known. {_INSTEAD}'
+      f'rope_freqs.weight is not the scaling of Llama 3.1, the only one known. {INSTEAD}'
     )
   return scaling
 
@@ -257,7 +247,7 @@ def _gemma3(read, config):
 # ---------------------------------------------------------------- weights
 
 
-def _weights(family, config, tensors):
+def _entries(family, config, tensors):
   """[(Hugging Face name, gguf tensor, row order or None, offset to subtract)], complete or ValueError."""
   names = {
     'token_embd.weight': 'model.embed_tokens.weight',
@@ -277,7 +267,7 @@ def _weights(family, config, tensors):
   unknown = sorted(set(tensors) - set(names) - {'output.weight', 'rope_freqs.weight'})
   if unknown:
     raise ValueError(
-      f'{len(unknown)} tensors have no place in {family.architecture}, the first is {unknown[0]!r}. {_INSTEAD}'
+      f'{len(unknown)} tensors have no place in {family.architecture}, the first is {unknown[0]!r}. {INSTEAD}'
     )
   for ours in names:
     _tensor(tensors, ours)
@@ -311,17 +301,17 @@ def _row_order(family, config, name, tensor):
   rows = heads * config['head_dim']
   if rows != tensor.shape[-1]:
     raise ValueError(
-      f'{name} has {tensor.shape[-1]} rows, expected {heads} heads x {config["head_dim"]} = {rows}. {_INSTEAD}'
+      f'{name} has {tensor.shape[-1]} rows, expected {heads} heads x {config["head_dim"]} = {rows}. {INSTEAD}'
     )
   return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
 
 
-def _write_safetensors(path, weights, dtype):
+def _write_safetensors(path, entries, code):
   """Streams the tensors into a file: 8 bytes of header length, the header as JSON, the arrays."""
-  code, numpy_dtype = _DTYPES[dtype]
+  dtype = weights.DTYPES[code]
   header, end = {'__metadata__': {'format': 'pt'}}, 0
-  for name, tensor, _, _ in weights:
-    start, end = end, end + tensor.n_elements * numpy_dtype.itemsize
+  for name, tensor, _, _ in entries:
+    start, end = end, end + tensor.n_elements * dtype.itemsize
     shape = [int(size) for size in reversed(tensor.shape)]
     header[name] = {'dtype': code, 'shape': shape, 'data_offsets': [start, end]}
   text = json.dumps(header).encode()
@@ -329,9 +319,9 @@ def _write_safetensors(path, weights, dtype):
 
   with path.open('wb') as file:
     file.write(struct.pack('<Q', len(text)) + text)
-    for _, tensor, order, offset in weights:
+    for _, tensor, order, offset in entries:
       for rows in _dequantized(tensor, order):
-        file.write(np.ascontiguousarray(rows - np.float32(offset), numpy_dtype).tobytes())
+        file.write(np.ascontiguousarray(rows - np.float32(offset), dtype).tobytes())
 
 
 def _dequantized(tensor, order):
@@ -343,214 +333,5 @@ def _dequantized(tensor, order):
       yield gguf.quants.dequantize(data[start : start + step], tensor.tensor_type)
     except NotImplementedError as error:
       raise ValueError(
-        f'{tensor.name} is stored as {tensor.tensor_type.name}, which cannot be dequantized. {_INSTEAD}'
+        f'{tensor.name} is stored as {tensor.tensor_type.name}, which cannot be dequantized. {INSTEAD}'
       ) from error
-
-
-# ---------------------------------------------------------------- tokenizer
-
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(
-  1, 7
-)  # tokenizer.ggml.token_type
-
-_BYTE_LEVEL = {
-  'type': 'ByteLevel',
-  'add_prefix_space': False,
-  'trim_offsets': True,
-  'use_regex': True,
-}
-
-
-def _cut(regex):
-  pieces = {'type': 'Split', 'pattern': {'Regex': regex}, 'behavior': 'Isolated', 'invert': False}
-  return {'type': 'Sequence', 'pretokenizers': [pieces, _BYTE_LEVEL | {'use_regex': False}]}
-
-
-_DIGITS = {'type': 'Digits', 'individual_digits': True}
-_WORDS = (
-  r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}"
-  r'| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
-)
-_LLAMA3 = {
-  'pre_tokenizer': _cut(_WORDS.format(digits='{1,3}')),
-  'ignore_merges': True,
-  'add_bos': True,
-}
-
-# tokenizer.ggml.pre -> how text is cut before merging. A wrong cut gives ids that the model has never seen,
-# so a type that is not listed is an error.
-_CUTS = {
-  'gpt-2': {'pre_tokenizer': _BYTE_LEVEL},
-  'smollm': {'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': [_DIGITS, _BYTE_LEVEL]}},
-  'qwen2': {'pre_tokenizer': _cut(_WORDS.format(digits='')), 'normalizer': {'type': 'NFC'}},
-  'llama-bpe': _LLAMA3,
-  'llama3': _LLAMA3,
-  'llama-v3': _LLAMA3,
-}
-
-
-def _tokenizer(meta, config):
-  """Contents of tokenizer.json, tokenizer_config.json and generation_config.json."""
-  read = lambda key, default=None: meta.get(f'tokenizer.ggml.{key}', default)
-  kind, tokens = read('model'), read('tokens')
-  if kind not in ('gpt2', 'llama') or not tokens:
-    raise ValueError(
-      f'tokenizer.ggml.model={kind!r} with {len(tokens or ())} tokens is not supported, only gpt2 (byte-level) '
-      f'and llama (SentencePiece with byte fallback). {_INSTEAD}'
-    )
-  types = read('token_type', [_NORMAL] * len(tokens))
-  _check_tokens(tokens, types, config)
-
-  json_ = (
-    _byte_level(read, tokens, types) if kind == 'gpt2' else _sentencepiece(read, tokens, types)
-  )
-  add_bos = read('add_bos_token', kind == 'llama' or _cut_of(read).get('add_bos', False))
-  special = {
-    name: tokens[read(f'{key}_token_id')]
-    for name, key in {'bos': 'bos', 'eos': 'eos', 'unk': 'unknown', 'pad': 'padding'}.items()
-    if read(f'{key}_token_id') is not None
-  }
-  if add_bos and 'bos' in special:
-    json_['post_processor'] = _bos_first(special['bos'], read('bos_token_id'))
-  tokenizer_config = (
-    {
-      'tokenizer_class': 'PreTrainedTokenizerFast',  # reads tokenizer.json as it is; named classes rebuild it
-      'clean_up_tokenization_spaces': False,
-      'model_max_length': config['max_position_embeddings'],
-      'add_bos_token': bool(add_bos and 'bos' in special),
-    }
-    | {f'{name}_token': token for name, token in special.items()}
-  )
-  if 'tokenizer.chat_template' in meta:
-    tokenizer_config['chat_template'] = meta['tokenizer.chat_template']
-
-  ends = [read(f'{key}_token_id') for key in ('eos', 'eot', 'eom')]
-  generation_config = {
-    'bos_token_id': read('bos_token_id'),
-    'eos_token_id': list(dict.fromkeys(id_ for id_ in ends if id_ is not None)) or None,
-    'pad_token_id': read('padding_token_id'),
-  }
-  return json_, tokenizer_config, {key: v for key, v in generation_config.items() if v is not None}
-
-
-def _check_tokens(tokens, types, config):
-  if len(tokens) != config['vocab_size'] or len(types) != len(tokens):
-    raise ValueError(
-      f'{len(tokens)} tokens of {len(types)} types do not fit embeddings of {config["vocab_size"]} rows; '
-      'the file is damaged'
-    )
-  twice, times = collections.Counter(tokens).most_common(1)[0]
-  if times > 1:
-    raise ValueError(f'the token {twice!r} occurs twice in the vocabulary. {_INSTEAD}')
-
-
-def _byte_level(read, tokens, types):
-  cut = _cut_of(read)
-  vocab = {
-    token: id_
-    for id_, (token, type_) in enumerate(zip(tokens, types))
-    if not (
-      type_ == _UNUSED and re.fullmatch(r'\[PAD\d+\]', token)
-    )  # rows that only round up the embedding
-  }
-  merges = [merge.split(' ') for merge in read('merges', [])]
-  wrong = next((m for m in merges if len(m) != 2 or not {*m, ''.join(m)} <= vocab.keys()), None)
-  if wrong is not None or not merges:
-    raise ValueError(
-      f'tokenizer.ggml.merges holds {wrong!r}, expected pairs of known tokens. {_INSTEAD}'
-    )
-  return _tokenizer_json(
-    vocab,
-    merges,
-    types,
-    normalizer=cut.get('normalizer'),
-    pre_tokenizer=cut['pre_tokenizer'],
-    decoder=_BYTE_LEVEL,
-    ignore_merges=cut.get('ignore_merges', False),
-  )
-
-
-def _cut_of(read):
-  name = read('pre')
-  if read('model') == 'gpt2' and name not in _CUTS:
-    raise ValueError(
-      f'tokenizer.ggml.pre={name!r}: how this tokenizer cuts text is not known here (known: {", ".join(_CUTS)}), '
-      f'and a guess would give wrong ids. {_INSTEAD}'
-    )
-  return _CUTS.get(name, {})
-
-
-def _sentencepiece(read, tokens, types):
-  """SentencePiece BPE as merges: a pair merges when its concatenation is a piece, best score first.
-
-  Source: how sentencepiece itself merges. Differs: pieces of equal score rank by id, not by position.
-  """
-  scores = read('scores')
-  if scores is None or len(scores) != len(tokens):
-    raise ValueError(
-      f'tokenizer.ggml.scores has {len(scores or ())} of {len(tokens)} scores. {_INSTEAD}'
-    )
-  # User-defined pieces are matched in raw text before merging; older files store their spaces escaped.
-  tokens = [t.replace('▁', ' ') if type_ == _USER_DEFINED else t for t, type_ in zip(tokens, types)]
-  vocab = {token: id_ for id_, token in enumerate(tokens)}
-  merging = {token for token, type_ in zip(tokens, types) if type_ == _NORMAL}
-  merges = [
-    (-scores[vocab[token]], vocab[token], vocab[token[:i]], [token[:i], token[i:]])
-    for token in merging
-    for i in range(1, len(token))
-    if token[:i] in merging and token[i:] in merging
-  ]
-  merges = [pair for *_, pair in sorted(merges)]
-  prefix = read('add_space_prefix', True)
-  replace = {'type': 'Replace', 'pattern': {'String': ' '}, 'content': '▁'}
-  restore = [
-    {'type': 'Replace', 'pattern': {'String': '▁'}, 'content': ' '},
-    {'type': 'ByteFallback'},
-    {'type': 'Fuse'},
-  ]
-  strip = {'type': 'Strip', 'content': ' ', 'start': 1, 'stop': 0}
-  prepended = {'type': 'Sequence', 'normalizers': [{'type': 'Prepend', 'prepend': '▁'}, replace]}
-  return _tokenizer_json(
-    vocab,
-    merges,
-    types,
-    normalizer=prepended if prefix else replace,
-    pre_tokenizer=None,
-    decoder={'type': 'Sequence', 'decoders': [*restore, strip] if prefix else restore},
-    unk_token=next((t for t, type_ in zip(tokens, types) if type_ == _UNKNOWN), None),
-    fuse_unk=True,
-    byte_fallback=_BYTE in types,
-  )
-
-
-def _tokenizer_json(vocab, merges, types, *, normalizer, pre_tokenizer, decoder, **model):
-  added = [
-    {'id': id_, 'content': token, 'special': types[id_] != _USER_DEFINED}
-    | dict.fromkeys(('single_word', 'lstrip', 'rstrip', 'normalized'), False)
-    for token, id_ in vocab.items()
-    if types[id_] in (_UNKNOWN, _CONTROL, _USER_DEFINED)
-  ]
-  return {
-    'version': '1.0',
-    'truncation': None,
-    'padding': None,
-    'added_tokens': added,
-    'normalizer': normalizer,
-    'pre_tokenizer': pre_tokenizer,
-    'post_processor': None,
-    'decoder': decoder,
-    'model': {'type': 'BPE', 'vocab': vocab, 'merges': merges} | model,
-  }
-
-
-def _bos_first(token, id_):
-  piece = lambda name, type_: {
-    name: {'id': token if name == 'SpecialToken' else 'AB'[type_], 'type_id': type_}
-  }
-  single = [piece('SpecialToken', 0), piece('Sequence', 0)]
-  return {
-    'type': 'TemplateProcessing',
-    'single': single,
-    'pair': [*single, piece('SpecialToken', 1), piece('Sequence', 1)],
-    'special_tokens': {token: {'id': token, 'ids': [id_], 'tokens': [token]}},
-  }

@@ -4,9 +4,10 @@
 fast tokenizer of a Hugging Face folder or hub name (transformers, without torch).
 """
 
-import json
 import pathlib
 
+from sirl.models.pretrained import locate
+from sirl.models.weights import read_json
 from sirl.types import Codec
 
 
@@ -74,12 +75,14 @@ def pretrained(name, *, system=None):
   Where a tokenizer has no padding token, the first end token stands in: masks come from lengths.
 
   Args:
-    name: a folder, or 'owner/model' as on the hub.
+    name: what `pretrained.load` takes: a folder, a GGUF file, or 'owner/model' as on the hub.
     system: system turn before the user's; None leaves it to the template, which may have a default.
-  Raises: ValueError where there is no tokenizer, no end token, or a system turn without a place in the template.
+  Raises: FileNotFoundError for a missing folder; ValueError where there is no tokenizer or end token in it, and
+    for a system turn that has no place in the template.
   """
-  tokenizer = _load(str(name))
-  eos_ids = _eos_ids(str(name), tokenizer)
+  folder = _folder(name)
+  tokenizer = _load(folder)
+  eos_ids = _eos_ids(folder, tokenizer)
   if not eos_ids:
     raise ValueError(
       f'{name}: neither tokenizer nor generation_config.json names an end token (eos_token)'
@@ -96,7 +99,8 @@ def pretrained(name, *, system=None):
     return ids(text, split_special_tokens=True)
 
   def decode(ids):
-    return tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    plain = [int(id_) for id_ in ids]  # numpy's too
+    return tokenizer.decode(plain, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
   starts = tokenizer('')['input_ids'][:1]
   bos = starts if starts == [tokenizer.bos_token_id] else []
@@ -114,74 +118,45 @@ def pretrained(name, *, system=None):
   return Codec(encode, decode, render, eos_ids[0] if pad is None else pad, eos_ids, len(tokenizer))
 
 
-def _load(name):
-  import transformers  # seconds to import: only where it is used
-
-  folder = pathlib.Path(name)
-  if folder.is_dir() and not any((folder / file).is_file() for file in _TOKENIZER_FILES):
-    raise ValueError(
-      f'{name}: no tokenizer in this folder; expected one of {", ".join(_TOKENIZER_FILES)}'
-    )
-  if not folder.is_dir() and not _hub_name(name):
-    raise ValueError(
-      f'{name}: no such folder; expected a Hugging Face folder, or a hub name "owner/model"'
-    )
-  try:
-    tokenizer_json = _file(name, 'tokenizer.json')
-    # A class named in tokenizer_config.json may rebuild the tokenizer with its own pre-tokenizer (GPT2Tokenizer
-    # forgets SmolLM2's digit splitting), so tokenizer.json is taken as it is wherever there is one.
-    if tokenizer_json:
-      return transformers.PreTrainedTokenizerFast.from_pretrained(name)
-    return transformers.AutoTokenizer.from_pretrained(name)
-  except Exception as error:  # whatever the tokenizer's files or the hub client raise
-    reason = str(error).strip().splitlines()
-    what = (
-      'its tokenizer cannot be read'
-      if folder.is_dir()
-      else 'no such folder, and nothing on the hub'
-    )
-    raise ValueError(
-      f'{name}: {what} ({type(error).__name__}: {reason[0] if reason else "no message"}); '
-      'expected a folder with tokenizer.json, or a hub name that can be reached'
-    ) from error
-
-
 _TOKENIZER_FILES = ('tokenizer.json', 'tokenizer.model', 'vocab.json')
 
 
-def _hub_name(name):
-  """Whether 'owner/model' or 'model' may name a hub model; under an existing folder it names a missing one."""
-  parts = name.split('/')
-  return (
-    len(parts) <= 2
-    and all(part and part[0].isalnum() for part in parts)
-    and not (len(parts) == 2 and pathlib.Path(parts[0]).is_dir())
-  )
+def _folder(name):
+  """The folder as it is if it holds a tokenizer; else whatever `pretrained.load` would read weights from."""
+  holds_tokenizer = lambda folder: any((folder / file).is_file() for file in _TOKENIZER_FILES)
+  folder = pathlib.Path(name)
+  if not holds_tokenizer(folder):
+    folder = locate(name)
+  if not holds_tokenizer(folder):
+    raise ValueError(
+      f'{folder}: no tokenizer in this folder; expected one of {", ".join(_TOKENIZER_FILES)}'
+    )
+  return folder
 
 
-def _file(name, file, *, reachable=True):
-  """Path of a file of the folder or hub model, None where it has no such file.
+def _load(folder):
+  import transformers  # seconds to import: only where it is used
 
-  With reachable=False a hub that cannot be reached counts as having no such file beyond those kept locally.
-  """
-  from transformers.utils import cached_file
+  # A class named in tokenizer_config.json may rebuild the tokenizer with its own pre-tokenizer (GPT2Tokenizer
+  # forgets SmolLM2's digit splitting), so tokenizer.json is taken as it is wherever there is one.
+  as_it_is = (folder / 'tokenizer.json').is_file()
+  loader = transformers.PreTrainedTokenizerFast if as_it_is else transformers.AutoTokenizer
+  try:
+    return loader.from_pretrained(str(folder))
+  except Exception as error:  # tokenizers raises bare Exception for a damaged file
+    reason = (str(error).strip() or 'no message').splitlines()[0]
+    raise ValueError(
+      f'{folder}: its tokenizer cannot be read ({type(error).__name__}: {reason}); fetch its files again'
+    ) from error
 
-  found = cached_file(
-    name,
-    file,
-    _raise_exceptions_for_missing_entries=False,
-    _raise_exceptions_for_connection_errors=reachable,
-  )
-  return found and pathlib.Path(found)
 
-
-def _eos_ids(name, tokenizer):
+def _eos_ids(folder, tokenizer):
   """Every id that ends a turn: generation_config.json first, then config.json, then the tokenizer's own."""
   ids = []
   for file in ('generation_config.json', 'config.json'):
-    path = _file(name, file, reachable=False)
-    value = json.loads(path.read_text(encoding='utf-8')).get('eos_token_id') if path else None
-    ids += value if isinstance(value, list) else [value]
+    if (folder / file).is_file():
+      value = read_json(folder / file, '').get('eos_token_id')
+      ids += value if isinstance(value, list) else [value]
   ids.append(tokenizer.eos_token_id)
   return tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None))
 
@@ -189,7 +164,5 @@ def _eos_ids(name, tokenizer):
 def _template(name, tokenizer, turns):
   try:
     return tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-  except (
-    Exception
-  ) as error:  # templates raise what their authors like, jinja2's errors among others
+  except Exception as error:  # a template may raise anything
     raise ValueError(f'{name}: the chat template refuses {turns!r} ({error})') from error

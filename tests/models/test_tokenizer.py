@@ -1,0 +1,157 @@
+"""Codecs give texts back, render prompts as the template says, and refuse what they cannot represent."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny_gguf
+
+from sirl.models import gguf, tokenizer
+
+# ---------------------------------------------------------------- bytes and characters
+
+
+@pytest.mark.parametrize('text', ['', 'abc', 'é 漢字\n\t', '\x00 ÿ'])
+def test_bytes_codec_gives_any_text_back(text):
+  codec = tokenizer.bytes_codec()
+  assert codec.decode(codec.encode(text)) == text
+  assert codec.render(text) == codec.encode(text) == list(text.encode())
+
+
+def test_bytes_codec_drops_special_ids_and_marks_broken_characters():
+  codec = tokenizer.bytes_codec()
+  assert (codec.pad_id, codec.eos_ids, codec.vocab) == (256, (257,), 258)
+  assert codec.decode([256, 104, 105, 257]) == 'hi'
+  assert codec.decode(np.array([0xC3, 104])) == '\ufffdh'  # the first half of an é
+  with pytest.raises(ValueError, match='id 258 is outside the codec of 258 ids'):
+    codec.decode([104, 258])
+
+
+def test_characters_have_ids_in_order_of_the_alphabet():
+  codec = tokenizer.characters('0123456789+=', end_of_prompt='=')
+  assert codec.encode('10+9') == [3, 2, 12, 11]  # pad 0, eos 1, '0' is 2
+  assert codec.render('1+2') == [3, 12, 4, 13]
+  assert codec.decode(np.array([0, 3, 2, 1, 0])) == '10'
+  assert (codec.pad_id, codec.eos_ids, codec.vocab) == (0, (1,), 14)
+
+
+def test_characters_name_what_is_not_in_the_alphabet():
+  codec = tokenizer.characters('01+')
+  for call in (codec.encode, codec.render):
+    with pytest.raises(ValueError, match=r"character 'x' of '1\+x' is not in the alphabet '01\+'"):
+      call('1+x')
+  with pytest.raises(ValueError, match="character '='"):
+    tokenizer.characters('01+', end_of_prompt='=')
+  with pytest.raises(ValueError, match="holds '1' twice"):
+    tokenizer.characters('011')
+  for wrong in (5, -1):
+    with pytest.raises(ValueError, match=f'id {wrong} is outside the codec of 5 ids'):
+      codec.decode([wrong])
+
+
+# ---------------------------------------------------------------- pretrained
+
+
+@pytest.fixture
+def folder(tmp_path):
+  file = tiny_gguf.write(tmp_path / 'tiny.gguf', tiny_gguf.llama_weights())
+  return gguf.convert(file, tmp_path / 'tiny')
+
+
+def edit(folder, file, **changes):
+  """Changes a JSON file of the folder; None removes a key."""
+  value = json.loads((folder / file).read_text()) | changes
+  (folder / file).write_text(json.dumps({k: v for k, v in value.items() if v is not None}))
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['', 'the  12\n\n1', ' é 漢字\t', '<|im_end|> the', "I 'm , not . clean ?", '\ufeff\u200d'],
+)
+def test_pretrained_gives_any_text_back(folder, text):
+  """Special tokens spelled out and blanks before punctuation included."""
+  codec = tokenizer.pretrained(folder)
+  ids = codec.encode(text)
+  assert codec.decode(ids) == codec.decode(np.array(ids, np.int32)) == text
+  assert not {0, 1, 2} & set(ids)
+
+
+def test_render_follows_the_chat_template(folder):
+  codec = tokenizer.pretrained(folder)
+  user = [1, *codec.encode('user\n'), *codec.encode('the'), 2, *codec.encode('\n')]
+  assistant = [1, *codec.encode('assistant\n')]
+  assert codec.render('the') == user + assistant
+  system = [1, *codec.encode('system\n'), *codec.encode('12'), 2, *codec.encode('\n')]
+  assert tokenizer.pretrained(folder, system='12').render('the') == system + user + assistant
+  assert codec.decode(codec.render('the')) == 'user\nthe\nassistant\n'
+
+
+@pytest.mark.parametrize('add_bos', [True, False])
+def test_without_template_a_prompt_begins_as_the_tokenizer_says(tmp_path, add_bos):
+  table = tiny_gguf.BYTE_LEVEL | {'add_bos_token': add_bos}
+  file = tiny_gguf.write(
+    tmp_path / 'x.gguf', tiny_gguf.llama_weights(), tokenizer=table, template=None
+  )
+  codec = tokenizer.pretrained(gguf.convert(file, tmp_path / 'x'))
+  assert codec.render('the') == [1] * add_bos + codec.encode('the')
+  with pytest.raises(ValueError, match=r"no chat template.*system='be brief'"):
+    tokenizer.pretrained(tmp_path / 'x', system='be brief')
+
+
+def test_a_template_that_writes_the_first_token_is_not_given_a_second(tmp_path):
+  table = tiny_gguf.BYTE_LEVEL | {'add_bos_token': True}
+  template = '{{ bos_token }}{{ messages[0].content }}'
+  file = tiny_gguf.write(
+    tmp_path / 'x.gguf', tiny_gguf.llama_weights(), tokenizer=table, template=template
+  )
+  codec = tokenizer.pretrained(gguf.convert(file, tmp_path / 'x'))
+  assert codec.render('the') == [1, *codec.encode('the')]
+
+
+def test_a_template_that_refuses_system_turns_is_reported_at_once(folder):
+  template = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}x"
+  )
+  edit(folder, 'tokenizer_config.json', chat_template=template)
+  tokenizer.pretrained(folder)
+  with pytest.raises(ValueError, match=r'template refuses.*no system turn'):
+    tokenizer.pretrained(folder, system='be brief')
+
+
+def test_end_tokens_are_gathered_from_all_files(folder):
+  edit(folder, 'generation_config.json', eos_token_id=[2, 7])
+  edit(folder, 'config.json', eos_token_id=0)
+  assert tokenizer.pretrained(folder).eos_ids == (2, 7, 0)
+  edit(folder, 'tokenizer_config.json', pad_token=None, eos_token=None)
+  edit(folder, 'generation_config.json', eos_token_id=None)
+  codec = tokenizer.pretrained(folder)
+  assert (codec.eos_ids, codec.pad_id) == ((0,), 0)  # no padding token: the first end token
+  edit(folder, 'config.json', eos_token_id=None)
+  with pytest.raises(ValueError, match='names an end token'):
+    tokenizer.pretrained(folder)
+
+
+def test_a_class_name_in_the_config_does_not_change_how_digits_are_cut(folder):
+  """SmolLM2's own folder names GPT2Tokenizer, which transformers 5 rebuilds without digit splitting."""
+  ids = tokenizer.pretrained(folder).encode('\n\n12')
+  edit(folder, 'tokenizer_config.json', tokenizer_class='GPT2Tokenizer')
+  assert tokenizer.pretrained(folder).encode('\n\n12') == ids
+  assert [tiny_gguf.TOKENS[id_] for id_ in ids] == ['ĊĊ', '1', '2']
+
+
+def test_a_gguf_file_serves_as_well_as_its_folder(folder):
+  file = folder.parent / 'tiny.gguf'
+  assert tokenizer.pretrained(file).render('the') == tokenizer.pretrained(folder).render('the')
+
+
+def test_what_is_no_tokenizer_is_one_clear_error(folder, tmp_path):
+  with pytest.raises(FileNotFoundError, match='nowhere'):
+    tokenizer.pretrained(tmp_path / 'nowhere')
+  (folder / 'tokenizer.json').write_text('{"version": "1.0", "model"')
+  with pytest.raises(ValueError, match='its tokenizer cannot be read'):
+    tokenizer.pretrained(folder)
+  (folder / 'tokenizer.json').unlink()
+  with pytest.raises(
+    ValueError, match=r'no tokenizer in this folder; expected one of tokenizer\.json'
+  ):
+    tokenizer.pretrained(folder)
