@@ -1,0 +1,404 @@
+"""The command line: run, answer, report, doctor, fetch.
+
+A mistake of the user, or an error that the project understands, is one line on stderr and exit code 2; the traceback
+is one flag away. Exit codes: 0 done, 2 error, 3 the run waits for a human, 130 interrupted.
+"""
+
+import argparse
+import difflib
+import importlib.util
+import json
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+import traceback
+
+from sirl import config as configs
+
+DONE, ERROR, WAITING, INTERRUPTED = 0, 2, 3, 130
+CACHE = 'SIRL_CACHE'  # environment variable: folder of compiled programs; empty turns the cache off
+
+
+def main(argv=None):
+  """Runs one command; returns its exit code."""
+  arguments = parser().parse_args(argv)
+  show_log()
+  try:
+    return arguments.command(arguments)
+  except KeyboardInterrupt:
+    message = 'interrupted'
+    if arguments.command is run:
+      message += '; what was saved stays, and the same command resumes the run'
+    print(f'sirl: {message}', file=sys.stderr)
+    return INTERRUPTED
+  except Exception as error:
+    if arguments.traceback or not understood(error):
+      traceback.print_exc()
+    print(f'sirl: error: {message_of(error)}', file=sys.stderr)
+    return ERROR
+
+
+def understood(error):
+  """Whether the message alone says what was wrong: wrong values, files, and the errors this project defines."""
+  plain = isinstance(error, ValueError | OSError) or type(error) is RuntimeError
+  return plain or type(error).__module__.split('.')[0] == 'sirl'
+
+
+def message_of(error):
+  """The message, with the file where Python's own OSError leaves it out, or the type where there is no message."""
+  return str(error) or type(error).__name__
+
+
+def parser():
+  """The argument parser; every command carries its function as `command`."""
+  top = argparse.ArgumentParser(
+    prog='sirl', description='A language model improves itself, in a loop that is watched.'
+  )
+  commands = top.add_subparsers(required=True, metavar='COMMAND')
+
+  def command(name, function, help):
+    sub = commands.add_parser(name, help=help, description=help)
+    sub.add_argument('--traceback', action='store_true', help='show where an error came from')
+    sub.set_defaults(command=function)
+    return sub
+
+  sub = command('run', run, 'run or resume an experiment file')
+  sub.add_argument('file', metavar='FILE', help='a Python file with Config and build')
+  sub.add_argument(
+    '--set',
+    action='append',
+    default=[],
+    metavar='NAME=VALUE',
+    help='override a number of Config; repeatable',
+  )
+  sub.add_argument(
+    '--workdir',
+    metavar='DIR',
+    help='where everything is written (default: runs/<name of the file>)',
+  )
+  sub.add_argument('--distributed', action='store_true', help='one of several processes of a pod')
+  sub.add_argument(
+    '--sink', action='append', default=[], choices=SINKS, help='also send numbers there; repeatable'
+  )
+
+  sub = command('answer', answer, 'answer the question of a run that waits for a human')
+  sub.add_argument('workdir', metavar='DIR')
+  sub.add_argument('answer', metavar='ANSWER', help='continue, stop or rollback=ROUND')
+
+  sub = command('report', report, 'write the report page of a finished or running workdir')
+  sub.add_argument('workdir', metavar='DIR')
+
+  sub = command('doctor', doctor, 'say in words what ails a run')
+  sub.add_argument('workdir', metavar='DIR')
+
+  sub = command('fetch', fetch, 'fetch a pretrained model into a folder')
+  sub.add_argument('name', metavar='NAME')
+  sub.add_argument('folder', metavar='FOLDER')
+  return top
+
+
+# ---------------------------------------------------------------- run
+
+
+def run(arguments):
+  """sirl run FILE: runs until a decision or the round limit ends it, then writes the report."""
+  module = load_experiment(arguments.file)
+  config = configured(module, arguments.set)
+  source = pathlib.Path(arguments.file)
+  workdir = pathlib.Path(
+    arguments.workdir or f'runs/{source.stem}{"-debug" if config.debug else ""}'
+  )
+  check_workdir(workdir, config)
+
+  import jax
+
+  if arguments.distributed:
+    jax.distributed.initialize()
+  cache_compilations(jax)
+  from sirl import loop
+  from sirl import report as reports
+  from sirl.runtime import hosts, progress
+  from sirl.types import Action, Experiment
+
+  experiment = module.build(config)
+  if not isinstance(experiment, Experiment):
+    raise ValueError(
+      f'build in {source} returned {type(experiment).__name__}; expected a sirl.types.Experiment'
+    )
+  first = hosts.is_first()
+  if first:
+    write_identity(workdir, config, source)
+  sinks = [SINKS[name](workdir, config) for name in arguments.sink] if first else []
+  display = progress.open_display(f'sirl {source.stem}') if first else None
+  try:
+    history = loop.run(experiment, workdir, progress=display, sinks=sinks).history
+  finally:
+    if display is not None:
+      display.close()
+  if not first:
+    return DONE
+
+  if hasattr(module, 'summary'):
+    print(module.summary(history))
+  print(f'report: {reports.write(workdir)}')
+  if history[-1].decision.action is Action.ASK_HUMAN:
+    print(f'the run waits for a human: {history[-1].decision.reason}')
+    print(f'read {workdir}/question.md, then: sirl answer {workdir} continue|stop|rollback=ROUND')
+    return WAITING
+  return DONE
+
+
+def load_experiment(path):
+  """The module of an experiment file, run by its path; the folder above its own is importable.
+
+  Raises: FileNotFoundError, or ValueError naming what the file lacks or where it fails.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f'no experiment file {path}; {_nearest(path)}')
+  if path.suffix != '.py':
+    raise ValueError(
+      f'{path} is not a Python file; expected an experiment such as experiments/quickstart.py'
+    )
+  for folder in (path.resolve().parent.parent, pathlib.Path.cwd()):
+    if str(folder) not in sys.path:
+      sys.path.insert(0, str(folder))
+  name = f'experiment_{path.stem}'
+  spec = importlib.util.spec_from_file_location(name, path)
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[name] = module  # dataclasses look their module up by name
+  try:
+    spec.loader.exec_module(module)
+  except Exception as error:
+    raise ValueError(
+      f'{path} cannot be loaded: {type(error).__name__}: {error}{_line_in(path, error)}'
+    ) from error
+  kind = getattr(module, 'Config', None)
+  if not (isinstance(kind, type) and issubclass(kind, configs.Base)):
+    raise ValueError(
+      f'{path} has no Config; an experiment file defines Config, a subclass of sirl.config.Base, and build(config)'
+    )
+  if not callable(getattr(module, 'build', None)):
+    what = 'no build' if not hasattr(module, 'build') else 'a build that is not a function'
+    raise ValueError(
+      f'{path} has {what}; an experiment file defines build(config) -> sirl.types.Experiment'
+    )
+  return module
+
+
+def configured(module, assignments):
+  """The module's Config with the assignments; `debug=true` first applies the module's shrink(config)."""
+  config = configs.override(module.Config(), assignments)
+  if config.debug and hasattr(module, 'shrink'):
+    config = configs.override(module.shrink(module.Config()), assignments)
+  return config
+
+
+def check_workdir(workdir, config):
+  """Raises ValueError when the workdir holds checkpoints of another config: before any model is built."""
+  path = workdir / 'config.json'
+  saved = any((workdir / 'checkpoints').glob('[0-9]*'))
+  if not path.exists() or not saved or config.allow_changed_config:
+    return
+  differences = configs.differences(read_identity(workdir)['config'], config)
+  if differences:
+    raise ValueError(
+      f'config differs from the checkpoint in: {", ".join(differences)}. Use a new workdir (now {workdir}), '
+      'or --set allow_changed_config=true'
+    )
+
+
+def write_identity(workdir, config, source):
+  """config.json: the numbers, the experiment file and its hash, versions, git revision; and a copy of the file."""
+  import hashlib
+
+  import optax
+
+  from sirl.runtime import checkpoint
+
+  text = source.read_text(encoding='utf-8')
+  identity = {
+    'config': configs.dump(config),
+    'digest': configs.digest(config),
+    'experiment': str(source),
+    'source_sha256': hashlib.sha256(text.encode()).hexdigest(),
+    'git_revision': git_revision(source.resolve().parent),
+    'versions': checkpoint.versions() | {'optax': optax.__version__},
+  }
+  checkpoint.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
+  checkpoint.atomic_write(workdir / 'experiment.py', text)
+
+
+def read_identity(workdir):
+  """What `write_identity` wrote. Raises ValueError when it is not JSON, FileNotFoundError when there is none."""
+  path = pathlib.Path(workdir) / 'config.json'
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except json.JSONDecodeError as error:
+    raise ValueError(f'{path} is not JSON ({error}); restore it or use a new workdir') from None
+
+
+def git_revision(folder):
+  """The revision that folder is checked out at, with '-dirty' for uncommitted changes; None outside git."""
+  command = [
+    'git',
+    '-C',
+    str(folder),
+    'describe',
+    '--always',
+    '--dirty',
+    '--abbrev=40',
+    '--exclude=*',
+  ]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  return done.stdout.strip() or None
+
+
+def cache_compilations(jax):
+  """Keeps compiled programs between processes, under the user's cache folder or $SIRL_CACHE."""
+  default = (
+    pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'sirl'
+  )
+  folder = os.environ.get(CACHE, str(default))
+  if not folder:
+    return
+  jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(folder) / 'compiled'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+def _tensorboard(workdir, config):
+  from sirl.runtime import record
+
+  return record.tensorboard(workdir / 'tensorboard')
+
+
+def _wandb(workdir, config):
+  from sirl.runtime import record
+
+  return record.wandb(
+    project='sirl', name=workdir.name, config=configs.dump(config), resume='allow'
+  )
+
+
+def _trackio(workdir, config):
+  from sirl.runtime import record
+
+  return record.trackio(project='sirl', name=workdir.name, config=configs.dump(config))
+
+
+SINKS = {'tensorboard': _tensorboard, 'wandb': _wandb, 'trackio': _trackio}
+
+
+# ---------------------------------------------------------------- the other commands
+
+
+def answer(arguments):
+  """sirl answer DIR ANSWER: writes answer.json, which the next `sirl run` follows."""
+  from sirl.runtime import checkpoint, record
+
+  workdir = existing(arguments.workdir)
+  action, _, target = arguments.answer.partition('=')
+  if action not in ('continue', 'stop', 'rollback') or (action == 'rollback') != bool(target):
+    raise ValueError(
+      f'{arguments.answer!r} is no answer; expected continue, stop or rollback=ROUND'
+    )
+  history = record.read_rows(workdir / 'history.jsonl')
+  decision = (history[-1]['decision'] or {}) if history else {}
+  if decision.get('action') != 'ask_human':
+    raise ValueError(
+      f'the run in {workdir} asks nothing; its last decision is {decision.get("action", "none yet")}'
+    )
+  row = {'round': history[-1]['round'], 'action': action}
+  if action == 'rollback':
+    row['to_round'] = _kept_round(workdir, target)
+  checkpoint.atomic_write(workdir / 'answer.json', json.dumps(row) + '\n')
+  print(f'answered {arguments.answer} to: {decision["reason"]}')
+  print('run the experiment again with the same command; it follows the answer first')
+  return DONE
+
+
+def report(arguments):
+  """sirl report DIR: writes the page and prints where it is."""
+  from sirl import report as reports
+
+  print(reports.write(existing(arguments.workdir)))
+  return DONE
+
+
+def doctor(arguments):
+  """sirl doctor DIR: prints findings, worst first."""
+  from sirl import doctor as doctors
+
+  print(doctors.render(doctors.diagnose(existing(arguments.workdir))))
+  return DONE
+
+
+def fetch(arguments):
+  """sirl fetch NAME FOLDER: fetches, verifies and converts a pretrained model."""
+  from sirl.models import fetch as fetching
+
+  print(fetching.fetch(arguments.name, arguments.folder))
+  return DONE
+
+
+def existing(workdir):
+  """The workdir as a path. Raises FileNotFoundError when there is none."""
+  workdir = pathlib.Path(workdir)
+  if not workdir.is_dir():
+    raise FileNotFoundError(f'no workdir {workdir}; give the --workdir of a run')
+  return workdir
+
+
+def show_log():
+  """Events of the project on stderr, once; libraries only speak about errors."""
+  logging.getLogger('absl').setLevel(logging.ERROR)
+  log = logging.getLogger('sirl')
+  if not log.handlers:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    log.addHandler(RichHandler(console=Console(stderr=True), show_time=False, show_path=False))
+    log.setLevel(logging.INFO)
+
+
+def _kept_round(workdir, text):
+  """The round of rollback=ROUND. Raises ValueError when its end is not among the checkpoints."""
+  steps = read_identity(workdir)['config']['steps_per_round']
+  serials = [
+    int(path.name) for path in (workdir / 'checkpoints').glob('[0-9]*') if path.name.isdigit()
+  ]
+  kept = sorted(serial // steps - 1 for serial in serials if serial % steps == 0)
+  try:
+    round = int(text)
+  except ValueError:
+    round = None
+  if round not in kept:
+    raise ValueError(
+      f'rollback={text}: expected a round whose end is kept: {", ".join(map(str, kept)) or "none"}'
+    )
+  return round
+
+
+def _nearest(path):
+  """A hint at the files beside the one that is missing."""
+  beside = sorted(p.name for p in path.parent.glob('*.py')) if path.parent.is_dir() else []
+  near = difflib.get_close_matches(path.name, beside, n=1)
+  if near:
+    return f'did you mean {path.parent / near[0]}?'
+  return (
+    f'{path.parent} holds: {", ".join(beside)}'
+    if beside
+    else 'expected a Python file with Config and build'
+  )
+
+
+def _line_in(path, error):
+  """' (line 3)' of the experiment file, where the error passed through it."""
+  lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+  return f' (line {lines[-1]})' if lines else ''
