@@ -197,7 +197,7 @@ def proportion_interval(
     n = tasks
   else:
     n = tasks * width if sem == 0 else min(max(spread / sem**2, tasks), tasks * width)
-  return wilson(mean * n, n, confidence)
+  return wilson(mean * float(n), float(n), confidence)
 
 
 def bootstrap_interval(

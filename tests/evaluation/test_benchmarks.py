@@ -1,0 +1,200 @@
+"""Metrics of benchmarks: exact values from scripted answers, and laws on drawn ones."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from sirl.evaluation import benchmarks
+from sirl.ops import stats
+from sirl.types import Context, Task
+
+TASKS = [Task(id=f't{i}', prompt=f'{i}+{i}', answer=str(2 * i)) for i in range(4)]
+CONTEXT = Context(3, 0.0, jax.random.key(0))
+
+
+def verify(task, text):
+  return float(text == task.answer)
+
+
+def extract(text):
+  return text if text.isdigit() else None
+
+
+def scripted(*groups):
+  by_prompt = {task.prompt: group for task, group in zip(TASKS, groups)}
+  return lambda params, prompts, key, n: [by_prompt[prompt][:n] for prompt in prompts]
+
+
+ASK = scripted(
+  ['0', '0', '0', '0'], ['2', '7', '7', '8'], ['?', '4', '4', '5'], ['1', '1', '?', '?']
+)
+
+
+def test_pass_and_majority_by_hand():
+  found = benchmarks.sampled(
+    'heldout', TASKS, verify, ASK, samples=4, ks=(1, 2, 4), extract=extract
+  )(None, None, CONTEXT)
+  # Right: 4, 1, 2 and 0 of 4. A pair misses c right ones in C(4 - c, 2) of 6 cases: pass@2 = 1, 1/2, 5/6, 0.
+  assert found['heldout/pass@1'] == pytest.approx(7 / 16)
+  assert found['heldout/pass@2'] == pytest.approx((1 + 1 / 2 + 5 / 6) / 4)
+  assert found['heldout/pass@4'] == pytest.approx(3 / 4)
+  # Of four votes '0', '7', '4' and '1' win: two of them right.
+  assert found['heldout/maj@4'] == pytest.approx(2 / 4)
+  assert found['heldout/parsed'] == pytest.approx(13 / 16)
+  assert (found['heldout/at_0'], found['heldout/at_1']) == (0.25, 0.25)
+
+
+def test_each_accuracy_has_its_error_and_interval():
+  found = benchmarks.sampled('heldout', TASKS, verify, ASK, samples=4, ks=(1, 4), extract=extract)(
+    None, None, CONTEXT
+  )
+  for name in ('heldout/pass@1', 'heldout/pass@4', 'heldout/maj@4'):
+    assert found[name + '_low'] < found[name] < found[name + '_high']
+    assert found[name + '_sem'] > 0
+  # Task means 1, .25, .5, 0: their standard deviation over sqrt(4).
+  assert found['heldout/pass@1_sem'] == pytest.approx(np.std([1, 0.25, 0.5, 0], ddof=1) / 2)
+  assert {name: type(value) for name, value in found.items() if type(value) is not float} == {}
+
+
+def test_a_partly_right_score_does_not_solve():
+  half = benchmarks.sampled('x', TASKS, lambda task, text: 0.5, ASK, samples=4, ks=(1,))
+  assert half(None, None, CONTEXT)['x/pass@1'] == 0
+
+
+def test_the_interval_holds_the_truth_in_19_of_20_evaluations():
+  tasks = [Task(id=str(i), prompt=str(i), answer='1') for i in range(40)]
+  truth = 0.4
+
+  def ask(params, prompts, key, n):
+    generator = stats.generator(key)
+    p_P = generator.beta(2, 3, size=len(prompts))  # mean .4: tasks differ in difficulty
+    return [['1' if generator.random() < p else '0' for _ in range(n)] for p in p_P]
+
+  evaluate = benchmarks.sampled('x', tasks, verify, ask, samples=8, ks=(1,))
+  found = [evaluate(None, None, Context(r, 0.0, jax.random.key(r))) for r in range(200)]
+  covered = np.mean(
+    [metrics['x/pass@1_low'] <= truth <= metrics['x/pass@1_high'] for metrics in found]
+  )
+  assert 0.91 <= covered <= 0.99  # 200 evaluations: standard error .015
+
+
+def test_rounds_and_names_draw_different_noise_and_the_same_round_the_same():
+  seen = []
+
+  def spy(params, prompts, key, n):
+    seen.append(jax.random.key_data(key).tolist())
+    return ASK(params, prompts, key, n)
+
+  for name, seed in (('a', 0), ('a', 0), ('b', 0), ('a', 1)):
+    benchmarks.sampled(name, TASKS, verify, spy, samples=4, ks=(1,))(
+      None, None, Context(0, 0.0, jax.random.key(seed))
+    )
+  assert seen[0] == seen[1]
+  assert len({tuple(key) for key in seen}) == 3
+
+
+def test_show_receives_the_first_tasks_to_read():
+  rows = []
+  evaluate = benchmarks.sampled(
+    'heldout', TASKS, verify, ASK, samples=2, ks=(1,), extract=extract, show=rows.extend, shown=2
+  )
+  evaluate(None, None, CONTEXT)
+  assert rows[1] == {
+    'round': 3,
+    'benchmark': 'heldout',
+    'task': 't1',
+    'prompt': '1+1',
+    'answer': '2',
+    'texts': ['2', '7'],
+    'scores': [1.0, 0.0],
+    'extracted': ['2', '7'],
+  }
+  assert len(rows) == 2
+
+
+def test_greedy_asks_once():
+  found = benchmarks.greedy('heldout', TASKS, verify, ASK)(None, None, CONTEXT)
+  assert found['heldout/greedy'] == 0.5  # '0' and '2' of '0', '2', '?', '1'
+  assert set(found) == {f'heldout/greedy{end}' for end in ('', '_sem', '_low', '_high')}
+
+
+def test_a_refiner_is_compared_with_plain_on_the_same_tasks():
+  refiner = lambda *texts: lambda params, tasks, key: list(texts)
+  evaluate = benchmarks.refined(
+    'heldout', TASKS, verify, plain=refiner('0', '9', '9', '6'), vote=refiner('0', '2', '4', '9')
+  )
+  found = evaluate(None, None, CONTEXT)
+  assert (found['heldout/plain'], found['heldout/vote']) == (0.5, 0.75)
+  assert (found['heldout/vote_fixed'], found['heldout/vote_broken']) == (0.5, 0.25)
+  assert found['heldout/vote_gain'] == 0.25
+  # Differences 0, 1, 1, -1: standard deviation over sqrt(4).
+  assert found['heldout/vote_gain_sem'] == pytest.approx(np.std([0, 1, 1, -1], ddof=1) / 2)
+  assert found['heldout/vote_gain_low'] <= 0 <= found['heldout/vote_gain_high']
+  assert evaluate(None, None, CONTEXT) == found
+
+
+def test_fresh_tasks_are_made_anew_from_the_context():
+  rounds = []
+
+  def make_tasks(context):
+    rounds.append((context.round, context.difficulty, jax.random.key_data(context.key).tolist()))
+    return TASKS[context.round :]
+
+  evaluate = benchmarks.fresh('fresh', make_tasks, verify, ASK, samples=4, ks=(1,))
+  first = evaluate(None, None, Context(0, 1.0, jax.random.key(0)))
+  second = evaluate(None, None, Context(2, 1.0, jax.random.key(2)))
+  assert first['fresh/pass@1'] == pytest.approx(7 / 16)
+  assert second['fresh/pass@1'] == pytest.approx(2 / 8)
+  assert rounds[0][:2] == (0, 1.0)
+  assert rounds[0][2] != rounds[1][2]
+
+
+def test_gap_of_anchor_and_fresh():
+  anchor = benchmarks.sampled('heldout', TASKS, verify, ASK, samples=4, ks=(1,))
+  new = benchmarks.fresh('fresh', lambda context: TASKS[2:], verify, ASK, samples=4, ks=(1,))
+  found = benchmarks.with_gap(benchmarks.merge(anchor, new))(None, None, CONTEXT)
+  assert found['fresh/gap'] == pytest.approx(7 / 16 - 2 / 8)
+  sems = found['heldout/pass@1_sem'], found['fresh/pass@1_sem']
+  assert found['fresh/gap_sem'] == pytest.approx(math.hypot(*sems))
+
+
+def test_a_gap_without_its_fresh_set_says_what_is_missing():
+  anchor = benchmarks.sampled('heldout', TASKS, verify, ASK, samples=4, ks=(1,))
+  with pytest.raises(ValueError, match='needs fresh/pass@1'):
+    benchmarks.with_gap(anchor)(None, None, CONTEXT)
+
+
+def test_merged_evaluators_may_not_give_one_metric_twice():
+  anchor = benchmarks.greedy('heldout', TASKS, verify, ASK)
+  with pytest.raises(ValueError, match='heldout/greedy'):
+    benchmarks.merge(anchor, anchor)(None, None, CONTEXT)
+  assert benchmarks.merge()(None, None, CONTEXT) == {}
+
+
+@pytest.mark.parametrize(('ks', 'samples'), [((1, 8), 4), ((0,), 4), ((), 4)])
+def test_ks_must_fit_the_samples(ks, samples):
+  with pytest.raises(ValueError, match=f'samples={samples}'):
+    benchmarks.sampled('x', TASKS, verify, ASK, samples=samples, ks=ks)
+
+
+def test_an_empty_set_is_no_benchmark():
+  with pytest.raises(ValueError, match='at least one task'):
+    benchmarks.greedy('x', [], verify, ASK)
+
+
+@pytest.mark.parametrize(
+  ('score', 'said'),
+  [(None, 'cannot be judged'), (2.0, r'expected a number in \[0, 1\]'), (math.nan, 'nan')],
+)
+def test_a_verdict_that_is_none_or_no_share_is_an_error(score, said):
+  with pytest.raises(ValueError, match=said):
+    benchmarks.greedy('x', TASKS, lambda task, text: score, ASK)(None, None, CONTEXT)
+
+
+def test_a_refiner_that_loses_an_answer_is_named():
+  with pytest.raises(ValueError, match="'vote' gave 1 answers"):
+    benchmarks.refined('x', TASKS, verify, plain=lambda *_: ['0'] * 4, vote=lambda *_: ['0'])(
+      None, None, CONTEXT
+    )
