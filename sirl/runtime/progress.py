@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-Z95 = 1.96  # half width of a 95 % interval in standard errors
+from sirl.runtime import metrics
+
 ROUNDS_SHOWN = 8
 
 # What one line says, in order: (label, step metric, format).
@@ -58,7 +59,10 @@ class Plain:
     name = 'before training' if report.round < 0 else f'round {report.round} done'
     words = [
       name,
-      *(f'{metric} {interval(report.metrics, metric)}' for metric in accuracies(report.metrics)),
+      *(
+        f'{metric} {metrics.with_interval(report.metrics, metric)}'
+        for metric in metrics.accuracies(report.metrics)
+      ),
     ]
     self._print('  '.join([*words, decision_words(report)]).rstrip())
 
@@ -112,7 +116,7 @@ class Terminal:
     return Group(title, self._rounds(), self._now())
 
   def _rounds(self):
-    names = accuracies(self.reports[-1].metrics)[:4] if self.reports else []
+    names = metrics.accuracies(self.reports[-1].metrics)[:4] if self.reports else []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style='dim')
     for label in ('round', *names, 'reward', 'decision'):
       table.add_column(label, overflow='fold')
@@ -120,7 +124,7 @@ class Terminal:
       reward = report.metrics.get('train/reward', math.nan)
       table.add_row(
         'before' if report.round < 0 else str(report.round),
-        *(interval(report.metrics, name) for name in names),
+        *(metrics.with_interval(report.metrics, name) for name in names),
         '' if math.isnan(reward) else f'{reward:.3f}',
         decision_words(report),
       )
@@ -164,25 +168,6 @@ def step_words(row):
     for label, name, form in STEP_COLUMNS
     if name in row and not math.isnan(row[name])
   ]
-
-
-def accuracies(metrics):
-  """Names of held-out numbers that have a standard error, or are greedy, in the order they were reported."""
-  return [
-    name
-    for name in metrics
-    if name.startswith('heldout/')
-    and not name.endswith('_sem')
-    and (f'{name}_sem' in metrics or 'greedy' in name)
-  ]
-
-
-def interval(metrics, name):
-  """'0.512 ± 0.040': the value and half a 95 % interval; the value alone without a standard error."""
-  value, sem = metrics.get(name, math.nan), metrics.get(f'{name}_sem', math.nan)
-  if math.isnan(value):
-    return 'none'
-  return f'{value:.3f}' if math.isnan(sem) else f'{value:.3f} ± {Z95 * sem:.3f}'
 
 
 def decision_words(report):

@@ -192,7 +192,7 @@ def test_plain_progress_is_one_line_per_step_and_round(tmp_path):
     'quickstart',
     f'run {tmp_path.name}',
     'round 2/5  step 1/3  reward 0.250  entropy 1.500  length 3.2  200 tokens/s',
-    'round 2 done  heldout/pass@1 0.500 ± 0.196  heldout/greedy 0.750  rollback to round 1: accuracy fell',
+    'round 2 done  heldout/pass@1 0.500 [0.304, 0.696]  heldout/greedy 0.750  rollback to round 1: accuracy fell',
   ]
 
 
@@ -208,7 +208,7 @@ def test_a_terminal_gets_a_live_table(tmp_path):
   log.step(0, 1, {'reward': 0.25})
   log.report(Report(0, {'heldout/pass@1': 0.5, 'heldout/pass@1_sem': 0.1, 'train/reward': 0.3}))
   display.close()
-  for piece in ('quickstart', 'heldout/pass@1', '0.500 ± 0.196', 'reward 0.250', 'step 2/3'):
+  for piece in ('quickstart', 'heldout/pass@1', '0.500 [0.304, 0.696]', 'reward 0.250', 'step 2/3'):
     assert piece in stream.getvalue()
 
 
