@@ -19,6 +19,7 @@ from sirl.acquisition.pool import Pool
 from sirl.ops import keys, trees
 from sirl.runtime import record, sharding
 from sirl.runtime.checkpoint import Store, atomic_write
+from sirl.runtime.stopwatch import Stopwatch
 from sirl.types import (
   Action,
   Context,
@@ -63,25 +64,27 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
     serial = int(state.round) * steps + int(state.step)
     with record.Log(workdir, serial=serial, steps_per_round=steps, progress=progress, sinks=sinks) as log:
       log.rewrite(history)
+      watch = Stopwatch(log.stage)
       committed = int(state.round) + int(state.step > 0)  # a round resumed midway already has its tasks
       pool = Pool.load(workdir / 'pool', rounds=committed)
       pool.verify(manifest)
       if not history:
-        report = evaluate(experiment, state, Record(pool, None, []), BASELINE)
+        with watch.time('evaluate'):
+          report = evaluate(experiment, state, Record(pool, None, []), BASELINE)
         history = [dataclasses.replace(report, decision=Decision(Action.CONTINUE, 'measured before any training'))]
         log.report(history[-1])
         store.save(state, history, pool.manifest())
 
       while int(state.round) < config.max_rounds and not is_final(history):
-        pool, state, outcome = train_round(experiment, state, history, pool, store, log)
+        pool, state, outcome = train_round(experiment, state, history, pool, store, log, watch)
         i = int(state.round)
-        with log.timed('evaluate'):
+        with watch.time('evaluate'):
           report = evaluate(experiment, state, Record(pool, outcome, log.round(i)), i)
         decision = experiment.steer([*history, report]) or Decision(Action.CONTINUE, 'no rule fired')
         history = [*history, dataclasses.replace(report, decision=decision)]
         state = follow(decision, state, store)
         state = state.replace(round=state.round + 1, step=jnp.int32(0))
-        with log.timed('checkpoint'):
+        with watch.time('checkpoint'):
           store.save(state, history, pool.manifest())
         log.report(history[-1])
         if decision.action is Action.ASK_HUMAN:
@@ -89,12 +92,12 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
   return Run(state, history)
 
 
-def train_round(experiment, state, history, pool, store, log):
+def train_round(experiment, state, history, pool, store, log, watch):
   """Acquire and prepare (unless the round was resumed midway), then the round's remaining GRO steps."""
   config, i = experiment.config, int(state.round)
 
   if int(state.step) == 0:
-    with log.timed('acquire'):
+    with watch.time('acquire'):
       found = experiment.acquire(state.train.params, pool, context(config, state, 'acquire'))
       pool = pool.extend(found, round=i)
       if not len(pool):
@@ -104,20 +107,22 @@ def train_round(experiment, state, history, pool, store, log):
 
   outcome = None
   for s in range(int(state.step), config.steps_per_round):
-    log.stage('train', round=i, step=s)
+    log.stage('train')
     started = time.perf_counter()
-    with log.timed('select'):
+    with watch.time('select'):
       rows = experiment.selector.select(state.selector, pool, keys.at(config.seed, 'select', i, s), config.prompts)
     train, outcome = experiment.step(state.train, pool[rows], keys.at(config.seed, 'gro', i, s))
     if i == 0 and s == 0:
       check_agreement(outcome.metrics, config.max_logp_gap)
-    with log.timed('select'):
+    with watch.time('select'):
       selector = experiment.selector.update(state.selector, rows, outcome.rewards)
     state = state.replace(train=train, selector=selector, step=jnp.int32(s + 1))
-    outcome = dataclasses.replace(outcome, metrics=outcome.metrics | {'step_time': time.perf_counter() - started})
+    # Stages between two steps (acquire, evaluate, checkpoint) stand in the row of the step that follows them.
+    seconds = watch.take() | {'step_time': time.perf_counter() - started}
+    outcome = dataclasses.replace(outcome, metrics=outcome.metrics | seconds)
     log.step(i, s, outcome)
     if s + 1 < config.steps_per_round and (s + 1) % config.checkpoint_every == 0:
-      with log.timed('checkpoint'):
+      with watch.time('checkpoint'):
         store.save(state, history, pool.manifest())
 
   log.samples(i, outcome)

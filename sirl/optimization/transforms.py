@@ -49,5 +49,5 @@ def matrices(params):
 
 
 def learning_rate_of(opt_state):
-  """float32 [], the learning rate of the last update; NaN for an optimizer that does not keep it."""
-  return optax.tree_utils.tree_get(opt_state, 'learning_rate', default=float('nan'))
+  """float32 [], the learning rate of the last update; NaN for an optimizer not made by `optax.inject_hyperparams`."""
+  return getattr(opt_state, 'hyperparams', {}).get('learning_rate', float('nan'))

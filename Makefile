@@ -1,0 +1,38 @@
+# Two commands for a fresh machine: `make demo` runs the main job, `make test` passes the tests.
+# Each makes its own virtual environment in .venv first; PYTHON picks the interpreter (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export JAX_PLATFORMS ?= cpu
+
+.PHONY: demo test test-slow lint notebook clean
+
+demo: $(VENV)/installed
+	$(BIN)/sirl run experiments/quickstart.py --workdir runs/quickstart
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+# PyTorch is only an oracle of the tests: the CPU build where an index of it is configured, else what the registry has.
+$(VENV)/installed-dev: $(VENV)/installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev,torch]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache runs

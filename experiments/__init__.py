@@ -1,0 +1,1 @@
+"""Experiments: one file per run. Copy one, change it, run it with `sirl run FILE`."""

@@ -1,0 +1,80 @@
+"""Who may import whom, read from the sources: data flows one way, and packages beside each other stay strangers."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent / 'sirl'
+METHODS = (
+  'models', 'generation', 'rewards', 'optimization', 'acquisition', 'selection', 'domains', 'refinement', 'evaluation',
+)  # fmt: skip
+BELOW = {'types', 'config', 'ops', 'runtime'}  # what every method package may use
+ALLOWED = {
+  'types': set(),
+  'config': {'types'},
+  'ops': {'types'},
+  'runtime': {'types', 'config', 'ops'},
+  **{name: BELOW for name in METHODS},
+  'gro': BELOW,
+  # The loop knows the pool it extends; the methods themselves arrive in the Experiment.
+  'loop': BELOW | {'acquisition'},
+  'report': BELOW,
+  'figures': BELOW,
+  'doctor': BELOW,
+  'cli': {'loop', 'report', 'doctor', 'models', *BELOW},
+  '__main__': {'cli'},
+  '__init__': set(),
+}
+ONLY = {  # a library and the one place that may import it
+  'flax.nnx': 'models',
+  'transformers': 'models',
+  'orbax': 'runtime/checkpoint.py',
+  'tensorflow_datasets': 'acquisition/curated.py',
+  'optax': 'optimization',
+}
+FILES = sorted(ROOT.rglob('*.py'))
+
+
+def imports(path):
+  """Full dotted names that a file imports, also inside functions; names under `if TYPE_CHECKING` do not count."""
+  tree = ast.parse(path.read_text())
+  typing_only = {
+    id(inner)
+    for node in ast.walk(tree)
+    if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test)
+    for inner in ast.walk(node)
+  }
+  for node in ast.walk(tree):
+    if id(node) in typing_only:
+      continue
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def room_of(path):
+  first = path.relative_to(ROOT).parts[0]
+  return first.removesuffix('.py')
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+  room = room_of(path)
+  for name in imports(path):
+    if name == 'sirl' or not name.startswith('sirl.'):
+      continue
+    other = name.split('.')[1]
+    if other in ('__version__', room):
+      continue
+    assert other in ALLOWED[room], f'{path.relative_to(ROOT)} imports sirl.{other}; {room} may use {sorted(ALLOWED[room])}'
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_heavy_libraries_stay_in_their_room(path):
+  where = str(path.relative_to(ROOT))
+  for name in imports(path):
+    for library, home in ONLY.items():
+      if name == library or name.startswith(library + '.'):
+        assert where.startswith(home), f'{where} imports {library}, which belongs to {home}'

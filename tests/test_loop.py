@@ -1,0 +1,164 @@
+"""The loop on a toy run: what it leaves, what each decision does, and that any interruption resumes bit for bit."""
+
+import dataclasses
+import json
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+import toy
+from sirl import loop
+from sirl.types import Action, Decision
+
+
+class Killed(Exception):
+  """Stands for the process dying: nothing after it runs."""
+
+
+def decide(reports):
+  """One rollback, one change of difficulty, else nothing."""
+  decided = {report.decision.action for report in reports if report.decision}
+  if reports[-1].round == 1 and Action.ROLLBACK not in decided:
+    return Decision(Action.ROLLBACK, 'a planned rollback', round=0)
+  if reports[-1].round == 2 and Action.SET_DIFFICULTY not in decided:
+    return Decision(Action.SET_DIFFICULTY, 'a planned change', difficulty=0.5)
+  return None
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """An uninterrupted run, and its workdir."""
+  workdir = tmp_path_factory.mktemp('whole')
+  return loop.run(toy.build(toy.Config(), steer=decide), workdir), workdir
+
+
+def rows(path):
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_learns_and_leaves_its_records(whole):
+  run, workdir = whole
+  assert [report.round for report in run.history] == [-1, 0, 1, 2, 3]
+  assert run.history[-1].metrics['heldout/pass@1'] > run.history[0].metrics['heldout/pass@1'] + 0.2
+  steps = rows(workdir / 'steps.jsonl')
+  assert [row['serial'] for row in steps] == list(range(16))
+  assert {'reward', 'loss', 'entropy', 'kl', 'time/generate', 'rewards/correct/mean'} <= set(steps[0])
+  history = rows(workdir / 'history.jsonl')
+  assert [row['decision']['action'] for row in history] == ['continue', 'continue', 'rollback', 'set_difficulty', 'continue']
+  assert not [name for row in history for name in row['metrics'] if 'time' in name]
+  assert 'prompt' in (workdir / 'samples' / 'round_00003.txt').read_text()
+
+
+def test_difficulty_reaches_the_tasks_of_the_next_round(whole):
+  run, workdir = whole
+  assert float(run.state.difficulty) == 0.5
+  ids = [row['id'] for row in rows(workdir / 'pool' / 'round_00003.jsonl')[1:]]
+  assert ids == ['toy-32', 'toy-33', 'toy-34', 'toy-35']  # 4 * (3 + 10 * 0.5)
+
+
+@pytest.mark.parametrize('deaths', [[0], [1, 2, 3], [5], [6, 6, 6], [8, 11], [15]], ids=str)
+def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, deaths):
+  """`deaths`: the serials of GRO steps before which the process dies, one after another."""
+  taken = []
+
+  def mortal():
+    serial = steps_seen['next']
+    steps_seen['next'] += 1
+    if deaths and serial == deaths[0]:
+      taken.append(deaths.pop(0))
+      raise Killed
+
+  wanted = list(deaths)
+  while True:
+    committed = max((int(p.name) for p in (tmp_path / 'checkpoints').glob('0*')), default=0)
+    steps_seen = {'next': committed}
+    try:
+      resumed = loop.run(toy.build(toy.Config(), steer=decide, on_step=mortal), tmp_path)
+      break
+    except Killed:
+      continue
+  assert taken == wanted
+  run, workdir = whole
+  chex.assert_trees_all_equal(resumed.state, run.state)
+  assert (tmp_path / 'history.jsonl').read_bytes() == (workdir / 'history.jsonl').read_bytes()
+  untimed = lambda row: {k: v for k, v in row.items() if 'time' not in k}
+  assert list(map(untimed, rows(tmp_path / 'steps.jsonl'))) == list(map(untimed, rows(workdir / 'steps.jsonl')))
+  for path in (workdir / 'samples').iterdir():
+    assert (tmp_path / 'samples' / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_finished_run_run_again_changes_nothing_and_may_be_extended(whole, tmp_path):
+  config = toy.Config(max_rounds=2)
+  first = loop.run(toy.build(config, steer=decide), tmp_path)
+  again = loop.run(toy.build(config, steer=decide), tmp_path)
+  chex.assert_trees_all_equal(again.state, first.state)
+  longer = loop.run(toy.build(toy.Config(), steer=decide), tmp_path)
+  chex.assert_trees_all_equal(longer.state, whole[0].state)
+
+
+def test_rollback_brings_back_weights_but_takes_another_path(tmp_path):
+  snapshots = {}
+
+  def steer(reports):
+    if reports[-1].round == 1 and len(reports) == 3:
+      return Decision(Action.ROLLBACK, 'planned', round=-1)
+    return None
+
+  experiment = toy.build(toy.Config(max_rounds=3, lr=0.05), steer=steer)
+  step = experiment.step
+
+  def watched(state, batch, key):
+    snapshots.setdefault(len(snapshots), np.asarray(state.params['logits']))
+    return step(state, batch, key)
+
+  loop.run(dataclasses.replace(experiment, step=watched), tmp_path)
+  np.testing.assert_array_equal(snapshots[8], snapshots[0])  # round 2 starts where round 0 started
+  assert (snapshots[9] != snapshots[1]).any()  # and draws other noise
+
+
+def test_a_run_that_asks_waits_for_the_answer_and_follows_it(tmp_path):
+  ask = lambda reports: Decision(Action.ASK_HUMAN, 'a rule wants to know') if reports[-1].round == 0 else None
+  build = lambda: toy.build(toy.Config(max_rounds=3), steer=ask)
+  waiting = loop.run(build(), tmp_path)
+  assert loop.is_final(waiting.history)
+  question = (tmp_path / 'question.md').read_text()
+  assert 'a rule wants to know' in question
+  assert 'sirl answer' in question
+  chex.assert_trees_all_equal(loop.run(build(), tmp_path).state, waiting.state)  # still waiting
+
+  (tmp_path / 'answer.json').write_text(json.dumps({'round': 0, 'action': 'continue'}))
+  done = loop.run(build(), tmp_path)
+  assert [report.round for report in done.history] == [-1, 0, 1, 2]
+  assert done.history[1].decision.by == 'human'
+
+
+def test_sampler_and_learner_that_disagree_stop_the_run(tmp_path):
+  with pytest.raises(ValueError, match=r'sampler and learner disagree.*same sampler'):
+    loop.run(toy.build(toy.Config(temperature=0.5)), tmp_path)
+
+
+def test_another_config_is_refused_and_named(whole):
+  _, workdir = whole
+  with pytest.raises(ValueError, match=r'lr \(0.3 -> 0.1\)'):
+    loop.run(toy.build(toy.Config(lr=0.1), steer=decide), workdir)
+
+
+def test_a_warm_start_is_a_run_of_its_own(tmp_path):
+  warm = toy.build(toy.Config(max_rounds=1))
+  run = loop.run(toy.build(toy.Config(max_rounds=1), params=warm), tmp_path)
+  warmed = loop.run(warm, tmp_path / 'warm')
+  assert run.history[0].metrics['heldout/pass@1'] > warmed.history[0].metrics['heldout/pass@1']
+  chex.assert_trees_all_equal(run.state.train.ref_params, warmed.state.train.params)
+
+
+def test_after_the_first_round_nothing_compiles(tmp_path):
+  compiled = []
+  listener = lambda event, seconds, **_: compiled.append(event) if 'backend_compile' in event else None
+  jax.monitoring.register_event_duration_secs_listener(listener)
+  counts = []
+  experiment = toy.build(toy.Config(max_rounds=3), on_step=lambda: counts.append(len(compiled)))
+  loop.run(experiment, tmp_path)
+  assert counts[1] > 0  # the listener works
+  assert counts[-1] == counts[5], 'a program was compiled after the first step of the second round'
