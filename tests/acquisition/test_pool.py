@@ -1,0 +1,233 @@
+"""The pool: append-only, deduplicated, written atomically, read back as it was."""
+
+import dataclasses
+import json
+import os
+
+import jax
+import numpy as np
+import pytest
+
+from sirl import acquisition
+from sirl.acquisition import pool as pools
+from sirl.ops import keys
+from sirl.types import Context, Task
+
+
+def tasks(*prompts, name='t', **fields):
+  return [Task(id=pools.content_id(name, prompt), prompt=prompt, **fields) for prompt in prompts]
+
+
+def context(round=0, difficulty=0.0):
+  return Context(round, difficulty, keys.at(0, 'acquire', round))
+
+
+def test_extend_returns_a_new_pool_and_leaves_the_old_one():
+  empty = acquisition.Pool()
+  one = empty.extend(tasks('a', 'b'), round=0)
+  two = one.extend(tasks('c'), round=1)
+  assert (len(empty), len(one), len(two)) == (0, 2, 3)
+  assert [task.prompt for task in two] == ['a', 'b', 'c']
+  assert two.rounds == [0, 0, 1]
+
+
+def test_indexing_takes_what_a_selector_returns():
+  pool = acquisition.Pool().extend(tasks('a', 'b', 'c'))
+  assert [task.prompt for task in pool[np.asarray([2, 0, 2], np.int32)]] == ['c', 'a', 'c']
+  assert pool[np.int32(1)].prompt == pool[1].prompt == 'b'
+  assert [task.prompt for task in pool[1:]] == ['b', 'c']
+  assert pool[0] in pool
+  assert tasks('d')[0] not in pool
+
+
+def test_duplicates_are_dropped_and_counted_within_and_across_rounds(tmp_path):
+  pool = acquisition.Pool(folder=tmp_path).extend(tasks('a', 'b', 'a')).extend(tasks('b', 'c', 'b'))
+  assert [task.prompt for task in pool] == ['a', 'b', 'c']
+  assert pool.dropped == 3
+  assert acquisition.Pool.load(tmp_path, rounds=1).dropped == 1
+  assert acquisition.Pool.load(tmp_path, rounds=2).dropped == 3
+
+
+def test_two_prompts_under_one_id_are_an_error_not_a_duplicate():
+  pool = acquisition.Pool().extend([Task(id='x', prompt='a')])
+  with pytest.raises(ValueError, match=r"two tasks share the id 'x': 'a' and 'b'.*content_id"):
+    pool.extend([Task(id='x', prompt='b')])
+
+
+def test_reloading_gives_equal_tasks(tmp_path):
+  written = tasks(
+    'line\nbreak \u2028 "quote" é 中 \x85\r', 'b', answer='1', role='propose', origin='synthetic', difficulty=0.1,
+    meta={'a': [1, 2.5, None, True], 'b': {'c': 'd'}},
+  )  # fmt: skip
+  pool = acquisition.Pool(folder=tmp_path / 'pool').extend(written, round=0).extend([], round=1)
+  again = acquisition.Pool.load(tmp_path / 'pool', rounds=2)
+  assert again.tasks == pool.tasks == written
+  assert again.rounds == pool.rounds
+  assert again.manifest() == pool.manifest() == json.loads(json.dumps(pool.manifest()))
+  again.verify(pool.manifest())
+
+
+def test_a_fresh_pool_holds_what_a_resumed_one_would(tmp_path):
+  pool = acquisition.Pool(folder=tmp_path).extend(tasks('a', meta={'pair': (1, 2)}))
+  assert pool[0].meta == acquisition.Pool.load(tmp_path, rounds=1)[0].meta == {'pair': [1, 2]}
+  assert acquisition.Pool().extend(tasks('a', meta={'pair': (1, 2)}))[0].meta == {'pair': [1, 2]}
+
+
+def test_uncommitted_rounds_are_ignored_and_then_replaced(tmp_path):
+  pool = acquisition.Pool(folder=tmp_path).extend(tasks('a'), round=0)
+  pool.extend(tasks('lost'), round=1).extend(tasks('lost too'), round=2)
+
+  resumed = acquisition.Pool.load(tmp_path, rounds=1)
+  assert [task.prompt for task in resumed] == ['a']
+  assert (
+    tmp_path / 'round_00002.jsonl'
+  ).exists()  # loading, which a report does too, deletes nothing
+
+  again = resumed.extend(tasks('b'), round=1)
+  assert sorted(path.name for path in tmp_path.iterdir()) == [
+    'round_00000.jsonl',
+    'round_00001.jsonl',
+  ]
+  assert acquisition.Pool.load(tmp_path, rounds=2).tasks == again.tasks == tasks('a', 'b')
+
+
+def test_a_kill_while_writing_leaves_the_committed_rounds(tmp_path, monkeypatch):
+  pool = acquisition.Pool(folder=tmp_path).extend(tasks('a'), round=0)
+
+  def killed(descriptor):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(os, 'fsync', killed)
+    with pytest.raises(KeyboardInterrupt):
+      pool.extend(tasks('b'), round=1)
+  assert sorted(path.name for path in tmp_path.iterdir()) == [
+    'round_00000.jsonl',
+    'round_00001.jsonl.tmp',
+  ]
+  resumed = acquisition.Pool.load(tmp_path, rounds=1).extend(tasks('b'), round=1)
+  assert sorted(path.name for path in tmp_path.iterdir()) == [
+    'round_00000.jsonl',
+    'round_00001.jsonl',
+  ]
+  resumed.verify(pool.extend(tasks('b'), round=1).manifest())
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path):
+  (tmp_path / 'notes.txt').write_text('mine')
+  acquisition.Pool(folder=str(tmp_path)).extend(tasks('a'))
+  assert (tmp_path / 'notes.txt').read_text() == 'mine'
+
+
+def test_rounds_follow_each_other():
+  pool = acquisition.Pool().extend([], round=0)
+  with pytest.raises(
+    ValueError, match=r'round=3, but the pool holds 1 rounds, so the next is round=1'
+  ):
+    pool.extend([], round=3)
+
+
+def test_a_changed_file_does_not_verify(tmp_path):
+  manifest = acquisition.Pool(folder=tmp_path).extend(tasks('abc')).manifest()
+  path = tmp_path / 'round_00000.jsonl'
+  path.write_text(path.read_text().replace('"abc"', '"abd"'))
+  with pytest.raises(
+    ValueError, match=r'round_00000.jsonl has changed since the checkpoint: 1 tasks.*new workdir'
+  ):
+    acquisition.Pool.load(tmp_path, rounds=1).verify(manifest)
+  with pytest.raises(
+    ValueError, match=r'the pool holds 0 rounds, the checkpoint was written with 1'
+  ):
+    acquisition.Pool.load(tmp_path, rounds=0).verify(manifest)
+
+
+def damaged(tmp_path, change):
+  acquisition.Pool(folder=tmp_path).extend(tasks('a', 'b'))
+  path = tmp_path / 'round_00000.jsonl'
+  path.write_bytes(change(path.read_bytes()))
+  return acquisition.Pool.load(tmp_path, rounds=1)
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (
+      lambda data: data[: data.index(b'\n', 80) + 1],
+      r'announces 2 tasks of round 0, found 1.*the file was cut',
+    ),
+    (lambda data: data[:-10], r'round_00000.jsonl, line 3: not a task that the pool wrote'),
+    (lambda data: data.replace(b'"prompt"', b'"text"'), r'line 2: .*text'),
+    (lambda data: data.partition(b'\n')[2], r'no pool header in its first line'),
+    (lambda data: b'', r'no pool header in its first line'),
+    (lambda data: b'[]\n', r'no pool header'),
+    (
+      lambda data: data.replace(b'"round": 0', b'"round": 4'),
+      r'of round 4, found 2 where round 0 was expected',
+    ),
+  ],
+)
+def test_damaged_files_say_where(tmp_path, change, message):
+  with pytest.raises(ValueError, match=message):
+    damaged(tmp_path, change)
+
+
+def test_missing_files_say_which(tmp_path):
+  with pytest.raises(
+    ValueError, match=r'round_00000.jsonl is missing, but the run was committed up to round 1'
+  ):
+    acquisition.Pool.load(tmp_path, rounds=2)
+  with pytest.raises(ValueError, match=r'a pool in memory has no 1 rounds to load'):
+    acquisition.Pool.load(None, rounds=1)
+  assert len(acquisition.Pool.load(None, rounds=0)) == 0
+
+
+@pytest.mark.parametrize('meta', [{'x': np.float32(1)}, {'x': float('nan')}, {'x': {1, 2}}])
+def test_tasks_that_are_not_json_are_refused_before_anything_is_written(tmp_path, meta):
+  with pytest.raises(
+    ValueError, match=r'task t-.* cannot be written as JSON: .*meta holds JSON values only'
+  ):
+    acquisition.Pool(folder=tmp_path).extend(tasks('a', meta=meta))
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_content_id_is_stable():
+  # printf 'What is 6*7?' | b2sum -l 48
+  assert pools.content_id('gsm8k', 'What is 6*7?') == 'gsm8k-485b684cef5e'
+
+
+def test_prompt_key_ignores_case_and_white_space_only():
+  assert pools.prompt_key('12 + 34 =\n') == pools.prompt_key('12+34=')
+  assert pools.prompt_key('Caf\u00e9') == pools.prompt_key('CAFE\u0301')  # composed and decomposed
+  assert pools.prompt_key('12-34=') != pools.prompt_key('12+34=')
+  assert pools.prompt_key('x²') != pools.prompt_key('x2')
+
+
+def test_once_brings_its_tasks_in_round_zero_only():
+  acquire = acquisition.once(tasks('a', 'b'))
+  assert acquire(None, acquisition.Pool(), context(0)) == tasks('a', 'b')
+  assert acquire(None, acquisition.Pool(), context(1)) == []
+
+
+def test_chained_sources_see_earlier_finds_and_have_keys_of_their_own(tmp_path):
+  seen = []
+
+  def source(params, pool, context):
+    seen.append(([task.prompt for task in pool], jax.random.key_data(context.key).tolist()))
+    return tasks(f'{params}{len(seen)}')
+
+  pool = acquisition.Pool(folder=tmp_path).extend(tasks('old'), round=0)
+  found = acquisition.chain(source, source, source)('p', pool, context(1))
+  assert found == tasks('p1', 'p2', 'p3')
+  assert [prompts for prompts, _ in seen] == [['old'], ['old', 'p1'], ['old', 'p1', 'p2']]
+  assert len({tuple(key) for _, key in seen}) == 3
+  assert [path.name for path in tmp_path.iterdir()] == [
+    'round_00000.jsonl'
+  ]  # looking ahead writes nothing
+  assert len(pool) == 1
+
+
+def test_tasks_are_never_changed_by_the_pool():
+  task = tasks('a', meta={'k': 1})[0]
+  copy = dataclasses.replace(task)
+  acquisition.Pool().extend([task])
+  assert task == copy
