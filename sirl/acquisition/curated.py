@@ -64,9 +64,10 @@ def tfds(
   Args: name_or_folder: a prepared version's folder ('.../gsm8k/1.0.0'), or a data set's name under data_dir; split: such as
   'train' or 'train[:10%]'. The rest as in `jsonl`; texts are decoded from bytes.
   """
-  rows = _tfds_rows(name_or_folder, split, data_dir)
+  builder = _tfds_builder(name_or_folder, data_dir)
   place = f'{name_or_folder} [{split}]'
-  return _tasks(rows, place, prompt, answer, parse, meta, name or _tfds_name(name_or_folder), limit)
+  rows = _tfds_rows(builder, split, place)
+  return _tasks(rows, place, prompt, answer, parse, meta, name or builder.name, limit)
 
 
 def gsm8k_answer(text: str) -> str | None:
@@ -185,13 +186,12 @@ def _parquet_rows(path) -> Iterator[tuple[str, dict[str, Any]]]:
       raise ValueError(f'{file}: not a readable parquet file ({error})') from error
 
 
-def _tfds_rows(name_or_folder, split, data_dir) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tfds_builder(name_or_folder, data_dir):
   import tensorflow_datasets
 
-  folder = pathlib.Path(name_or_folder)
   try:
-    if folder.is_dir():
-      builder = tensorflow_datasets.builder_from_directory(folder)
+    if pathlib.Path(name_or_folder).is_dir():
+      builder = tensorflow_datasets.builder_from_directory(name_or_folder)
     else:
       builder = tensorflow_datasets.builder(str(name_or_folder), data_dir=data_dir)
   except Exception as error:  # the library raises a different type for each of its causes
@@ -199,32 +199,23 @@ def _tfds_rows(name_or_folder, split, data_dir) -> Iterator[tuple[str, dict[str,
       f'TFDS finds no prepared data set {str(name_or_folder)!r} (data_dir={data_dir}): '
       f'{_first_line(error)}. Give the folder that holds dataset_info.json.'
     ) from error
-
   form = builder.info.file_format
   if form is not None and form.value != 'array_record':
     raise ValueError(
       f"{name_or_folder} is stored as {form.value}; prepare it with file_format='array_record', "
       'the one format that is read whole without TensorFlow'
     )
+  return builder
+
+
+def _tfds_rows(builder: Any, split, place) -> Iterator[tuple[str, dict[str, Any]]]:
   try:
-    source: Any = builder.as_data_source(split=split)  # pyright: ignore[reportCallIssue]
-  except Exception as error:
+    source = builder.as_data_source(split=split)
+  except Exception as error:  # as above
     splits = ', '.join(builder.info.splits) or 'none prepared'
-    raise ValueError(
-      f'{name_or_folder}: no split {split!r} (splits: {splits}): {_first_line(error)}'
-    ) from error
+    raise ValueError(f'{place}: no such split (splits: {splits}): {_first_line(error)}') from error
   for index in range(len(source)):
-    yield f'{name_or_folder} [{split}], row {index}', _plain(source[index])
-
-
-def _tfds_name(name_or_folder):
-  """'gsm8k' for the folder '.../gsm8k/1.0.0' and for the names 'gsm8k', 'gsm8k:1.0.0' and 'gsm8k/main'."""
-  folder = pathlib.Path(name_or_folder)
-  if folder.is_dir():
-    return next(
-      (part for part in reversed(folder.resolve().parts) if not part[0].isdigit()), 'tfds'
-    )
-  return str(name_or_folder).partition(':')[0].partition('/')[0]
+    yield f'{place}, row {index}', _plain(source[index])
 
 
 def _plain(value) -> Any:

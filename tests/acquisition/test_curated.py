@@ -225,7 +225,7 @@ def test_tfds_names_what_is_missing(prepared, tmp_path):
     curated.tfds('nothing_here', 'train', data_dir=prepared)
   with pytest.raises(ValueError, match=r'no prepared data set .*dataset_info.json'):
     curated.tfds(tmp_path, 'train')
-  with pytest.raises(ValueError, match=r"no split 'validation' \(splits: .*train.*\)"):
+  with pytest.raises(ValueError, match=r'\[validation\]: no such split \(splits: .*train.*\)'):
     curated.tfds(prepared / 'tiny_math' / '1.0.0', 'validation')
 
 
