@@ -1,0 +1,231 @@
+"""Evaluators that watch for what goes wrong in a closed loop, one per risk. They measure; `steering` decides.
+
+  autophagy      the loop feeds on itself: less distinct text, duplicates, a synthetic pool
+  feedback       the reward is wrong: its agreement with a verifier where answers exist
+  optimization   the policy runs away: entropy, KL, length, truncation and ties within the round
+  consensus      all of it without any answer: what the policy says to a fixed set of prompts
+
+Metrics are named monitor/...; one that cannot be measured this round (no step yet, no task with an answer) is absent.
+Never train on what a monitor measures: it would stop measuring.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+
+import jax
+import numpy as np
+
+from sirl.evaluation.benchmarks import merge
+from sirl.ops import keys, stats
+from sirl.runtime import hosts
+from sirl.types import Ask, Evaluate, Params, Record, Task
+
+LAST = ('entropy', 'kl', 'completions/clipped_ratio', 'frac_reward_zero_std')
+
+
+def standard(verify: Callable | None = None) -> Evaluate:
+  """autophagy, optimization and, with a verifier, feedback."""
+  return merge(autophagy(), optimization(), *([feedback(verify)] if verify else []))
+
+
+def autophagy(ns: Sequence[int] = (1, 2, 4)) -> Evaluate:
+  """Diversity of the last step's texts, and where the pool comes from.
+
+  monitor/distinct_{n}       distinct over all n-grams of words; a text of fewer than n words is one n-gram
+  monitor/duplicate_share    completions that repeat an earlier one of their group, word for word
+  monitor/synthetic_share    tasks of the pool whose origin is 'synthetic'
+  Distinct-n falls as texts get more or longer: compare rounds of one run, not runs of other shapes.
+  Source: distinct-n, Li et al. 2016, arXiv 1510.03055.
+  """
+
+  def evaluate(params, record, context):
+    del params, context
+    metrics = {}
+    if len(record.pool):
+      metrics['monitor/synthetic_share'] = float(
+        np.mean([task.origin == 'synthetic' for task in record.pool])
+      )
+    if record.outcome is None:
+      return metrics
+    groups = record.outcome.samples.texts
+    texts = [text for group in groups for text in group]
+    for n in ns:
+      grams = [gram for text in texts for gram in _grams(text.split(), n)]
+      if grams:
+        metrics[f'monitor/distinct_{n}'] = len(set(grams)) / len(grams)
+    metrics['monitor/duplicate_share'] = sum(
+      len(group) - len(set(group)) for group in groups
+    ) / len(texts)
+    return metrics
+
+  return evaluate
+
+
+def feedback(
+  verify: Callable[[Task, str], float | None], *, part: str | None = None, threshold: float = 0.5
+) -> Evaluate:
+  """Does the reward say what a verifier says? On completions of the last step whose task has an answer.
+
+  monitor/feedback_agreement   accepted by both or by neither (reward >= threshold, verify = 1)
+  monitor/false_positive       accepted among the wrong; monitor/false_negative  rejected among the right
+  Training moves the right way only while false_positive + false_negative < 1.
+
+  Args: part: the part of the reward to check; None: the total.
+  """
+
+  def evaluate(params, record, context):
+    del params, context
+    if record.outcome is None:
+      return {}
+    samples, rewards = record.outcome.samples, record.outcome.rewards
+    if part is not None and part not in rewards.parts:
+      raise ValueError(
+        f'feedback: no part {part!r} in the reward; it has {", ".join(sorted(rewards.parts))}'
+      )
+    reward_PG = hosts.local_rows(rewards.total if part is None else rewards.parts[part])
+    right_PG = np.full(reward_PG.shape, np.nan)
+    for p, (task, texts) in enumerate(zip(samples.tasks, samples.texts)):
+      if task.answer is not None:
+        verdicts = [verify(task, text) for text in texts]
+        right_PG[p] = [np.nan if verdict is None else float(verdict >= 1) for verdict in verdicts]
+
+    known_PG = ~np.isnan(reward_PG) & ~np.isnan(right_PG)
+    accepted_PG = reward_PG >= threshold
+    wrong_PG = accepted_PG != (right_PG == 1)
+    metrics = _mean('monitor/feedback_agreement', np.where(known_PG, ~wrong_PG, np.nan))
+    metrics |= _mean(
+      'monitor/false_positive', np.where(known_PG & (right_PG == 0), accepted_PG, np.nan)
+    )
+    metrics |= _mean(
+      'monitor/false_negative', np.where(known_PG & (right_PG == 1), ~accepted_PG, np.nan)
+    )
+    return metrics
+
+  return evaluate
+
+
+def optimization() -> Evaluate:
+  """Where the round ended and how far it moved, from the rows of its steps.
+
+  monitor/{entropy, kl, clipped_ratio, frac_reward_zero_std}   of the last step
+  monitor/entropy_min, monitor/kl_max                          over the round's steps
+  monitor/length_ratio                                         mean length of the last step over the first
+  The means of the round are in train/...; these catch a collapse that happens within one round.
+  """
+
+  def evaluate(params, record, context):
+    del params, context
+    steps = record.steps
+    column = lambda name: [row[name] for row in steps if name in row]
+    metrics = {
+      f'monitor/{name.rsplit("/")[-1]}': float(column(name)[-1]) for name in LAST if column(name)
+    }
+    if entropy := column('entropy'):
+      metrics['monitor/entropy_min'] = float(np.min(entropy))
+    if kl := column('kl'):
+      metrics['monitor/kl_max'] = float(np.max(kl))
+    length = column('completions/mean_length')
+    if length and length[0] > 0:
+      metrics['monitor/length_ratio'] = float(length[-1] / length[0])
+    return metrics
+
+  return evaluate
+
+
+def consensus(
+  tasks: Sequence[Task],
+  ask: Ask,
+  extract: Callable[[str], Hashable | None],
+  *,
+  name: str = 'consensus',
+  samples: int = 8,
+  start: Callable[[Record], Params] | None = None,
+) -> Evaluate:
+  """What the policy says to a fixed set of prompts. Reads prompts and texts; no answer, no reward.
+
+  For runs that reward agreement with themselves: their reward rises on the way to the truth and on the way to
+  nonsense alike, and these numbers tell which way.
+
+  monitor/{name}/answer_concentration   share of the commonest answer over all *different* tasks: a constant reply -> 1
+  monitor/{name}/answer_entropy         nats, of the distribution of answers over all tasks: a constant reply -> 0
+  monitor/{name}/majority_ratio         share of a task's winning answer among its samples
+  monitor/{name}/vote_margin            that share minus the runner-up's: a small one makes labels a coin toss
+  monitor/{name}/distinct_answers       different answers among a task's samples
+  monitor/{name}/parsed                 samples in which an answer was found
+  monitor/{name}/anchor_agreement       tasks whose winning answer is still that of the starting weights
+
+  A self-taught run changes the doubtful majorities and keeps the sure ones; agreement that falls well below its
+  value before training (round -1, where two draws of the same weights disagree by chance alone) is drift.
+
+  Args: start: record -> the starting weights; None: no anchor_agreement. The starting votes are a function of these
+    weights and a key of their own, computed once a process, so a resumed run finds the same ones.
+  """
+  if not tasks:
+    raise ValueError(f'{name}: a consensus needs at least one prompt.')
+  if samples < 2:
+    raise ValueError(f'{name}: samples={samples}; a vote needs at least 2.')
+  prompts = [task.prompt for task in tasks]
+  address = np.uint32(keys.text_id(f'consensus/{name}'))
+  anchor = []  # filled once: the votes of the starting weights
+
+  def answers_of(params, key):
+    return [[extract(text) for text in texts] for texts in ask(params, prompts, key, samples)]
+
+  def evaluate(params, record, context):
+    answers = answers_of(params, jax.random.fold_in(context.key, address))
+    metrics = {**_across_tasks(answers), **_within_tasks(answers)}
+    if start is not None:
+      if not anchor:
+        anchor.extend(map(stats.plurality, answers_of(start(record), jax.random.key(address))))
+      now = [stats.plurality(group) for group in answers]
+      same = [np.nan if then is None else float(vote == then) for vote, then in zip(now, anchor)]
+      metrics |= _mean('anchor_agreement', same)
+    return {f'monitor/{name}/{metric}': value for metric, value in metrics.items()}
+
+  return evaluate
+
+
+def _across_tasks(answers):
+  """Concentration and entropy of the answers pooled over tasks, each task that answers weighing the same."""
+  shares = [
+    {a: n / sum(votes.values()) for a, n in votes.items()} for votes in _votes(answers) if votes
+  ]
+  pooled = Counter()
+  for share in shares:
+    pooled.update(share)
+  if not pooled:
+    return {}
+  commonest = max(pooled, key=pooled.__getitem__)
+  p = np.asarray(list(pooled.values())) / len(shares)
+  return {
+    **_mean('answer_concentration', [share.get(commonest, 0.0) for share in shares]),
+    'answer_entropy': max(0.0, float(-np.sum(p * np.log(p)))),
+  }
+
+
+def _within_tasks(answers):
+  ranked = [[*sorted(votes.values(), reverse=True), 0, 0] for votes in _votes(answers)]
+  sizes = [len(group) for group in answers]
+  return {
+    **_mean('majority_ratio', [counts[0] / n for counts, n in zip(ranked, sizes)]),
+    **_mean('vote_margin', [(counts[0] - counts[1]) / n for counts, n in zip(ranked, sizes)]),
+    **_mean('distinct_answers', [float(len(votes)) for votes in _votes(answers)]),
+    **_mean('parsed', [[float(answer is not None) for answer in group] for group in answers]),
+  }
+
+
+def _votes(answers):
+  return [Counter(answer for answer in group if answer is not None) for group in answers]
+
+
+def _grams(words, n):
+  if len(words) < n:
+    return [tuple(words)] if words else []
+  return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def _mean(name, scores):
+  """Mean and its error with tasks as clusters; nothing when there is no score, no error for a single task."""
+  mean, sem = stats.clustered_mean(scores)
+  metrics = {name: mean, f'{name}_sem': sem}
+  return {metric: value for metric, value in metrics.items() if not np.isnan(value)}

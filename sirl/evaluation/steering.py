@@ -1,0 +1,340 @@
+"""Rules that decide after every round: (reports) -> Decision, or None to leave it to the next rule.
+
+A rule is a pure function of all reports so far, newest last, past decisions included; so cooldowns and limits
+need no state, and a resumed run decides as an unbroken one. A rule whose metric is absent or NaN stays silent.
+Differences are judged in standard errors (`<metric>_sem` beside the metric).
+
+After a rollback from round r to round k the weights are those of round k, and the reports in between belong to a
+path that was left. Rules compare along `history.lineage`, the path that led to the present weights.
+"""
+
+import math
+from collections.abc import Mapping
+
+from sirl.evaluation import history
+from sirl.types import Action, Decision, Rule
+
+KEPT = 8  # rounds back whose checkpoints are sure to be kept
+
+
+def first_of(*rules: Rule) -> Rule:
+  """The decision of the first rule that speaks. Order is priority: safety first."""
+
+  def rule(reports):
+    return next((decision for each in rules if (decision := each(reports)) is not None), None)
+
+  return rule
+
+
+# ---------------------------------------------------------------- stop
+
+
+def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
+  """Stops when one of the metrics is NaN or infinite; by default train/loss, train/grad_norm and train/reward.
+
+  The decision names the last round of the path in which all were finite.
+  """
+  names = metrics or ('train/loss', 'train/grad_norm', 'train/reward')
+
+  def broken(report):
+    values = [(name, report.metrics.get(name, 0.0)) for name in names]
+    return [f'{name} is {value}' for name, value in values if not math.isfinite(value)]
+
+  return _stop_when(broken, horizon)
+
+
+def stop_when_reached(metric: str, above: float, *, sems: float = 1.0) -> Rule:
+  """Stops when the metric lies above a goal by `sems` standard errors."""
+
+  def rule(reports):
+    value, sem = history.read(reports[-1], metric)
+    if not value - sems * sem > above:
+      return None
+    return _stop(
+      f'{metric} {history.show(value, sem)} lies above the goal {above:.4g} by more than {sems:g} standard errors.'
+    )
+
+  return rule
+
+
+def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
+  """Stops when the best of the last `rounds` reports is not above the best before them by `sems` standard errors.
+
+  Slow progress counts over the whole window: it need not be visible from one round to the next.
+  """
+  _at_least_one('rounds', rounds)
+
+  def rule(reports):
+    path = history.measured(history.lineage(reports), metric)
+    if len(path) <= rounds or path[-1] is not reports[-1]:
+      return None
+    before, recent = history.best(path[:-rounds], metric), history.best(path[-rounds:], metric)
+    gain, noise = history.difference(recent, before, metric)
+    if gain > sems * noise:
+      return None
+    return _stop(
+      f'{metric} reached {history.told(recent, metric)} in the last {rounds} rounds and {history.told(before, metric)} before: '
+      f'a gain of {gain:.4g}, not above {sems:g} x {noise:.4g}.'
+    )
+
+  return rule
+
+
+def stop_if_collapsed(
+  limits: Mapping[str, tuple[float | None, float | None]], *, horizon: int = KEPT
+) -> Rule:
+  """Stops when a metric leaves its (low, high); None is open. Names the last round of the path within all limits."""
+  for name, (low, high) in limits.items():
+    if low is None and high is None:
+      raise ValueError(
+        f'stop_if_collapsed: {name} has no limit; give (low, high), one of which may be None.'
+      )
+
+  def broken(report):
+    return [said for name in limits if (said := history.outside(report, name, *limits[name]))]
+
+  return _stop_when(broken, horizon)
+
+
+def _stop_when(broken, horizon):
+  """Stops when broken(report) has something to say, at the last kept round of which it has not."""
+
+  def rule(reports):
+    newest = reports[-1]
+    said = broken(newest)
+    if not said:
+      return None
+    sound = [
+      r for r in history.within(history.lineage(reports)[:-1], newest, horizon) if not broken(r)
+    ]
+    return _stop(
+      f'In round {newest.round} {" and ".join(said)}.', sound[-1].round if sound else None
+    )
+
+  return rule
+
+
+# ---------------------------------------------------------------- rollback
+
+
+def rollback_if_regressed(
+  metric: str, *, sems: float = 3.0, horizon: int = KEPT, limit: int = 2
+) -> Rule:
+  """Rolls back to the best of the last `horizon` rounds when the metric fell below it by `sems` standard errors.
+
+  After `limit` rollbacks of the run it stops instead, naming the same round. Of equal rounds the latest is taken.
+
+  Args: horizon: rounds back that a checkpoint is sure to be kept.
+  """
+  _at_least_one('horizon', horizon)
+
+  def rule(reports):
+    newest = reports[-1]
+    earlier = history.within(
+      history.measured(history.lineage(reports)[:-1], metric), newest, horizon
+    )
+    if not earlier or not history.measured([newest], metric):
+      return None
+    best = history.best(earlier, metric)
+    loss, noise = history.difference(best, newest, metric)
+    if not loss > sems * noise:
+      return None
+    reason = (
+      f'{metric} fell from {history.told(best, metric)} to {history.told(newest, metric)}: '
+      f'{loss:.4g} is more than {sems:g} x {noise:.4g}.'
+    )
+    return _back(reports, best.round, reason, limit)
+
+  return rule
+
+
+def rollback_if(
+  metric: str,
+  *,
+  below: float | None = None,
+  above: float | None = None,
+  fall: float | None = None,
+  rise: float | None = None,
+  horizon: int = KEPT,
+  limit: int = 2,
+) -> Rule:
+  """Rolls back to the last round within limits when the metric leaves them.
+
+  After `limit` rollbacks of the run, or with no such round in the last `horizon`, it stops instead.
+
+  Args: below, above: limits of the value itself; fall, rise: limits of its change since the report of the first
+    round that has it (round -1, before any training).
+  """
+  if below is None and above is None and fall is None and rise is None:
+    raise ValueError(f'rollback_if: no limit for {metric}; give below, above, fall or rise.')
+  _at_least_one('horizon', horizon)
+
+  def rule(reports):
+    measured = history.measured(reports, metric)
+    if not measured or measured[-1] is not reports[-1]:
+      return None
+    first = measured[0].metrics[metric]
+    low = max(
+      (x for x in (below, None if fall is None else first - fall) if x is not None), default=None
+    )
+    high = min(
+      (x for x in (above, None if rise is None else first + rise) if x is not None), default=None
+    )
+    newest = reports[-1]
+    said = history.outside(newest, metric, low, high)
+    if said is None:
+      return None
+    path = history.within(history.measured(history.lineage(reports)[:-1], metric), newest, horizon)
+    healthy = [report for report in path if history.outside(report, metric, low, high) is None]
+    since = '' if fall is None and rise is None else f' (it began at {first:.4g})'
+    reason = f'In round {newest.round} {said}{since}.'
+    if not healthy:
+      return _stop(f'{reason} None of the last {horizon} rounds is within the limits.')
+    return _back(reports, healthy[-1].round, reason, limit)
+
+  return rule
+
+
+# ---------------------------------------------------------------- difficulty
+
+
+def harder_if_saturated(
+  metric: str,
+  above: float,
+  *,
+  step: float = 1.0,
+  start: float = 0.0,
+  highest: float = math.inf,
+  sems: float = 1.0,
+  cooldown: int = 1,
+) -> Rule:
+  """Raises the difficulty by `step` when the metric lies above a level by `sems` standard errors.
+
+  Args: start: the run's first difficulty; highest: never beyond it; cooldown: rounds to wait after any change.
+  """
+  return _change_difficulty(metric, above, 1, step, start, highest, sems, cooldown)
+
+
+def easier_if_hopeless(
+  metric: str,
+  below: float,
+  *,
+  step: float = 1.0,
+  start: float = 0.0,
+  lowest: float = 0.0,
+  sems: float = 1.0,
+  cooldown: int = 1,
+) -> Rule:
+  """Lowers the difficulty by `step` when the metric lies below a level by `sems` standard errors."""
+  return _change_difficulty(metric, below, -1, step, start, lowest, sems, cooldown)
+
+
+def _change_difficulty(metric, level, sign, step, start, bound, sems, cooldown):
+  if step <= 0 or cooldown < 0:
+    raise ValueError(
+      f'expected step > 0 and cooldown >= 0 rounds, got step={step}, cooldown={cooldown}.'
+    )
+
+  def rule(reports):
+    value, sem = history.read(reports[-1], metric)
+    if not sign * (value - level) > sems * sem:
+      return None
+    changes = [
+      (r.round, r.decision.difficulty) for r in reports if history.decided(r, Action.SET_DIFFICULTY)
+    ]
+    if changes and reports[-1].round - changes[-1][0] <= cooldown:
+      return None
+    present = changes[-1][1] if changes else start
+    new = sign * min(sign * (present + sign * step), sign * bound)
+    if new == present:
+      return None
+    where = 'above' if sign > 0 else 'below'
+    reason = f'{metric} {history.show(value, sem)} lies {where} {level:.4g} at difficulty {present:g}; {new:g} from now on.'
+    return Decision(Action.SET_DIFFICULTY, reason, difficulty=new)
+
+  return rule
+
+
+# ---------------------------------------------------------------- ask
+
+
+def ask_if_hacking(proxy: str, truth: str, *, patience: int = 3, rise: float = 0.02) -> Rule:
+  """Asks when over the last `patience` rounds the proxy rises while the truth does not.
+
+  Compares least-squares slopes over the last patience + 1 reports of the path: the proxy must gain more than `rise` over
+  the window and the truth must gain nothing. Reports from before the last question are not counted again.
+  """
+  _at_least_one('patience', patience)
+
+  def rule(reports):
+    asked = max((i for i, report in enumerate(reports) if history.answered(report)), default=-1)
+    recent = {id(report) for report in reports[asked + 1 :]}
+    path = [
+      r
+      for r in history.measured(history.measured(history.lineage(reports), proxy), truth)
+      if id(r) in recent
+    ][-patience - 1 :]
+    if len(path) <= patience or path[-1] is not reports[-1]:
+      return None
+    gains = {name: _slope([r.metrics[name] for r in path]) * patience for name in (proxy, truth)}
+    if not (gains[proxy] > rise and gains[truth] <= 0):
+      return None
+    first, last = path[0], path[-1]
+    said = [
+      f'{name} went from {history.told(first, name)} to {history.told(last, name)}'
+      for name in (proxy, truth)
+    ]
+    return Decision(
+      Action.ASK_HUMAN,
+      f'{said[0]} while {said[1]}: the reward rises and what it stands for does not.',
+    )
+
+  return rule
+
+
+def ask_every(rounds: int) -> Rule:
+  """Asks a human after so many rounds without one."""
+  _at_least_one('rounds', rounds)
+
+  def rule(reports):
+    seen = [report.round for report in reports if history.answered(report)]
+    since = reports[-1].round - (seen[-1] if seen else -1)
+    if since < rounds:
+      return None
+    return Decision(
+      Action.ASK_HUMAN, f'{since} rounds since a human was asked; the limit is {rounds}.'
+    )
+
+  return rule
+
+
+# ---------------------------------------------------------------- decisions
+
+
+def _slope(values):
+  """Least squares over equal steps; exactly 0 for a constant."""
+  center = (len(values) - 1) / 2
+  weights = [i - center for i in range(len(values))]
+  rises = math.fsum(w * (value - values[0]) for w, value in zip(weights, values))
+  return rises / math.fsum(w * w for w in weights)
+
+
+def _stop(reason, round=None):
+  """STOP; with a round: the weights to keep are those of its end."""
+  return Decision(Action.STOP, reason, round=round)
+
+
+def _back(reports, round, reason, limit):
+  """ROLLBACK, or STOP at the same round once the run has rolled back `limit` times."""
+  taken = sum(history.decided(report, Action.ROLLBACK) for report in reports)
+  if taken < limit:
+    return Decision(Action.ROLLBACK, f'{reason} Back to round {round}.', round=round)
+  return _stop(
+    f'{reason} The run has rolled back {taken} times already, the limit is {limit}; round {round} was sound.',
+    round,
+  )
+
+
+def _at_least_one(name, value):
+  if value < 1:
+    raise ValueError(f'{name}={value}; expected at least 1')
