@@ -1,0 +1,262 @@
+"""What monitors measure, by hand; and that a self-taught collapse is caught without an answer."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from sirl.evaluation import monitors, steering
+from sirl.ops import stats
+from sirl.types import Action, Context, Decision, Outcome, Record, Report, Rewards, Samples, Task
+
+NAN = np.nan
+CONTEXT = Context(0, 0.0, jax.random.key(0))
+OPEN = [Task(id=f't{i}', prompt=f'{i}+{i}') for i in range(4)]  # no answers anywhere
+
+
+def record(texts=None, tasks=None, total=None, parts=None, pool=(), steps=()):
+  if texts is None:
+    return Record(list(pool), None, list(steps))
+  tasks = tasks or OPEN[: len(texts)]
+  rewards = Rewards(
+    np.asarray(total if total is not None else np.zeros((len(texts), len(texts[0])))), parts or {}
+  )
+  return Record(list(pool), Outcome(Samples(tasks, texts, None), rewards, {}), list(steps))
+
+
+# ---------------------------------------------------------------- autophagy
+
+
+def test_distinct_n_by_hand():
+  found = monitors.autophagy((1, 2))(None, record([['a b a', 'a b'], ['c', 'a b a']]), CONTEXT)
+  # Words a b a a b c a b a: 3 distinct of 9. Pairs ab ba ab (c) ab ba: 3 of 6, the lone c is one gram.
+  assert found['monitor/distinct_1'] == pytest.approx(3 / 9)
+  assert found['monitor/distinct_2'] == pytest.approx(3 / 6)
+  assert found['monitor/duplicate_share'] == 0  # the same text for two tasks is no duplicate
+
+
+def test_duplicates_are_counted_within_a_group():
+  found = monitors.autophagy()(None, record([['x', 'x', 'x', 'y'], ['x', 'y', 'z', 'w']]), CONTEXT)
+  assert found['monitor/duplicate_share'] == 2 / 8
+
+
+def test_the_synthetic_share_of_the_pool_is_known_before_any_step():
+  pool = [Task(id='a', prompt='a'), Task(id='b', prompt='b', origin='synthetic')]
+  assert monitors.autophagy()(None, record(pool=pool), CONTEXT) == {'monitor/synthetic_share': 0.5}
+  assert monitors.autophagy()(None, record(), CONTEXT) == {}
+
+
+# ---------------------------------------------------------------- feedback
+
+
+KNOWN = [
+  Task(id='a', prompt='1+1', answer='2'),
+  Task(id='b', prompt='2+2', answer='4'),
+  Task(id='c', prompt='?'),
+]
+TEXTS = [['2', '2', '3', '3'], ['4', '5', '5', '5'], ['7', '7', '7', '7']]
+TOTAL = [[1, 0, 1, 0], [1, 0, 0, NAN], [1, 1, 1, 1]]
+
+
+def is_right(task, text):
+  return float(text == task.answer)
+
+
+def test_agreement_of_reward_and_verifier_by_hand():
+  found = monitors.feedback(is_right)(None, record(TEXTS, KNOWN, TOTAL), CONTEXT)
+  # Known and judged: 4 + 3. Disagreements: '2' rejected, '3' accepted.
+  assert found['monitor/feedback_agreement'] == pytest.approx(5 / 7)
+  assert found['monitor/false_positive'] == pytest.approx(1 / 4)  # of '3' '3' '5' '5'
+  assert found['monitor/false_negative'] == pytest.approx(1 / 3)  # of '2' '2' '4'
+  assert found['monitor/feedback_agreement_sem'] > 0
+
+
+def test_a_part_may_be_checked_instead_of_the_total():
+  parts = {'correct': np.asarray([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], float)}
+  found = monitors.feedback(is_right, part='correct')(
+    None, record(TEXTS, KNOWN, TOTAL, parts), CONTEXT
+  )
+  assert found['monitor/feedback_agreement'] == 1
+  with pytest.raises(ValueError, match="no part 'right' in the reward; it has correct"):
+    monitors.feedback(is_right, part='right')(None, record(TEXTS, KNOWN, TOTAL, parts), CONTEXT)
+
+
+def test_without_answers_or_steps_feedback_measures_nothing():
+  assert monitors.feedback(is_right)(None, record([['1']], OPEN[:1], [[1.0]]), CONTEXT) == {}
+  assert monitors.feedback(is_right)(None, record(), CONTEXT) == {}
+
+
+# ---------------------------------------------------------------- optimization
+
+
+def test_optimization_reads_the_end_and_the_extremes_of_the_round():
+  steps = [
+    {'entropy': 1.0, 'kl': 0.0, 'completions/mean_length': 4.0, 'completions/clipped_ratio': 0.1},
+    {'entropy': 0.1, 'kl': 0.5, 'completions/mean_length': 9.0, 'completions/clipped_ratio': 0.2},
+    {'entropy': 0.3, 'kl': 0.4, 'completions/mean_length': 8.0, 'completions/clipped_ratio': 0.3},
+  ]
+  assert monitors.optimization()(None, record(steps=steps), CONTEXT) == {
+    'monitor/entropy': 0.3,
+    'monitor/kl': 0.4,
+    'monitor/clipped_ratio': 0.3,
+    'monitor/entropy_min': 0.1,
+    'monitor/kl_max': 0.5,
+    'monitor/length_ratio': 2.0,
+  }
+
+
+def test_before_any_step_optimization_measures_nothing():
+  assert monitors.optimization()(None, record(), CONTEXT) == {}
+
+
+def test_standard_is_all_that_can_be_measured():
+  steps = [{'entropy': 1.0}]
+  found = monitors.standard(is_right)(None, record(TEXTS, KNOWN, TOTAL, steps=steps), CONTEXT)
+  assert {'monitor/distinct_1', 'monitor/feedback_agreement', 'monitor/entropy'} <= set(found)
+  assert 'monitor/feedback_agreement' not in monitors.standard()(
+    None, record(TEXTS, KNOWN, TOTAL), CONTEXT
+  )
+
+
+# ---------------------------------------------------------------- consensus
+
+
+def scripted(*groups):
+  by_prompt = {task.prompt: group for task, group in zip(OPEN, groups)}
+  return lambda params, prompts, key, n: [by_prompt[prompt][:n] for prompt in prompts]
+
+
+def digits(text):
+  return text if text.isdigit() else None
+
+
+def watch(*groups, **options):
+  evaluate = monitors.consensus(
+    OPEN[: len(groups)], scripted(*groups), digits, samples=len(groups[0]), **options
+  )
+  found = evaluate(None, record(), CONTEXT)
+  return {name.removeprefix('monitor/consensus/'): value for name, value in found.items()}
+
+
+def test_consensus_by_hand():
+  found = watch(['1', '1', '1', '2'], ['3', '3', '?', '?'], ['1', '2', '3', '4'])
+  assert found['majority_ratio'] == pytest.approx((3 / 4 + 2 / 4 + 1 / 4) / 3)
+  assert found['vote_margin'] == pytest.approx((2 / 4 + 2 / 4 + 0) / 3)
+  assert found['distinct_answers'] == pytest.approx((2 + 1 + 4) / 3)
+  assert found['parsed'] == pytest.approx(10 / 12)
+  # Answers of a task share its weight: 3 has 0, 1, 1/4; it leads 1 with 3/4, 0, 1/4.
+  assert found['answer_concentration'] == pytest.approx((0 + 1 + 1 / 4) / 3)
+  p = np.asarray([1.0, 0.5, 1.25, 0.25]) / 3
+  assert found['answer_entropy'] == pytest.approx(-np.sum(p * np.log(p)))
+
+
+def test_a_constant_reply_shows_as_concentration_without_any_answer():
+  constant, diverse = watch(*[['7'] * 4] * 4), watch(*[[str(i)] * 4 for i in range(4)])
+  assert (constant['answer_concentration'], constant['answer_entropy']) == (1.0, 0.0)
+  assert diverse['answer_concentration'] == 0.25
+  assert diverse['answer_entropy'] == pytest.approx(math.log(4))
+  assert (
+    constant['majority_ratio'] == diverse['majority_ratio'] == 1.0
+  )  # the vote alone cannot tell them apart
+
+
+def test_a_policy_that_never_answers_has_no_answers_to_concentrate():
+  found = watch(['?', '?'], ['?', '?'])
+  assert found['parsed'] == found['majority_ratio'] == 0.0
+  assert 'answer_concentration' not in found
+
+
+def test_anchor_agreement_compares_with_the_starting_weights():
+  votes = {'start': ['1', '2', '3', '?'], 'now': ['1', '5', '?', '4']}
+  ask = lambda params, prompts, key, n: [[vote] * n for vote in votes[params]]
+  evaluate = monitors.consensus(OPEN, ask, digits, samples=2, start=lambda record: 'start')
+  # Of the three prompts that the start answered, one is answered alike; silence is not agreement.
+  assert evaluate('now', record(), CONTEXT)['monitor/consensus/anchor_agreement'] == pytest.approx(
+    1 / 3
+  )
+  assert evaluate('start', record(), CONTEXT)['monitor/consensus/anchor_agreement'] == 1.0
+
+
+def test_without_starting_weights_there_is_no_anchor():
+  assert 'anchor_agreement' not in watch(['1', '1'])
+
+
+def test_a_resumed_run_finds_the_same_anchor():
+  def ask(params, prompts, key, n):
+    generator = stats.generator(key)
+    return [[str(generator.integers(3)) for _ in range(n)] for _ in prompts]
+
+  def build():
+    return monitors.consensus(OPEN, ask, digits, samples=4, start=lambda record: None)
+
+  first = build()
+  contexts = [Context(r, 0.0, jax.random.key(r)) for r in range(3)]
+  unbroken = [first(None, record(), context) for context in contexts]
+  assert build()(None, record(), contexts[2]) == unbroken[2]
+
+
+@pytest.mark.parametrize(
+  ('tasks', 'samples', 'said'), [([], 4, 'at least one prompt'), (OPEN, 1, 'samples=1')]
+)
+def test_a_consensus_needs_prompts_and_votes(tasks, samples, said):
+  with pytest.raises(ValueError, match=said):
+    monitors.consensus(tasks, scripted(), digits, samples=samples)
+
+
+# ---------------------------------------------------------------- the whole watch, on a simulated run
+
+
+PROMPTS = [Task(id=f'p{i}', prompt=str(i)) for i in range(40)]
+TRUTH = [str(100 + i) for i in range(40)]
+
+
+def simulated(params, prompts, key, n):
+  """Answers right with probability `skill`, the constant '7' with probability `constant`, else something of its own."""
+  skill, constant = params
+  generator = stats.generator(key)
+  replies = []
+  for prompt in prompts:
+    u = generator.random(n)
+    own = generator.integers(200, 260, size=n)
+    right = TRUTH[int(prompt)]
+    replies.append(
+      ['7' if x < constant else right if x < constant + skill else str(o) for x, o in zip(u, own)]
+    )
+  return replies
+
+
+def steered(path):
+  """Runs consensus and two rules along a path of params; returns the accuracy at each round and the first decision."""
+  evaluate = monitors.consensus(
+    PROMPTS, simulated, digits, samples=16, start=lambda record: path[0]
+  )
+  rule = steering.first_of(
+    steering.rollback_if('monitor/consensus/answer_concentration', rise=0.15),
+    steering.rollback_if('monitor/consensus/anchor_agreement', fall=0.3),
+  )
+  reports = []
+  for i, params in enumerate(path):
+    context = Context(i - 1, 0.0, jax.random.key(i))
+    reports.append(Report(i - 1, evaluate(params, record(), context)))
+    decision = rule(reports)
+    if decision is not None:
+      return i, decision
+    reports[-1] = dataclasses.replace(reports[-1], decision=Decision(Action.CONTINUE, ''))
+  return None, None
+
+
+def test_a_collapse_to_one_answer_is_rolled_back_before_half_the_skill_is_gone():
+  path = [(0.5 * (1 - c), c) for c in (0.0, 0.05, 0.1, 0.2, 0.35, 0.6, 0.9, 1.0)]
+  i, decision = steered(path)
+  assert decision.action is Action.ROLLBACK
+  assert path[i][0] > 0.5 * path[0][0]
+  assert (
+    path[decision.round + 1][0] > 0.75 * path[0][0]
+  )  # index of the round returned to, round -1 first
+
+
+def test_learning_without_answers_is_left_alone():
+  path = [(skill, 0.0) for skill in (0.35, 0.45, 0.6, 0.7, 0.8, 0.9, 0.95)]
+  assert steered(path) == (None, None)
