@@ -4,6 +4,8 @@ The module is taken apart once: its static structure is closed over, its arrays 
 such as params['layers']['0']['attention']['q']['weight']. Outside this package nobody knows about flax.
 """
 
+import functools
+
 import jax
 from flax import nnx
 
@@ -18,20 +20,16 @@ def build(architecture, *, constrain=None):
     a `with_sharding_constraint` when the params are sharded.
   """
 
-  def make(rngs):
-    return transformer.Decoder(architecture, rngs=rngs, constrain=constrain)
-
-  graph, abstract = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
-  structure = jax.tree.structure(nnx.to_pure_dict(abstract))
+  graph, expected = skeleton(architecture, constrain)
 
   def init(key):
-    return with_string_keys(nnx.to_pure_dict(nnx.state(make(nnx.Rngs(params=key)))))
+    constants = nnx.state(transformer.Decoder(architecture))
+    return with_string_keys(nnx.to_pure_dict(with_noise(constants, key)))
 
   def module(params):
-    arrays = with_integer_layers(params)
-    if jax.tree.structure(arrays) != structure:
-      raise ValueError(mismatch(params, init))
-    return nnx.merge(graph, arrays)
+    if jax.tree.structure(params) != jax.tree.structure(expected):
+      raise ValueError(mismatch(params, expected))
+    return nnx.merge(graph, with_integer_layers(params))
 
   def hidden(params, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None):
     return module(params).hidden(tokens_BT, positions_BT, mask_BTS, cache, start_B)
@@ -55,14 +53,40 @@ def build(architecture, *, constrain=None):
   )
 
 
-def shapes(model):
-  """The tree of `jax.ShapeDtypeStruct` that `model.init` would fill; nothing is computed."""
-  return jax.eval_shape(model.init, jax.random.key(0))
+def with_noise(state, key):
+  """Fills every parameter that names a std with std * normal noise; one draw for all of them, cut in order of paths."""
+  leaves = [leaf for _, leaf in nnx.to_flat_state(state) if leaf.get_metadata().get('std')]
+  draws = jax.random.normal(key, (sum(leaf.size for leaf in leaves),))
+  draws = jax.lax.optimization_barrier(
+    draws
+  )  # else it is fused into every cut and drawn that often
+  start = 0
+  for leaf in leaves:
+    draw = draws[start : start + leaf.size].reshape(leaf.shape)
+    leaf[...] = leaf.get_metadata()['std'] * draw
+    start += leaf.size
+  return state
 
 
-def count(model):
+def shapes(architecture):
+  """The params tree of an architecture, a `jax.ShapeDtypeStruct` for every array."""
+  return skeleton(architecture, None)[1]
+
+
+def count(architecture):
   """Number of parameters."""
-  return sum(leaf.size for leaf in jax.tree.leaves(shapes(model)))
+  return sum(leaf.size for leaf in jax.tree.leaves(shapes(architecture)))
+
+
+@functools.lru_cache(maxsize=16)
+def skeleton(architecture, constrain):
+  """(static structure of the module, its params as shapes). Cached: tracing 30 layers takes a while."""
+
+  def make():
+    return transformer.Decoder(architecture, constrain=constrain)
+
+  graph, abstract = nnx.split(nnx.eval_shape(make))
+  return graph, with_string_keys(nnx.to_pure_dict(abstract))
 
 
 def flatten(params, prefix=''):
@@ -95,9 +119,8 @@ def with_integer_layers(params):
   return {**params, 'layers': {int(i): layer for i, layer in params['layers'].items()}}
 
 
-def mismatch(params, init):
-  expected = set(flatten(jax.eval_shape(init, jax.random.key(0))))
-  got = set(flatten(params))
+def mismatch(params, expected):
+  got, expected = set(flatten(params)), set(flatten(expected))
   return (
     f'params do not belong to this model: missing {sorted(expected - got)[:3]}, unexpected {sorted(got - expected)[:3]}; '
     f'use params made by its init or loaded with its architecture (value_head included)'

@@ -55,7 +55,7 @@ def load(
   folder = locate(path_or_name)
   architecture = read_architecture(folder, dtype=dtype, value_head=value_head, remat=remat)
   model = functional.build(architecture, constrain=constrain)
-  params = read_params(folder, architecture, functional.shapes(model), param_dtype)
+  params = read_params(folder, architecture, param_dtype)
   params = jax.tree.map(
     jnp.array, params
   )  # not asarray: it may alias host memory, which cannot be donated
@@ -78,7 +78,7 @@ def save(
   """
   config = families.config_from_architecture(architecture)
   flat = functional.flatten(params)
-  expected = functional.flatten(functional.shapes(functional.build(architecture)))
+  expected = functional.flatten(functional.shapes(architecture))
   check_same(
     {path: leaf.shape for path, leaf in expected.items()},
     {path: leaf.shape for path, leaf in flat.items()},
@@ -143,11 +143,11 @@ def read_architecture(folder, **changes):
     raise ValueError(f'{file}: {error}') from error
 
 
-def read_params(folder, architecture, shapes, dtype='float32'):
-  """Nested dict of numpy arrays of `dtype`, in the tree `shapes`, from the folder's safetensors files."""
+def read_params(folder, architecture, dtype='float32'):
+  """Nested dict of numpy arrays of `dtype` from the folder's safetensors files."""
   folder = pathlib.Path(folder)
   tensors = weights.read_tensors(folder)
-  paths = functional.flatten(shapes)
+  paths = functional.flatten(functional.shapes(architecture))
   names = {path: families.tensor_name(path, architecture) for path in paths}
   if 'value_head.weight' not in tensors:
     names = {path: name for path, name in names.items() if not path.startswith('value_head')}

@@ -103,17 +103,15 @@ class Decoder(nnx.Module):
   reduces activations); on one device it is the identity.
   """
 
-  def __init__(self, architecture: Architecture, *, rngs: nnx.Rngs, constrain=None):
+  def __init__(self, architecture: Architecture, *, constrain=None):
     a = architecture
     self.architecture = a
     self.constrain = constrain or (lambda x_BTD: x_BTD)
-    self.embed = Embedding(a, rngs=rngs)
-    self.layers = nnx.List(
-      [Block(a, local=i in a.local_layers, rngs=rngs) for i in range(a.layers)]
-    )
+    self.embed = Embedding(a)
+    self.layers = nnx.List([Block(a, local=i in a.local_layers) for i in range(a.layers)])
     self.final_norm = RMSNorm(a.width, a)
-    self.head = None if a.tied else Linear(a.width, a.vocab, a, rngs=rngs)
-    self.value_head = Linear(a.width, 1, a, bias=True, std=0.0, rngs=rngs) if a.value_head else None
+    self.head = None if a.tied else Linear(a.width, a.vocab, a)
+    self.value_head = Linear(a.width, 1, a, bias=True, std=0.0) if a.value_head else None
 
   def hidden(self, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None):
     """Hidden states after the final norm, and keys and values.
@@ -194,13 +192,13 @@ def newest(mask_BTS, window):
 class Block(nnx.Module):
   """Pre-norm attention and gated ffw, each added to the residual stream."""
 
-  def __init__(self, a: Architecture, *, local, rngs):
+  def __init__(self, a: Architecture, *, local):
     self.local = local
     self.attention_norm = RMSNorm(a.width, a)
-    self.attention = Attention(a, rngs=rngs)
+    self.attention = Attention(a)
     self.attention_post_norm = RMSNorm(a.width, a) if a.post_norms else None
     self.mlp_norm = RMSNorm(a.width, a)
-    self.mlp = MLP(a, rngs=rngs)
+    self.mlp = MLP(a)
     self.mlp_post_norm = RMSNorm(a.width, a) if a.post_norms else None
 
   def __call__(self, x_BTD, rotation, mask_BTS, cache, start_B):
@@ -220,13 +218,13 @@ class Block(nnx.Module):
 class Attention(nnx.Module):
   """Grouped-query attention: R = N / K query heads share one kv head, which is never repeated in memory."""
 
-  def __init__(self, a: Architecture, *, rngs):
+  def __init__(self, a: Architecture):
     self.architecture = a
     queries, keys = a.heads * a.head_width, a.kv_heads * a.head_width
-    self.q = Linear(a.width, queries, a, bias=a.qkv_bias, rngs=rngs)
-    self.k = Linear(a.width, keys, a, bias=a.qkv_bias, rngs=rngs)
-    self.v = Linear(a.width, keys, a, bias=a.qkv_bias, rngs=rngs)
-    self.o = Linear(queries, a.width, a, std=residual_std(queries, a), rngs=rngs)
+    self.q = Linear(a.width, queries, a, bias=a.qkv_bias)
+    self.k = Linear(a.width, keys, a, bias=a.qkv_bias)
+    self.v = Linear(a.width, keys, a, bias=a.qkv_bias)
+    self.o = Linear(queries, a.width, a, std=residual_std(queries, a))
     self.q_norm = RMSNorm(a.head_width, a) if a.qk_norm else None
     self.k_norm = RMSNorm(a.head_width, a) if a.qk_norm else None
 
@@ -273,11 +271,11 @@ def write(cache_BKSH, new_BKTH, start_B):
 class MLP(nnx.Module):
   """down(activation(gate(x)) * up(x)). Source: Shazeer 2020, arXiv 2002.05202."""
 
-  def __init__(self, a: Architecture, *, rngs):
+  def __init__(self, a: Architecture):
     self.activation = ACTIVATIONS[a.activation]
-    self.gate = Linear(a.width, a.ffw, a, rngs=rngs)
-    self.up = Linear(a.width, a.ffw, a, rngs=rngs)
-    self.down = Linear(a.ffw, a.width, a, std=residual_std(a.ffw, a), rngs=rngs)
+    self.gate = Linear(a.width, a.ffw, a)
+    self.up = Linear(a.width, a.ffw, a)
+    self.down = Linear(a.ffw, a.width, a, std=residual_std(a.ffw, a))
 
   def __call__(self, x_BTD):
     return self.down(self.activation(self.gate(x_BTD)) * self.up(x_BTD))
@@ -300,9 +298,9 @@ class RMSNorm(nnx.Module):
 class Embedding(nnx.Module):
   """Rows of weight [V, D] by id, times the family's scale."""
 
-  def __init__(self, a: Architecture, *, rngs):
+  def __init__(self, a: Architecture):
     self.scale, self.dtype = a.embed_scale, a.dtype
-    self.weight = nnx.Param(EMBED_STD * jax.random.normal(rngs.params(), (a.vocab, a.width)))
+    self.weight = noise((a.vocab, a.width), EMBED_STD)
 
   def __call__(self, tokens_BT):
     x_BTD = self.weight[...][tokens_BT].astype(self.dtype)
@@ -312,10 +310,10 @@ class Embedding(nnx.Module):
 class Linear(nnx.Module):
   """x weight^T + bias with weight (out, in): the layout of the files, and the faster one on CPU."""
 
-  def __init__(self, inputs, outputs, a: Architecture, *, bias=False, std=None, rngs):
+  def __init__(self, inputs, outputs, a: Architecture, *, bias=False, std=None):
     self.dtype = a.dtype
     std = 1 / math.sqrt(inputs) if std is None else std
-    self.weight = nnx.Param(std * jax.random.normal(rngs.params(), (outputs, inputs)))
+    self.weight = noise((outputs, inputs), std)
     self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
   def __call__(self, x):
@@ -331,6 +329,11 @@ def product(x, weight, dtype):
 def softcap(x, cap):
   """cap * tanh(x / cap), or x where cap is None."""
   return x if cap is None else cap * jnp.tanh(x / cap)
+
+
+def noise(shape, std):
+  """A parameter that `functional` fills with normal numbers of deviation std: all in one draw, which compiles fast."""
+  return nnx.Param(jnp.zeros(shape), std=std)
 
 
 EMBED_STD = 0.02  # small beside what the layers add, and nearly uniform first predictions when tied

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from huggingface_hub import constants as huggingface_hub_constants
 from safetensors import numpy as safetensors
 
 from sirl.models import functional, pretrained
@@ -143,9 +144,7 @@ def test_missing_paths_say_what_was_expected(toy, tmp_path):
 
 
 def test_unreachable_hub_name_is_one_clear_error(monkeypatch):
-  import huggingface_hub
-
-  monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
+  monkeypatch.setattr(huggingface_hub_constants, 'HF_HUB_OFFLINE', True)
   with pytest.raises(
     FileNotFoundError, match=r'nobody/nothing.*could not be fetched.*downloaded folder'
   ):

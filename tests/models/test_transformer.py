@@ -1,0 +1,196 @@
+"""Laws of the decoder that need no other implementation."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sirl.models import functional, transformer
+from sirl.models.rope import Scaling
+from sirl.models.transformer import Architecture
+
+SMALL = {
+  'vocab': 32,
+  'width': 16,
+  'layers': 3,
+  'heads': 4,
+  'kv_heads': 2,
+  'head_width': 6,
+  'ffw': 24,
+}
+ARCHITECTURES = {
+  'llama': Architecture(
+    **SMALL, rope_scaling=Scaling(kind='llama3', factor=4.0, original_context=16)
+  ),
+  'qwen': Architecture(**SMALL, qkv_bias=True, tied=False, value_head=True),
+  'gemma': Architecture(
+    **SMALL,
+    activation='gelu_tanh',
+    qk_norm=True,
+    post_norms=True,
+    norm_plus_one=True,
+    embed_scale=4.0,
+    query_scale=5,
+    logit_softcap=5.0,
+    attention_softcap=3.0,
+    sliding_window=3,
+    local_layers=(0, 1),
+    rope_local_theta=50.0,
+  ),
+}
+T = 10
+VALID = np.arange(T) >= np.array([[0], [3]])  # the second row is left-padded
+POSITIONS = jnp.array(np.maximum(VALID.cumsum(1) - 1, 0))
+MASK = jnp.array(np.tril(np.ones((T, T), bool)) & VALID[:, None])
+TOKENS = jnp.array(np.random.default_rng(1).permutation(32)[: 2 * T].reshape(2, T))  # all different
+
+
+def made(name, **changes):
+  """Model and params wide enough that nothing is nearly constant."""
+  architecture = dataclasses.replace(ARCHITECTURES[name], **changes)
+  noise = np.random.default_rng(0).normal
+  params = jax.tree.map(
+    lambda shape: jnp.array(noise(0.0, 0.35, shape.shape), jnp.float32),
+    functional.shapes(architecture),
+  )
+  return functional.build(architecture), params
+
+
+def logits(model, params, tokens=TOKENS, positions=POSITIONS, mask=MASK):
+  x_BTD, _ = model.hidden(params, tokens, positions, mask)
+  return model.unembed(params, x_BTD)
+
+
+@pytest.mark.parametrize('name', ARCHITECTURES)
+def test_cached_decode_equals_the_full_forward(name):
+  """Prefill of 6 without a cache, put into a larger one; then 1 + 1 + 2 tokens, every row at its own slot."""
+  model, params = made(name)
+  expected = jax.jit(logits, static_argnums=0)(model, params)
+
+  hidden = jax.jit(model.hidden)
+  _, prefix = hidden(params, TOKENS[:, :6], POSITIONS[:, :6], MASK[:, :6, :6])
+  slots = jnp.array([9, 6])  # row 0 leaves slots 6 to 8 unused: its mask must hide them
+  pad = lambda x_BKTH: jnp.pad(x_BKTH, ((0, 0), (0, 0), (0, 9), (0, 0)), constant_values=7.0)
+  cache = jax.tree.map(pad, prefix)
+  assert jax.tree.map(jnp.shape, cache) == jax.tree.map(jnp.shape, model.init_cache(2, 15))
+
+  source_BS = jnp.arange(15)[None]
+  seen_BS = (source_BS < 6) & jnp.pad(jnp.array(VALID[:, :6]), ((0, 0), (0, 9)))
+  for start, stop in ((6, 7), (7, 8), (8, 10)):
+    steps = jnp.arange(start, stop)
+    newest_BT = slots[:, None] + steps - 6
+    written_BTS = (source_BS[:, None] >= slots[:, None, None]) & (
+      source_BS[:, None] <= newest_BT[:, :, None]
+    )
+    mask = seen_BS[:, None] | written_BTS
+    tokens, positions = TOKENS[:, start:stop], POSITIONS[:, start:stop]
+    x_BTD, cache = hidden(params, tokens, positions, mask, cache, slots + start - 6)
+    np.testing.assert_allclose(
+      model.unembed(params, x_BTD), expected[:, start:stop], atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize('name', ARCHITECTURES)
+def test_no_logit_depends_on_a_later_or_padded_token(name):
+  """Every token's embedding row is its own (all ids differ, head untied), so its gradient tells who read it."""
+  model, params = made(name, tied=False)
+
+  def one(params, row, t):
+    return logits(model, params)[row, t].sum()
+
+  gradient = jax.jit(jax.grad(one))
+  for row, t, readers in ((0, 6, range(7)), (1, 6, range(3, 7)), (0, 0, range(1))):
+    rows_VD = gradient(params, row, t)['embed']['weight']
+    reached = np.abs(np.asarray(rows_VD)).max(-1) > 0
+    expected = np.zeros(32, bool)
+    expected[np.asarray(TOKENS[row])[list(readers)]] = True
+    np.testing.assert_array_equal(reached, expected)
+
+
+def test_sliding_window_limits_how_far_a_token_is_read():
+  """Two layers with a window of 3 read 2 * 2 tokens back, whatever the padding."""
+  model, params = made('gemma', layers=2, tied=False)
+  gradient = jax.grad(lambda params: logits(model, params)[1, 9].sum())
+  rows_VD = jax.jit(gradient)(params)['embed']['weight']
+  reached = np.abs(np.asarray(rows_VD)).max(-1) > 0
+  assert [bool(reached[token]) for token in np.asarray(TOKENS[1])] == [False] * 5 + [True] * 5
+
+
+def test_window_counts_the_keys_a_query_may_see_and_not_columns():
+  mask = jnp.array([[[1, 0, 1, 1, 0, 1, 0]]], bool)
+  kept = transformer.newest(mask, 2)
+  np.testing.assert_array_equal(kept, np.array([[[0, 0, 0, 1, 0, 1, 0]]], bool))
+  np.testing.assert_array_equal(transformer.newest(mask, 7), mask)
+
+
+@pytest.mark.parametrize('name', ARCHITECTURES)
+def test_padding_side_and_contents_change_no_logit(name):
+  model, params = made(name)
+  run = jax.jit(logits, static_argnums=0)
+  expected = run(model, params)[1, 3:]
+
+  other = run(model, params, tokens=TOKENS.at[1, :3].set(31))[1, 3:]
+  np.testing.assert_array_equal(other, expected)
+
+  roll = lambda x: jnp.roll(x, -3, axis=1)
+  right_mask = jnp.roll(roll(MASK), -3, axis=2)
+  right = run(model, params, roll(TOKENS), roll(POSITIONS), right_mask)[1, :7]
+  np.testing.assert_allclose(right, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_row_that_may_see_nothing_gives_finite_numbers_and_gradients():
+  model, params = made('gemma')
+  nothing = jnp.zeros_like(MASK)
+  value, gradient = jax.jit(
+    jax.value_and_grad(lambda params: logits(model, params, mask=nothing).sum())
+  )(params)
+  assert jnp.isfinite(value)
+  assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize('remat', ['block', 'dots'])
+def test_rematerialisation_changes_memory_and_not_the_gradient(remat):
+  loss = lambda model: lambda params: jnp.square(logits(model, params)[VALID]).mean()
+  model, params = made('gemma')
+  again = functional.build(dataclasses.replace(ARCHITECTURES['gemma'], remat=remat))
+  expected = jax.jit(jax.grad(loss(model)))(params)
+  got = jax.jit(jax.grad(loss(again)))(params)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4), got, expected)
+  assert 'remat' in str(jax.make_jaxpr(jax.grad(loss(again)))(params))
+
+
+def test_bfloat16_computes_low_and_answers_in_float32():
+  model, params = made('qwen', dtype='bfloat16')
+  exact, _ = made('qwen')
+  x_BTD, cache = jax.jit(model.hidden)(params, TOKENS, POSITIONS, MASK)
+  assert x_BTD.dtype == cache[0][0].dtype == model.init_cache(2, T)[0][0].dtype == jnp.bfloat16
+  got = model.unembed(params, x_BTD)
+  assert got.dtype == model.value(params, x_BTD).dtype == jnp.float32
+  expected = logits(exact, params)
+  error = np.sqrt(np.mean(np.square(got - expected)[VALID]))
+  assert 0 < error < 0.05 * float(expected.std())  # 8 bits of mantissa through three layers
+
+
+def test_constrain_sees_the_residual_stream_after_embedding_and_every_layer():
+  seen = []
+  constrain = lambda x_BTD: (seen.append(x_BTD.shape), x_BTD)[1]
+  model = functional.build(ARCHITECTURES['llama'], constrain=constrain)
+  params = functional.shapes(ARCHITECTURES['llama'])
+  jax.eval_shape(model.hidden, params, TOKENS, POSITIONS, MASK)
+  assert seen == [(2, T, 16)] * 4
+
+
+def test_shapes_that_do_not_fit_are_named():
+  model, params = made('llama')
+  with pytest.raises(
+    ValueError, match=r'mask_BTS has shape \[2, 10, 9\], expected \[B=2, T=10, S=10\]'
+  ):
+    model.hidden(params, TOKENS, POSITIONS, MASK[:, :, :9])
+  with pytest.raises(ValueError, match='cache and start_B belong together'):
+    model.hidden(params, TOKENS, POSITIONS, MASK, model.init_cache(2, 10))
+  with pytest.raises(ValueError, match='10 tokens do not fit into a cache of 9 slots'):
+    model.hidden(
+      params, TOKENS, POSITIONS, MASK[:, :, :9], model.init_cache(2, 9), jnp.zeros(2, int)
+    )
