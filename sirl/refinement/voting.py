@@ -58,8 +58,8 @@ def best_of_n(ask: Ask, n: int, verifier: Verifier) -> Refine:
     chosen = []
     for task, texts in zip(tasks, _drawn(ask, params, tasks, key, n)):
       scores = [_score(verifier, task, text) for text in texts]
-      judged = [i for i, score in enumerate(scores) if score is not None]
-      chosen.append(texts[max(judged, key=lambda i: scores[i], default=0)])
+      judged = {i: score for i, score in enumerate(scores) if score is not None}
+      chosen.append(texts[max(judged, key=judged.__getitem__, default=0)])
     return chosen
 
   return refine
@@ -84,8 +84,12 @@ def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verifier) -> Ref
         )
       answers = [None if score is None else extract(text) for text, score in zip(texts, scores)]
       winner = stats.plurality(answers, [score or 0.0 for score in scores])
-      members = [i for i, answer in enumerate(answers) if winner is not None and answer == winner]
-      chosen.append(texts[max(members, key=lambda i: scores[i], default=0)])
+      members = {
+        i: score
+        for i, (answer, score) in enumerate(zip(answers, scores))
+        if winner is not None and answer == winner and score is not None
+      }
+      chosen.append(texts[max(members, key=members.__getitem__, default=0)])
     return chosen
 
   return refine

@@ -7,6 +7,7 @@ or around.
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,8 @@ def weighted(**terms: tuple[float, Reward]) -> Reward:
     )
 
   def reward(params, samples, key):
-    total, parts, errors = None, {}, []
+    total: Any = None
+    parts, errors = {}, []
     for name, (weight, term) in terms.items():
       term_key = jax.random.fold_in(key, np.uint32(keys.text_id(name)))
       rewards = _attempt(term, params, samples, term_key, errors)
@@ -81,7 +83,7 @@ def by_role(**rewards: Reward | None) -> Reward:
           f'by_role: task {task.id!r} has role {task.role!r}, but only {", ".join(rewards)} are judged; '
           f'add {task.role}=reward, or {task.role}=None to leave it unjudged.'
         )
-    nothing = hosts.global_rows(np.full(shape_of(samples), np.nan, np.float32))
+    nothing: Any = hosts.global_rows(np.full(shape_of(samples), np.nan, np.float32))
     total, parts, errors = nothing, {}, []
     for role, judge in rewards.items():
       if judge is None:
@@ -113,7 +115,8 @@ def tolerant(reward: Reward) -> Reward:
     errors = []
     rewards = _attempt(reward, params, samples, key, errors)
     own = _own(rewards)
-    total, parts = rewards.total, dict(rewards.parts)
+    total: Any = rewards.total
+    parts: dict[str, Any] = dict(rewards.parts)
     failed_PG = functools.reduce(lambda a, b: a | b, [e.failed for e in errors], _never(total))
     if errors:
       total = _where(failed_PG, _numpy(total).full_like(total, np.nan), total)
@@ -166,7 +169,7 @@ def _merge(parts, more, terms):
     parts[name] = part
 
 
-def _plus(total, weight, term):
+def _plus(total, weight, term) -> Any:
   """total + weight * term, where NaN adds nothing and NaN to NaN stays NaN."""
   xp = _numpy(term) if total is None else _numpy(term, total)
   added = np.float32(weight) * term
@@ -175,7 +178,7 @@ def _plus(total, weight, term):
   return xp.where(xp.isnan(total), added, xp.where(xp.isnan(term), total, total + added))
 
 
-def _where(condition, yes, no):
+def _where(condition, yes, no) -> Any:
   return _numpy(condition, yes, no).where(condition, yes, no)
 
 

@@ -12,6 +12,7 @@ weight 0 as metrics.
 import functools
 import re
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -170,7 +171,7 @@ def random_reward(p: float = 0.5) -> Reward:
     ids = [task.id for task in samples.tasks]
     group_size = samples.rollouts.truncated.shape[1]
     lucky_PG = draw(key, keys.text_ids(ids), keys.occurrences(ids) * group_size, group_size)
-    total = hosts.global_rows(np.asarray(lucky_PG, np.float32))
+    total: Any = hosts.global_rows(np.asarray(lucky_PG, np.float32))
     return Rewards(total, {'random': total})
 
   return reward

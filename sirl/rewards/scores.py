@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -222,8 +223,8 @@ def _gather(name, samples, results):
     for part, value in others.items():
       extras.setdefault(part, np.full(shape, np.nan, np.float32))[place] = value
 
-  total = hosts.global_rows(scores_PG)
-  parts = {part: hosts.global_rows(extras[part]) for part in sorted(extras)}
+  total: Any = hosts.global_rows(scores_PG)
+  parts: dict[str, Any] = {part: hosts.global_rows(extras[part]) for part in sorted(extras)}
   rewards = Rewards(total, {name: total, **parts})
   if errors:
     (p, g), error = next(iter(errors.items()))
