@@ -82,24 +82,17 @@ def write(
   """A GGUF file. types: {Hugging Face name: gguf quantization type} for matrices not stored in float32."""
   writer = gguf.GGUFWriter(path, arch)
   for key, value in numbers.items():
-    add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
-    (writer.add_string if isinstance(value, str) else add)(f'{arch}.{key}', value)
+    add_value(writer, f'{arch}.{key}', value)
   for key, value in tokenizer.items():
-    name = f'tokenizer.ggml.{key}'
-    if isinstance(value, bool):
-      writer.add_bool(name, value)
-    elif isinstance(value, list):
-      writer.add_array(name, value)
-    else:
-      (writer.add_string if isinstance(value, str) else writer.add_uint32)(name, value)
+    add_value(writer, f'tokenizer.ggml.{key}', value)
   if template:
     writer.add_string('tokenizer.chat_template', template)
 
   for name, array in weights.items():
     if arch == 'llama' and ('q_proj' in name or 'k_proj' in name):
-      array = interleaved(
-        array, numbers['attention.head_count' if 'q_proj' in name else 'attention.head_count_kv']
-      )
+      heads = numbers['attention.head_count' if 'q_proj' in name else 'attention.head_count_kv']
+      heads = heads[0] if isinstance(heads, list) else heads
+      array = interleaved(array, heads)
     if arch == 'gemma3' and 'norm' in name:
       array = array + 1
     kind = (types or {}).get(name)
@@ -112,6 +105,11 @@ def write(
   writer.write_tensors_to_file()
   writer.close()
   return path
+
+
+def add_value(writer, name, value):
+  kinds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
+  (kinds | {str: writer.add_string, list: writer.add_array})[type(value)](name, value)
 
 
 def interleaved(array, heads):

@@ -13,6 +13,7 @@ import json
 import math
 import pathlib
 import struct
+from typing import Any
 
 import gguf
 import numpy as np
@@ -36,19 +37,22 @@ def convert(path, folder, *, dtype='float32'):
   if dtype not in _CODES:
     raise ValueError(f'dtype={dtype!r} is not supported; choose one of {", ".join(_CODES)}')
   meta, tensors = _read(pathlib.Path(path))
-  family = _family(meta)
-  config = _config(family, meta, tensors) | {'dtype': dtype}
-  entries = _entries(family, config, tensors)
-  tokenizer, tokenizer_config, generation_config = gguf_tokenizer.read(meta, config)
-  config |= generation_config
+  try:
+    family = _family(meta)
+    config = _config(family, meta, tensors) | {'dtype': dtype}
+    entries = _entries(family, config, tensors)
+    tokenizer, tokenizer_config, generation_config = gguf_tokenizer.read(meta, config)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
 
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
+  (folder / 'config.json').unlink(missing_ok=True)
   weights.write_json(folder / 'tokenizer.json', tokenizer)
   weights.write_json(folder / 'tokenizer_config.json', tokenizer_config)
   weights.write_json(folder / 'generation_config.json', generation_config)
   _write_safetensors(folder / weights.WEIGHTS, entries, _CODES[dtype])
-  weights.write_json(folder / 'config.json', config)
+  weights.write_json(folder / 'config.json', config | generation_config)
   return folder
 
 
@@ -138,8 +142,12 @@ def _family(meta):
 
 
 def _config(family, meta, tensors):
-  def read(key, *default):
+  def read(key, *default) -> Any:
     value = meta.get(f'{family.name}.{key}', *default)
+    if isinstance(value, list):  # some files give one number per layer
+      if len(set(value)) != 1:
+        raise ValueError(f'{family.name}.{key} differs between layers: {value}. {INSTEAD}')
+      value = value[0]
     if value is None and not default:
       raise ValueError(
         f'the file lacks {family.name}.{key}, which the configuration needs; fetch it again'
@@ -147,7 +155,7 @@ def _config(family, meta, tensors):
     return _short(value) if isinstance(value, float) else value
 
   heads, hidden = read('attention.head_count'), read('embedding_length')
-  config = {
+  config: dict[str, Any] = {
     'architectures': [family.architecture],
     'model_type': family.model_type,
     'vocab_size': int(_tensor(tensors, 'token_embd.weight').shape[1]),  # GGUF shapes are reversed
@@ -309,7 +317,8 @@ def _row_order(family, config, name, tensor):
 def _write_safetensors(path, entries, code):
   """Streams the tensors into a file: 8 bytes of header length, the header as JSON, the arrays."""
   dtype = weights.DTYPES[code]
-  header, end = {'__metadata__': {'format': 'pt'}}, 0
+  header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
+  end = 0
   for name, tensor, _, _ in entries:
     start, end = end, end + tensor.n_elements * dtype.itemsize
     shape = [int(size) for size in reversed(tensor.shape)]

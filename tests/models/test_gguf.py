@@ -321,7 +321,9 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
     converted(tmp_path, weights, numbers=numbers)
   with pytest.raises(ValueError, match=r"rope\.scaling\.type='yarn'"):
     converted(tmp_path, weights, numbers=tiny_gguf.LLAMA | {'rope.scaling.type': 'yarn'})
-  with pytest.raises(ValueError, match=r'eos_token_id=9999'):
+  with pytest.raises(ValueError, match=r'head_count_kv differs between layers: \[2, 4\]'):
+    converted(tmp_path, weights, numbers=tiny_gguf.LLAMA | {'attention.head_count_kv': [2, 4]})
+  with pytest.raises(ValueError, match=r'model\.gguf: .*eos_token_id=9999'):
     folder_with(tmp_path, eos_token_id=9999)
   with pytest.raises(ValueError, match="dtype='float16'"):
     converted(tmp_path, weights, dtype='float16')
