@@ -157,7 +157,8 @@ def consensus(
   A self-taught run changes the doubtful majorities and keeps the sure ones; agreement that falls well below its
   value before training (round -1, where two draws of the same weights disagree by chance alone) is drift.
 
-  Args: start: record -> the starting weights; None: no anchor_agreement. The starting votes are a function of these
+  Args: start: record -> the starting weights, such as record.reference where the reference is never refreshed;
+    None: no anchor_agreement. The starting votes are a function of these
     weights and a key of their own, computed once a process, so a resumed run finds the same ones.
   """
   if not tasks:
@@ -176,7 +177,12 @@ def consensus(
     metrics = {**_across_tasks(answers), **_within_tasks(answers)}
     if start is not None:
       if not anchor:
-        anchor.extend(map(stats.plurality, answers_of(start(record), jax.random.key(address))))
+        params_then = start(record)
+        if params_then is None:
+          raise ValueError(
+            f'{name}: start gave no weights; when it reads record.reference, set reference=True in Experiment.'
+          )
+        anchor.extend(map(stats.plurality, answers_of(params_then, jax.random.key(address))))
       now = [stats.plurality(group) for group in answers]
       same = [np.nan if then is None else float(vote == then) for vote, then in zip(now, anchor)]
       metrics |= _mean('anchor_agreement', same)

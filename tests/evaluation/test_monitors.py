@@ -183,13 +183,18 @@ def test_without_starting_weights_there_is_no_anchor():
   assert 'anchor_agreement' not in watch(['1', '1'])
 
 
+def test_a_run_that_keeps_no_reference_cannot_be_anchored_to_it():
+  with pytest.raises(ValueError, match='set reference=True'):
+    watch(['1', '1'], start=lambda record: record.reference)
+
+
 def test_a_resumed_run_finds_the_same_anchor():
   def ask(params, prompts, key, n):
     generator = stats.generator(key)
     return [[str(generator.integers(3)) for _ in range(n)] for _ in prompts]
 
   def build():
-    return monitors.consensus(OPEN, ask, digits, samples=4, start=lambda record: None)
+    return monitors.consensus(OPEN, ask, digits, samples=4, start=lambda record: 0)
 
   first = build()
   contexts = [Context(r, 0.0, jax.random.key(r)) for r in range(3)]
