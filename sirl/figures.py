@@ -369,7 +369,7 @@ def round_axis(run, axes):
   last = max((r.round for r in run.history), default=0)
   every = max(1, math.ceil((last + 1) / 8))
   before = [-1] if any(r.round < 0 for r in run.history) else []
-  ticks = [*before, *range(0, last + 1, every)]
+  ticks = [*before, *range(0 if every == 1 else every, last + 1, every)]
   axes.set_xticks(ticks, ['before' if t < 0 else str(t) for t in ticks])
 
 

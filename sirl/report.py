@@ -293,7 +293,7 @@ def change(first, last, name):
 
 def target(decision):
   """What a decision names: a round or a difficulty."""
-  if decision.action is Action.ROLLBACK:
+  if decision.round is not None:
     return 'to the start' if decision.round == -1 else f'to the end of round {decision.round}'
   return f'{decision.difficulty:g}' if decision.difficulty is not None else ''
 

@@ -43,12 +43,13 @@ STEP = {
   'sampling/sampling_logp_difference/mean': 'Mean absolute difference between the log-prob at sampling and the learner\'s, nats.',
   'sampling/sampling_logp_difference/max': 'Largest such difference. Equal weights should agree to 1e-5 in float32.',
   'step_time': 'Seconds of the whole step.',
-  'time/acquire': 'Seconds spent acquiring tasks.',
+  'time/acquire': 'Seconds spent acquiring tasks before the step, and preparing the selector.',
   'time/select': 'Seconds spent choosing tasks.',
   'time/generate': 'Seconds spent sampling completions, text conversion included.',
   'time/reward': 'Seconds spent scoring completions.',
   'time/optimize': 'Seconds spent updating weights.',
-  'time/evaluate': 'Seconds spent on held-out tasks and monitors.',
+  'time/evaluate': 'Seconds spent on held-out tasks and monitors after the previous round.',
+  'time/checkpoint': 'Seconds spent copying the state for a checkpoint, since the previous step.',
 }  # fmt: skip
 
 ROUND = {

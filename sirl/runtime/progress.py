@@ -46,12 +46,12 @@ class Plain:
     self.steps_per_round, self.max_rounds = steps_per_round, max_rounds
     self._print(f'run {name}')
 
-  def stage(self, name, **where):
+  def stage(self, name):
     """Nothing: stages are too frequent for a log."""
 
   def step(self, row):
     """One line for one GRO step."""
-    words = [*place_words(self, row['round'], row['step']), *step_words(row)]
+    words = [*place_words(self, row), *step_words(row)]
     self._print('  '.join([*words, f'{self.clock.rate(row):.0f} tokens/s']))
 
   def report(self, report):
@@ -82,7 +82,7 @@ class Terminal:
     self.clock = Clock()
     self.reports = []
     self.row = None
-    self.running, self.where = 'starting', {}
+    self.running = 'starting'
     self.since = time.monotonic()
     self.live = Live(console=Console(file=stream), get_renderable=self.render, refresh_per_second=4)
     self.live.start()
@@ -92,10 +92,9 @@ class Terminal:
     self.name, self.steps_per_round, self.max_rounds = name, steps_per_round, max_rounds
     self.reports, self.row = [], None
 
-  def stage(self, name, **where):
+  def stage(self, name):
     """Shows the stage and restarts its clock."""
     self.running, self.since = name, time.monotonic()
-    self.where = where or self.where
 
   def step(self, row):
     """Shows one GRO step."""
@@ -133,10 +132,12 @@ class Terminal:
   def _now(self):
     seconds = time.monotonic() - self.since
     words = [f'{self.running} {seconds:.0f}s' if self.running != 'done' else 'done']
-    if self.where:
-      words += place_words(self, self.where['round'], self.where.get('step'))
     if self.row is not None:
-      words += [*step_words(self.row), f'{self.row["tokens/s"]:.0f} tokens/s']
+      words += [
+        *place_words(self, self.row),
+        *step_words(self.row),
+        f'{self.row["tokens/s"]:.0f} tokens/s',
+      ]
     return Text('  '.join(words), style='cyan')
 
 
@@ -154,11 +155,10 @@ class Clock:
     return row.get('num_tokens', 0.0) / max(seconds, 1e-9)
 
 
-def place_words(display, round, step):
-  """['round 3/10', 'step 4/10'], totals where they are known."""
+def place_words(display, row):
+  """['round 3/10', 'step 4/10'], the total of rounds where it is known."""
   rounds = f'/{display.max_rounds}' if display.max_rounds else ''
-  words = [f'round {round}{rounds}']
-  return words if step is None else [*words, f'step {step + 1}/{display.steps_per_round}']
+  return [f'round {row["round"]}{rounds}', f'step {row["step"] + 1}/{display.steps_per_round}']
 
 
 def step_words(row):

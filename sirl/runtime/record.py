@@ -9,13 +9,11 @@ committed; whatever came after is written again by the resumed run. Process 0 wr
   workdir/samples/round_00003.txt     a few groups of it, to be read
 """
 
-import contextlib
 import json
 import logging
 import os
 import pathlib
 import textwrap
-import time
 
 import jax
 import numpy as np
@@ -43,8 +41,6 @@ class Log:
     self.steps_per_round = steps_per_round
     self.progress = progress
     self.sinks = tuple(sinks) if hosts.is_first() else ()
-    self.seconds = {}  # of stages since the last row, by name
-    self.last_row_at = None  # byte offset of the row this Log wrote last
     self.workdir.mkdir(parents=True, exist_ok=True)
     rows = [row for row in read_rows(self.workdir / 'steps.jsonl') if row['serial'] < serial]
     self.rows = [row for row in rows if row['round'] == serial // steps_per_round]
@@ -65,30 +61,19 @@ class Log:
   def __exit__(self, *_):
     pass  # files are closed after every row, and the display belongs to the caller
 
-  def stage(self, name, **where):
-    """Tells the display which stage is running ('acquire', 'select', ...) and where (round=, step=)."""
+  def stage(self, name):
+    """Tells the display which stage is running: 'acquire', 'select', 'train', 'evaluate', ..."""
     if self.progress is not None:
-      self.progress.stage(name, **where)
-
-  @contextlib.contextmanager
-  def timed(self, name):
-    """Shows a stage and adds its seconds to `time/<name>` of the step it belongs to.
-
-    What runs before a step goes to that step's row, what runs before a report to the row of the round's last step.
-    """
-    self.stage(name)
-    started = time.perf_counter()
-    yield
-    self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+      self.progress.stage(name)
 
   def step(self, round, step, outcome):
     """Writes the metrics of one GRO step: an Outcome, or the metrics themselves."""
     metrics = jax.device_get(dict(getattr(outcome, 'metrics', outcome)))
     row = {'round': round, 'step': step, 'serial': round * self.steps_per_round + step}
-    row |= {name: float(value) for name, value in metrics.items()} | self._take_seconds({})
+    row |= {name: float(value) for name, value in metrics.items()}
     self.rows = [*(r for r in self.rows if r['round'] == round), row]
     if hosts.is_first():
-      self.last_row_at = self._append('steps.jsonl', _nulls(row))
+      self._append('steps.jsonl', _nulls(row))
     for sink in self.sinks:
       sink(row['serial'], {name: row[name] for name in row if name not in ADDRESS})
     if self.progress is not None:
@@ -100,7 +85,6 @@ class Log:
 
   def report(self, report):
     """Writes one round's report and shows it."""
-    self._add_seconds(report.round)
     if hosts.is_first():
       self._append('history.jsonl', report_json(report))
     for sink in self.sinks:
@@ -125,32 +109,11 @@ class Log:
     atomic_write(stem.with_suffix('.jsonl'), lines)
     atomic_write(stem.with_suffix('.txt'), readable(groups[:READABLE_GROUPS]))
 
-  def _take_seconds(self, row):
-    """{'time/<name>': seconds} of the stages timed since, added to what the row has."""
-    taken = {
-      f'time/{name}': row.get(f'time/{name}', 0.0) + value for name, value in self.seconds.items()
-    }
-    self.seconds = {}
-    return taken
-
-  def _add_seconds(self, round):
-    """Adds the seconds of evaluation and checkpoint to the row of the round's last step, in memory and in the file."""
-    if not self.rows or self.rows[-1]['round'] != round or self.last_row_at is None:
-      return
-    self.rows[-1] |= self._take_seconds(self.rows[-1])
-    self._append('steps.jsonl', _nulls(self.rows[-1]), at=self.last_row_at)
-
-  def _append(self, name, row, at=None):
-    """Writes a row at the end, or over the last row; returns the byte offset where it begins."""
-    path = self.workdir / name
-    path.touch()
-    with open(path, 'r+b') as file:
-      offset = file.seek(0, os.SEEK_END) if at is None else file.seek(at)
-      file.write(_line(row).encode())
-      file.truncate()
+  def _append(self, name, row):
+    with open(self.workdir / name, 'a', encoding='utf-8') as file:
+      file.write(_line(row))
       file.flush()
       os.fsync(file.fileno())
-    return offset
 
   def _cut(self, rows, round):
     atomic_write(self.workdir / 'steps.jsonl', ''.join(_line(_nulls(row)) for row in rows))

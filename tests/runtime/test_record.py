@@ -120,25 +120,6 @@ def test_a_broken_line_in_the_middle_is_an_error_naming_it(tmp_path):
     open_log(tmp_path, serial=2)
 
 
-def test_stage_seconds_join_the_step_they_belong_to(tmp_path):
-  log = open_log(tmp_path)
-  with log.timed('acquire'):
-    log.step(0, 0, {'reward': 1.0})
-  log.step(0, 1, {'reward': 1.0, 'time/generate': 2.0})
-  with log.timed('evaluate'):
-    pass
-  log.report(Report(0, {}))
-  log.step(1, 0, {'reward': 1.0})
-  first, second, third = lines(tmp_path / 'steps.jsonl')
-  assert 'time/acquire' not in first
-  assert {name for name in second if 'time' in name} == {
-    'time/generate',
-    'time/acquire',
-    'time/evaluate',
-  }
-  assert not [name for name in third if 'time' in name]
-
-
 def test_samples_are_json_for_programs_and_text_for_people(tmp_path):
   open_log(tmp_path).samples(3, outcome())
   rows = lines(tmp_path / 'samples' / 'round_00003.jsonl')
@@ -204,7 +185,7 @@ def test_a_terminal_gets_a_live_table(tmp_path):
   stream = Terminal()
   display = progress.open_display('quickstart', stream=stream)
   log = open_log(tmp_path, progress=display)
-  log.stage('generate', round=0, step=1)
+  log.stage('generate')
   log.step(0, 1, {'reward': 0.25})
   log.report(Report(0, {'heldout/pass@1': 0.5, 'heldout/pass@1_sem': 0.1, 'train/reward': 0.3}))
   display.close()
