@@ -86,8 +86,11 @@ def save(
   )
   stored = {families.tensor_name(path, architecture): flat[path] for path in expected}
   config['dtype'] = np.dtype(dtype or next(iter(stored.values())).dtype).name
+  copied = []
   if tokenizer_from is not None:
-    config |= token_ids(pathlib.Path(tokenizer_from))
+    source = pathlib.Path(tokenizer_from)
+    config |= token_ids(source)
+    copied = [source / name for name in TOKENIZER_FILES if (source / name).is_file()]
 
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -95,9 +98,8 @@ def save(
     scratch = pathlib.Path(scratch)  # an earlier save stays whole until this one is
     weights.write_tensors(scratch, stored, dtype, max_shard_bytes)
     weights.write_json(scratch / CONFIG, config)
-    for name in TOKENIZER_FILES if tokenizer_from is not None else ():
-      if (pathlib.Path(tokenizer_from) / name).is_file():
-        shutil.copyfile(pathlib.Path(tokenizer_from) / name, scratch / name)
+    for file in copied:
+      shutil.copyfile(file, scratch / file.name)
     for old in [*folder.glob('model*.safetensors'), folder / weights.INDEX, folder / CONFIG]:
       old.unlink(missing_ok=True)
     for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG):

@@ -157,8 +157,9 @@ class Decoder(nnx.Module):
 
   def value(self, x):
     """float32 [...] of hidden states [..., D]; needs architecture.value_head."""
-    head = self.value_head
-    return (product(x, head.weight[...], jnp.float32) + head.bias[...])[..., 0]
+    if self.value_head is None:
+      raise ValueError('this architecture has no value head; build it with value_head=True')
+    return self.value_head(x, jnp.float32)[..., 0]
 
 
 def init_cache(a: Architecture, rows, slots):
@@ -234,7 +235,7 @@ class Attention(nnx.Module):
     q_BTNH = self.q(x_BTD).reshape(B, T, a.heads, a.head_width)
     k_BTKH = self.k(x_BTD).reshape(B, T, a.kv_heads, a.head_width)
     v_BTKH = self.v(x_BTD).reshape(B, T, a.kv_heads, a.head_width)
-    if self.q_norm is not None:
+    if self.q_norm is not None and self.k_norm is not None:
       q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
     q_BTNH, k_BTKH = rope.rotate(q_BTNH, rotation), rope.rotate(k_BTKH, rotation)
 
@@ -316,9 +317,10 @@ class Linear(nnx.Module):
     self.weight = noise((outputs, inputs), std)
     self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
 
-  def __call__(self, x):
-    y = product(x, self.weight[...], self.dtype)
-    return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+  def __call__(self, x, dtype=None):
+    dtype = dtype or self.dtype
+    y = product(x, self.weight[...], dtype)
+    return y if self.bias is None else y + self.bias[...].astype(dtype)
 
 
 def product(x, weight, dtype):
