@@ -1,0 +1,205 @@
+"""What a user sees at the command line: results, one clear line for a mistake, exit codes."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from sirl import cli
+
+# A whole experiment of pure Python and one small array, so that a run takes a second.
+EXPERIMENT = """
+  import dataclasses
+  import jax.numpy as jnp
+  import numpy as np
+  import optax
+  from sirl import config
+  from sirl.types import (Action, Decision, Experiment, Model, Outcome, Rewards, Rollouts, Samples, Selector, Task)
+
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Config(config.Base):
+    learning_rate: float = 0.1
+    asks: bool = False
+    interrupted: bool = False
+    max_rounds: int = 2
+    steps_per_round: int = 2
+
+  def shrink(c):
+    return dataclasses.replace(c, max_rounds=1, learning_rate=0.5)
+
+  def acquire(params, pool, context):
+    return [Task(id='t', prompt='1+1=', answer='2')] if not len(pool) else []
+
+  def step(state, tasks, key):
+    ones = jnp.ones((1, 1, 2), bool)
+    rollouts = Rollouts(tokens=ones.astype(jnp.int32), valid=ones, action=ones, logp=jnp.zeros((1, 1, 2)),
+                        truncated=jnp.zeros((1, 1), bool))
+    rewards = Rewards(jnp.ones((1, 1)), {'correct': jnp.ones((1, 1))})
+    params = {'w': state.params['w'] + 1}
+    return state.replace(params=params, step=state.step + 1), Outcome(
+      Samples(tasks[:1], [['2']], rollouts), rewards, {'reward': 1.0, 'entropy': 0.5, 'num_tokens': 2.0})
+
+  def build(c):
+    if c.interrupted:
+      raise KeyboardInterrupt
+    ask = Decision(Action.ASK_HUMAN, 'is this right?') if c.asks else None
+    model = Model(init=lambda key: {'w': jnp.zeros(3)}, hidden=None, unembed=None, init_cache=None)
+    selector = Selector(lambda: (), lambda state, pool, params, key: state,
+                        lambda state, pool, key, n: np.zeros(1, np.int32), lambda state, rows, rewards: state)
+    return Experiment(
+      config=c, model=model, params={'w': jnp.zeros(3)}, optimizer=optax.sgd(c.learning_rate), acquire=acquire,
+      selector=selector, step=step, steer=lambda reports: ask,
+      evaluate=lambda params, record, context: {
+        'heldout/pass@1': 0.25 * (context.round + 1), 'heldout/pass@1_sem': 0.1})
+
+  def summary(history):
+    return f'summary of {len(history)} reports'
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_compilation_cache(monkeypatch):
+  monkeypatch.setenv('SIRL_CACHE', '')
+
+
+@pytest.fixture
+def experiment(tmp_path):
+  path = tmp_path / 'experiments' / 'tiny.py'
+  path.parent.mkdir()
+  path.write_text(textwrap.dedent(EXPERIMENT))
+  return path
+
+
+def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
+  workdir = tmp_path / 'runs' / 'a'
+  code = cli.main(['run', str(experiment), '--workdir', str(workdir), '--set', 'seed=3'])
+  out, err = capsys.readouterr()
+  assert code == 0, err
+  assert 'summary of 3 reports' in out
+  assert f'report: {workdir}/report.html' in out
+  assert 'round 1/2' in err or 'round 1  step 2/2' in err
+  assert (workdir / 'report.html').exists()
+
+  identity = json.loads((workdir / 'config.json').read_text())
+  assert identity['config']['seed'] == 3
+  assert identity['experiment'] == str(experiment)
+  assert set(identity['versions']) >= {'python', 'jax', 'flax', 'optax', 'sirl'}
+  assert (workdir / 'experiment.py').read_text() == experiment.read_text()
+  assert [json.loads(line)['round'] for line in (workdir / 'history.jsonl').read_text().splitlines()] == [-1, 0, 1]
+
+  assert cli.main(['report', str(workdir)]) == 0
+  assert capsys.readouterr().out.strip() == f'{workdir}/report.html'
+  assert cli.main(['doctor', str(workdir)]) == 0
+  assert 'HEALTHY' in capsys.readouterr().out
+
+  # Another config is refused before anything is built, and the record of the first stays.
+  code = cli.main(['run', str(experiment), '--workdir', str(workdir), '--set', 'learning_rate=0.2'])
+  err = capsys.readouterr().err
+  assert code == 2
+  assert err.startswith('sirl: error: config differs from the checkpoint in: ')
+  assert 'learning_rate (0.1 -> 0.2)' in err
+  assert 'seed (3 -> 0)' in err
+  assert 'allow_changed_config=true' in err
+  assert json.loads((workdir / 'config.json').read_text())['config']['seed'] == 3
+
+
+def test_a_question_stops_the_run_and_an_answer_continues_it(tmp_path, experiment, capsys):
+  workdir = tmp_path / 'asking'
+  command = ['run', str(experiment), '--workdir', str(workdir), '--set', 'asks=true', '--set', 'max_rounds=1']
+  assert cli.main(command) == 3
+  out = capsys.readouterr().out
+  assert 'the run waits for a human: is this right?' in out
+  assert f'sirl answer {workdir} continue|stop|rollback=ROUND' in out
+
+  assert cli.main(['answer', str(workdir), 'rollback=7']) == 2
+  assert 'expected a round whose end is kept: -1, 0' in capsys.readouterr().err
+  assert cli.main(['answer', str(workdir), 'rollback=-1']) == 0
+  assert json.loads((workdir / 'answer.json').read_text()) == {'round': 0, 'action': 'rollback', 'to_round': -1}
+  assert cli.main(['answer', str(workdir), 'stop']) == 0
+  assert cli.main(command) == 0
+  assert cli.main(['answer', str(workdir), 'stop']) == 2
+  assert 'asks nothing' in capsys.readouterr().err
+
+
+def test_debug_shrinks_first_and_other_overrides_win(experiment):
+  module = cli.load_experiment(experiment)
+  config = cli.configured(module, ['debug=true', 'max_rounds=3'])
+  assert (config.max_rounds, config.learning_rate, config.debug) == (3, 0.5, True)
+  assert cli.configured(module, []).learning_rate == 0.1
+
+
+def test_an_interrupt_says_how_to_go_on(tmp_path, experiment, capsys):
+  code = cli.main(['run', str(experiment), '--workdir', str(tmp_path / 'w'), '--set', 'interrupted=true'])
+  assert code == 130
+  assert 'the same command resumes the run' in capsys.readouterr().err
+
+
+FILES = {
+  'no_config.py': 'def build(config): pass',
+  'wrong_config.py': 'class Config: pass\ndef build(config): pass',
+  'no_build.py': 'from sirl import config\nclass Config(config.Base): pass',
+  'not_callable.py': 'from sirl import config\nclass Config(config.Base): pass\nbuild = 3',
+  'no_module.py': '\nimport a_module_nobody_has',
+  'syntax.py': 'def build(:\n',
+  'returns_none.py': 'from sirl import config\nclass Config(config.Base): pass\ndef build(c): pass',
+  'text.txt': '',
+}
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['run', 'missing.py'], 'no experiment file {0}/missing.py; {0} holds: '),
+    (['run', 'no_biuld.py'], 'did you mean {0}/no_build.py?'),
+    (['run', 'text.txt'], 'text.txt is not a Python file'),
+    (['run', 'no_config.py'], 'no_config.py has no Config; an experiment file defines Config'),
+    (['run', 'wrong_config.py'], 'has no Config; an experiment file defines Config, a subclass of sirl.config.Base'),
+    (['run', 'no_build.py'], 'no_build.py has no build; an experiment file defines build(config)'),
+    (['run', 'not_callable.py'], 'has a build that is not a function'),
+    (['run', 'no_module.py'], "ModuleNotFoundError: No module named 'a_module_nobody_has' (line 2)"),
+    (['run', 'syntax.py'], 'cannot be loaded: SyntaxError'),
+    (['run', 'returns_none.py'], 'returned NoneType; expected a sirl.types.Experiment'),
+    (['run', 'returns_none.py', '--set', 'sed=1'], "Config has no 'sed'; did you mean 'seed'?"),
+    (['run', 'returns_none.py', '--set', 'seed=x'], '--set seed=x: expected int'),
+    (['report', 'nowhere'], 'no workdir {0}/nowhere'),
+    (['report', '.'], 'holds no step and no report yet'),
+    (['doctor', 'nowhere'], 'no workdir {0}/nowhere'),
+    (['answer', 'nowhere', 'stop'], 'no workdir {0}/nowhere'),
+    (['answer', '.', 'maybe'], "'maybe' is no answer; expected continue, stop or rollback=ROUND"),
+    (['answer', '.', 'rollback'], "'rollback' is no answer"),
+    (['answer', '.', 'stop'], 'asks nothing; its last decision is none yet'),
+    (['fetch', 'gpt-99', 'there'], "unknown model 'gpt-99'"),
+  ],
+  ids=lambda value: '_'.join(value) if isinstance(value, list) else '',
+)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
+  for name, source in FILES.items():
+    (tmp_path / name).write_text(source)
+  monkeypatch.chdir(tmp_path)
+  command, target, *rest = arguments
+  target = target if command == 'fetch' else str(tmp_path / target)
+  code = cli.main([command, target, *rest])
+  err = capsys.readouterr().err
+  assert code == 2
+  assert err.startswith('sirl: error: ')
+  assert err.count('\n') == 1, err
+  assert message.format(tmp_path) in err
+
+
+def test_traceback_on_request(tmp_path, capsys):
+  assert cli.main(['report', '--traceback', str(tmp_path / 'nowhere')]) == 2
+  assert 'Traceback' in capsys.readouterr().err
+
+
+def test_an_error_nobody_foresaw_shows_its_traceback(tmp_path, capsys):
+  path = tmp_path / 'broken.py'
+  path.write_text('from sirl import config\nclass Config(config.Base): pass\ndef build(c): return {}["x"]')
+  assert cli.main(['run', str(path), '--workdir', str(tmp_path / 'w')]) == 2
+  assert 'KeyError' in capsys.readouterr().err
+
+
+def test_help_needs_no_jax():
+  program = 'import sys; from sirl import cli; cli.parser().format_help(); sys.exit("jax" in sys.modules)'
+  assert subprocess.run([sys.executable, '-c', program], check=False).returncode == 0
