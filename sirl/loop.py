@@ -34,6 +34,7 @@ from sirl.types import (
 
 BASELINE = -1  # the round number of the measurement before any training
 CUMULATIVE = ('updates_skipped',)  # step metrics of which a round reports the last value, not the mean
+STRICT = ('loss', 'grad_norm')  # one value that is not finite makes the round's mean NaN; elsewhere NaN means absent
 
 
 class Run(NamedTuple):
@@ -70,7 +71,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
       pool.verify(manifest)
       if not history:
         with watch.time('evaluate'):
-          report = evaluate(experiment, state, Record(pool, None, []), BASELINE)
+          report = evaluate(experiment, state, Record(pool, None, [], state.train.ref_params), BASELINE)
         history = [dataclasses.replace(report, decision=Decision(Action.CONTINUE, 'measured before any training'))]
         log.report(history[-1])
         store.save(state, history, pool.manifest())
@@ -79,7 +80,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
         pool, state, outcome = train_round(experiment, state, history, pool, store, log, watch)
         i = int(state.round)
         with watch.time('evaluate'):
-          report = evaluate(experiment, state, Record(pool, outcome, log.round(i)), i)
+          report = evaluate(experiment, state, Record(pool, outcome, log.round(i), state.train.ref_params), i)
         decision = experiment.steer([*history, report]) or Decision(Action.CONTINUE, 'no rule fired')
         history = [*history, dataclasses.replace(report, decision=decision)]
         state = follow(decision, state, store)
@@ -206,11 +207,13 @@ def train_means(rows):
   for name in names:
     if name.startswith('time/') or name == 'step_time':
       continue
-    values = [row[name] for row in rows if row.get(name) is not None and math.isfinite(row[name])]
+    values = [row[name] for row in rows if row.get(name) is not None]
+    if name not in STRICT:
+      values = [value for value in values if math.isfinite(value)]
     if name in CUMULATIVE:
       means[f'train/{name}'] = values[-1] if values else math.nan
       continue
-    mean = math.fsum(values) / len(values) if values else math.nan
+    mean = sum(values) / len(values) if values else math.nan
     means[f'train/{name}'] = mean
     if name == 'reward' or (name.startswith('rewards/') and name.endswith('/mean')):
       squares = math.fsum((value - mean) ** 2 for value in values)
@@ -225,9 +228,9 @@ def is_final(history) -> bool:
 
 
 def follow(decision: Decision, state: LoopState, store: Store) -> LoopState:
-  """What a decision does to the state. A rollback brings back weights, optimizer and selector; the round count and the
-  pool go on, so the retry draws other noise and other tasks than the path that failed."""
-  if decision.action is Action.ROLLBACK:
+  """What a decision does to the state. A rollback (or a stop that names a sound round) brings back weights, optimizer and
+  selector; the round count and the pool go on, so a retry draws other noise and other tasks than the path that failed."""
+  if decision.action in (Action.ROLLBACK, Action.STOP) and decision.round is not None:
     past = store.restore_round(decision.round, state)
     return state.replace(train=past.train, selector=past.selector)
   if decision.action is Action.SET_DIFFICULTY:

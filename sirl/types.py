@@ -60,7 +60,7 @@ class Rollouts:
   action: Array  # bool    [P, G, T]  chosen by the policy: the loss lives here
   logp: Array  # float32 [P, G, T]  under the distribution sampled from; 0 outside action, NaN = not sampled by us
   truncated: Array  # bool    [P, G]     ended by length, not by an end token
-  prompt_width: int = struct.field(pytree_node=False, default=1)  # columns before it hold no action
+  prompt_width: int = struct.field(pytree_node=False, default=1)  # columns of the prompt, the same in all G rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Action(enum.StrEnum):
 class Decision:
   action: Action
   reason: str
-  round: int | None = None  # ROLLBACK: to the state at the end of this round; -1 is the state before round 0
+  round: int | None = None  # ROLLBACK and STOP: back to the weights at the end of this round; -1 is before round 0
   difficulty: float | None = None  # SET_DIFFICULTY
   by: str = 'rule'  # 'rule' | 'human'
 
@@ -240,6 +240,7 @@ class Record:
   pool: Pool
   outcome: Outcome | None  # of the round's last step; None before round 0
   steps: Sequence[Mapping[str, float]]  # metric rows of this round's steps
+  reference: Params | None = None  # the reference policy's weights; None when the run keeps none
 
 
 Generate: TypeAlias = Callable[[Params, Sequence[Task], Key], Samples]

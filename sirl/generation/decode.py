@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from sirl.generation import sampling
 from sirl.ops import keys as addressed
-from sirl.ops import logprobs, trees
+from sirl.ops import prefill, trees
 from sirl.types import Rollouts
 
 
@@ -30,9 +30,7 @@ def decode(
   """
   (P, S), G = prompts_PS.shape, group_size
   keys_B = addressed.rows(key, *address, G).reshape(-1)
-  x_PSD, cache = model.hidden(params, prompts_PS, logprobs.positions(valid_PS), logprobs.causal_mask(valid_PS))
-  logits_BV = jnp.repeat(model.unembed(params, x_PSD[:, -1]), G, axis=0)
-  cache = jax.tree.map(lambda kv: _widen(jnp.repeat(kv, G, axis=0), max_new), cache)
+  x_BD, cache = prefill.prefill(model, params, prompts_PS, valid_PS, group_size=G, room=max_new)
   lengths_B = jnp.repeat(jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
   visible_BT = jnp.pad(jnp.repeat(valid_PS, G, axis=0), ((0, 0), (0, max_new)))
 
@@ -65,7 +63,7 @@ def decode(
     jnp.zeros((P * G, max_new), jnp.float32),
     jnp.zeros((P * G, max_new), bool),
   )
-  token_B, logp_B, done_B = choose(logits_BV, 0, nobody)
+  token_B, logp_B, done_B = choose(model.unembed(params, x_BD), 0, nobody)
   out = write(out, 0, token_B, logp_B, nobody)
   carry = jax.lax.while_loop(unfinished, turn, (jnp.int32(1), token_B, done_B, visible_BT, cache, out))
   _, _, done_B, _, _, (tokens_BN, logp_BN, action_BN) = carry
@@ -82,8 +80,3 @@ def decode(
     prompt_width=S,
   )
   return trees.split_groups(rollouts, G)
-
-
-def _widen(kv_BKSH, columns):
-  """Room for `columns` more slots along S."""
-  return jnp.pad(kv_BKSH, ((0, 0), (0, 0), (0, columns), (0, 0)))

@@ -1,13 +1,13 @@
 """Log-probabilities of chosen tokens: the one function that sampler and learner share, and KL estimators.
 
-`token_stats` never holds `[B, T, V]` logits: it unembeds completion columns only, a chunk of columns at a time,
-and recomputes each chunk in the backward pass.
+`token_stats` computes a prompt once for its whole group, as the sampler does, and never holds `[B, T, V]` logits: it
+unembeds completion columns only, a chunk of columns at a time, and recomputes each chunk in the backward pass.
 """
 
 import jax
 import jax.numpy as jnp
 
-from sirl.ops import trees
+from sirl.ops import prefill, trees
 from sirl.types import Sampler, TokenStats
 
 EXCLUDED = -1e30  # finite, so that masked arithmetic stays finite; exp of it is exactly 0
@@ -42,17 +42,6 @@ def entropy_of(logits):
   return -jnp.sum(jnp.exp(logp) * jnp.maximum(logp, EXCLUDED), axis=-1)
 
 
-def causal_mask(valid_BT):
-  """bool [B, T, T]: position t may see valid sources s <= t."""
-  T = valid_BT.shape[-1]
-  return jnp.tril(jnp.ones((T, T), bool))[None] & valid_BT[:, None, :]
-
-
-def positions(valid_BT):
-  """int32 [B, T]: a token's position is the number of valid tokens before it, never its column."""
-  return jnp.maximum(jnp.cumsum(valid_BT, axis=-1, dtype=jnp.int32) - 1, 0)
-
-
 def token_stats(model, params, rollouts, *, sampler=PLAIN, chunk=64):
   """Log-prob and entropy of every completion token under `params`, as the sampler would have drawn it.
 
@@ -60,16 +49,22 @@ def token_stats(model, params, rollouts, *, sampler=PLAIN, chunk=64):
   Returns: TokenStats with float32 [P, G, T] leaves, 0 in the first `prompt_width` columns.
   """
   P, G, T = rollouts.tokens.shape
+  S = rollouts.prompt_width
   tokens_BT, valid_BT = trees.flatten_groups((rollouts.tokens, rollouts.valid))
-  x_BTD, _ = model.hidden(params, tokens_BT, positions(valid_BT), causal_mask(valid_BT))
-
-  first = rollouts.prompt_width  # the state before column t predicts the token in column t
-  x_BCD, targets_BC = x_BTD[:, first - 1 : T - 1], tokens_BT[:, first:]
-  logp_BC, entropy_BC = _chunked(model, params, x_BCD, targets_BC, sampler, chunk)
+  x_B1D, cache = prefill.prefill(
+    model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S], group_size=G, room=T - 1 - S
+  )
+  x_BCD = x_B1D[:, None]
+  if T - 1 > S:  # the state before a column predicts its token, so the last column is no input
+    see_BTS = prefill.causal_mask(valid_BT[:, : T - 1])[:, S:]
+    where_BT = prefill.positions(valid_BT)[:, S : T - 1]
+    rest, _ = model.hidden(params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache, jnp.full((P * G,), S))
+    x_BCD = jnp.concatenate([x_BCD, rest], axis=1)
+  logp_BC, entropy_BC = _chunked(model, params, x_BCD, tokens_BT[:, S:], sampler, chunk)
   value_BC = None if model.value is None else model.value(params, x_BCD)
 
   def restore(y_BC):
-    return jnp.pad(y_BC, ((0, 0), (first, 0))).reshape(P, G, T)
+    return jnp.pad(y_BC, ((0, 0), (S, 0))).reshape(P, G, T)
 
   value = None if value_BC is None else restore(value_BC)
   return TokenStats(logp=restore(logp_BC), entropy=restore(entropy_BC), value=value)

@@ -1,0 +1,33 @@
+"""Shared by experiments: the closing table of a run."""
+
+import math
+
+
+def before_and_after(history, rows):
+  """A text table of metrics before training, at the end, and the change, with half a 95 % interval where known.
+
+  Args: history: list of Reports, the first one measured before training; rows: {label: metric name}.
+  The end is the newest report on the path that led to the final weights.
+  """
+  first, last = history[0], final_report(history)
+  lines = [f'{"held-out":<22}{"before":>16}{"after":>16}{"change":>10}', '-' * 64]
+  for label, name in rows.items():
+    if name in first.metrics and name in last.metrics:
+      change = last.metrics[name] - first.metrics[name]
+      lines.append(f'{label:<22}{shown(first, name):>16}{shown(last, name):>16}{change:>+10.3f}')
+  lines.append(f'{len(history) - 1} rounds; last decision: {history[-1].decision.action}, {history[-1].decision.reason}')
+  return '\n'.join(lines)
+
+
+def final_report(history):
+  """The report of the weights that the run ended with: a rollback or a stop may name an earlier round's."""
+  decision = history[-1].decision
+  if decision is None or decision.round is None:
+    return history[-1]
+  return next(report for report in history if report.round == decision.round)
+
+
+def shown(report, name):
+  """'0.512 ± 0.040'."""
+  value, sem = report.metrics[name], report.metrics.get(f'{name}_sem', math.nan)
+  return f'{value:.3f}' if math.isnan(sem) else f'{value:.3f} ± {1.96 * sem:.3f}'
