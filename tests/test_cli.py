@@ -87,7 +87,9 @@ def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
   assert identity['experiment'] == str(experiment)
   assert set(identity['versions']) >= {'python', 'jax', 'flax', 'optax', 'sirl'}
   assert (workdir / 'experiment.py').read_text() == experiment.read_text()
-  assert [json.loads(line)['round'] for line in (workdir / 'history.jsonl').read_text().splitlines()] == [-1, 0, 1]
+  assert [
+    json.loads(line)['round'] for line in (workdir / 'history.jsonl').read_text().splitlines()
+  ] == [-1, 0, 1]
 
   assert cli.main(['report', str(workdir)]) == 0
   assert capsys.readouterr().out.strip() == f'{workdir}/report.html'
@@ -107,7 +109,16 @@ def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
 
 def test_a_question_stops_the_run_and_an_answer_continues_it(tmp_path, experiment, capsys):
   workdir = tmp_path / 'asking'
-  command = ['run', str(experiment), '--workdir', str(workdir), '--set', 'asks=true', '--set', 'max_rounds=1']
+  command = [
+    'run',
+    str(experiment),
+    '--workdir',
+    str(workdir),
+    '--set',
+    'asks=true',
+    '--set',
+    'max_rounds=1',
+  ]
   assert cli.main(command) == 3
   out = capsys.readouterr().out
   assert 'the run waits for a human: is this right?' in out
@@ -116,7 +127,11 @@ def test_a_question_stops_the_run_and_an_answer_continues_it(tmp_path, experimen
   assert cli.main(['answer', str(workdir), 'rollback=7']) == 2
   assert 'expected a round whose end is kept: -1, 0' in capsys.readouterr().err
   assert cli.main(['answer', str(workdir), 'rollback=-1']) == 0
-  assert json.loads((workdir / 'answer.json').read_text()) == {'round': 0, 'action': 'rollback', 'to_round': -1}
+  assert json.loads((workdir / 'answer.json').read_text()) == {
+    'round': 0,
+    'action': 'rollback',
+    'to_round': -1,
+  }
   assert cli.main(['answer', str(workdir), 'stop']) == 0
   assert cli.main(command) == 0
   assert cli.main(['answer', str(workdir), 'stop']) == 2
@@ -131,7 +146,9 @@ def test_debug_shrinks_first_and_other_overrides_win(experiment):
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path, experiment, capsys):
-  code = cli.main(['run', str(experiment), '--workdir', str(tmp_path / 'w'), '--set', 'interrupted=true'])
+  code = cli.main(
+    ['run', str(experiment), '--workdir', str(tmp_path / 'w'), '--set', 'interrupted=true']
+  )
   assert code == 130
   assert 'the same command resumes the run' in capsys.readouterr().err
 
@@ -155,10 +172,16 @@ FILES = {
     (['run', 'no_biuld.py'], 'did you mean {0}/no_build.py?'),
     (['run', 'text.txt'], 'text.txt is not a Python file'),
     (['run', 'no_config.py'], 'no_config.py has no Config; an experiment file defines Config'),
-    (['run', 'wrong_config.py'], 'has no Config; an experiment file defines Config, a subclass of sirl.config.Base'),
+    (
+      ['run', 'wrong_config.py'],
+      'has no Config; an experiment file defines Config, a subclass of sirl.config.Base',
+    ),
     (['run', 'no_build.py'], 'no_build.py has no build; an experiment file defines build(config)'),
     (['run', 'not_callable.py'], 'has a build that is not a function'),
-    (['run', 'no_module.py'], "ModuleNotFoundError: No module named 'a_module_nobody_has' (line 2)"),
+    (
+      ['run', 'no_module.py'],
+      "ModuleNotFoundError: No module named 'a_module_nobody_has' (line 2)",
+    ),
     (['run', 'syntax.py'], 'cannot be loaded: SyntaxError'),
     (['run', 'returns_none.py'], 'returned NoneType; expected a sirl.types.Experiment'),
     (['run', 'returns_none.py', '--set', 'sed=1'], "Config has no 'sed'; did you mean 'seed'?"),
@@ -174,7 +197,9 @@ FILES = {
   ],
   ids=lambda value: '_'.join(value) if isinstance(value, list) else '',
 )
-def test_a_mistake_is_one_clear_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
+def test_a_mistake_is_one_clear_line_and_exit_code_2(
+  tmp_path, monkeypatch, capsys, arguments, message
+):
   for name, source in FILES.items():
     (tmp_path / name).write_text(source)
   monkeypatch.chdir(tmp_path)
@@ -195,11 +220,15 @@ def test_traceback_on_request(tmp_path, capsys):
 
 def test_an_error_nobody_foresaw_shows_its_traceback(tmp_path, capsys):
   path = tmp_path / 'broken.py'
-  path.write_text('from sirl import config\nclass Config(config.Base): pass\ndef build(c): return {}["x"]')
+  path.write_text(
+    'from sirl import config\nclass Config(config.Base): pass\ndef build(c): return {}["x"]'
+  )
   assert cli.main(['run', str(path), '--workdir', str(tmp_path / 'w')]) == 2
   assert 'KeyError' in capsys.readouterr().err
 
 
 def test_help_needs_no_jax():
-  program = 'import sys; from sirl import cli; cli.parser().format_help(); sys.exit("jax" in sys.modules)'
+  program = (
+    'import sys; from sirl import cli; cli.parser().format_help(); sys.exit("jax" in sys.modules)'
+  )
   assert subprocess.run([sys.executable, '-c', program], check=False).returncode == 0

@@ -1,0 +1,141 @@
+"""The report page: one file that needs nothing else, with every section, for finished and running runs."""
+
+import html.parser
+import re
+
+import matplotlib.image
+import pytest
+import synthetic_run
+
+from sirl import report
+
+SECTIONS = [
+  'Before and after',
+  'Diagnosis',
+  'Curves',
+  'Samples',
+  'Decisions',
+  'Config',
+  'What the metrics mean',
+]
+CURVES = [
+  'Held-out accuracy', 'Reward by part', 'Entropy', 'Completion length', 'KL to the reference', 'Groups without signal',
+  'Truncated and clipped', 'Sampler against learner', 'Gradient norm', 'Time by stage',
+]  # fmt: skip
+
+
+class Page(html.parser.HTMLParser):
+  """Checks that tags close, and collects titles and what would be fetched or executed."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.open, self.titles, self.fetched, self.scripts = [], [], [], 0
+    self.feed(text)
+
+  def handle_starttag(self, tag, attributes):
+    if tag not in ('meta', 'br', 'path', 'use', 'rect', 'circle', 'line'):
+      self.open.append(tag)
+    self.scripts += tag == 'script'
+    names = ('src', 'href', 'xlink:href')
+    self.fetched += [
+      value for name, value in attributes if name in names and not value.startswith('#')
+    ]
+
+  def handle_endtag(self, tag):
+    if tag in self.open:
+      assert self.open.pop() == tag, f'{tag} closes something else'
+
+  def handle_data(self, data):
+    if self.open and self.open[-1] in ('h2', 'h3'):
+      self.titles.append(data)
+
+
+def page_of(workdir):
+  path = report.write(workdir)
+  assert path == workdir / 'report.html'
+  return path.read_text()
+
+
+def roll_back(row):
+  if row['round'] == 4:
+    row['decision'] |= {'action': 'rollback', 'reason': 'accuracy <fell>', 'round': 2}
+  return row
+
+
+def test_a_page_is_one_file_with_every_section_and_curve(tmp_path):
+  text = page_of(synthetic_run.write(tmp_path, report=roll_back, warm=True))
+  page = Page(text)
+  assert page.open == []
+  assert page.fetched == []
+  assert page.scripts == 0
+  assert not re.search(r'https?://|url\((?!#)|@import', text)
+  for title in [*SECTIONS, *CURVES, 'Warm start']:
+    assert title in page.titles, title
+
+
+def test_before_and_after_stand_with_intervals_and_change(tmp_path):
+  text = page_of(synthetic_run.write(tmp_path))
+  # accuracy(0) = .3, accuracy(10) = .3 + .5 (1 - e^-2.5) = .759; two sems of .02 make 1.96 * .0283 = .055
+  row = re.search(r'<tr><td><code>heldout/pass@1</code>.*?</tr>', text).group()
+  assert re.findall(r'class="number">(.*?)<', row) == [
+    '0.300 [0.260, 0.340]', '0.759 [0.719, 0.799]', '+0.459 ± 0.055', '0.759 (round 9)',
+  ]  # fmt: skip
+
+
+def test_decisions_are_told_with_reason_and_target(tmp_path):
+  text = page_of(synthetic_run.write(tmp_path, report=roll_back))
+  assert 'accuracy &lt;fell&gt;' in text
+  assert 'to the end of round 2' in text
+  assert 'All 11 decisions' in text
+  assert 'finished all 10 rounds' in text
+
+
+def test_samples_are_shown_as_text_and_never_become_markup(tmp_path):
+  text = page_of(synthetic_run.write(tmp_path))
+  assert '<script' not in text
+  assert '&lt;script&gt;alert(1)&lt;/script&gt; &amp; more' in text
+  assert 'truncated' in text
+  assert '<h3>Round 0</h3>' in text
+  assert '<h3>Round 9</h3>' in text
+
+
+def test_a_running_workdir_with_one_round_or_none_is_reported(tmp_path):
+  one = page_of(synthetic_run.write(tmp_path / 'one', rounds=1))
+  assert 'Held-out accuracy' in one
+
+  started = synthetic_run.write(tmp_path / 'started', rounds=1)
+  for name in ('history.jsonl', 'config.json'):
+    (started / name).unlink()
+  with open(started / 'steps.jsonl', 'a') as file:
+    file.write('{"torn": ')  # the run is writing
+  text = page_of(started)
+  assert 'No report yet' in text
+  assert 'unfinished: 0 rounds' in text
+
+
+def test_an_empty_workdir_is_a_clear_error(tmp_path):
+  with pytest.raises(ValueError, match='holds no step and no report yet'):
+    report.write(tmp_path)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_metrics_are_defined_and_unknown_ones_are_said_to_be_the_experiments_own(tmp_path):
+  text = page_of(synthetic_run.write(tmp_path, step=lambda row: row | {'my_number': 1.0}))
+  assert '<code>my_number</code></td><td>Defined by this experiment.' in text
+  assert 'Share of groups whose judged rewards are all equal' in text
+
+
+def test_metrics_that_are_missing_or_nan_leave_a_page(tmp_path):
+  bare = lambda row: (
+    {k: row[k] for k in ('round', 'step', 'serial')} | {'reward': None, 'entropy': float('inf')}
+  )
+  text = page_of(synthetic_run.write(tmp_path, step=bare, report=lambda row: row | {'metrics': {}}))
+  assert 'This run measured no accuracy.' in text
+  assert 'Reward by part' not in text
+
+
+def test_the_main_figure_is_a_picture(tmp_path):
+  report.figure(synthetic_run.write(tmp_path / 'run'), tmp_path / 'curves.png')
+  picture = matplotlib.image.imread(tmp_path / 'curves.png')
+  assert picture.shape[:2] == (896, 1600)
+  assert picture[..., :3].std() > 0.01
