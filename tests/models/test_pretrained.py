@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_gguf
 from huggingface_hub import constants as huggingface_hub_constants
 from safetensors import numpy as safetensors
 
@@ -149,6 +150,17 @@ def test_unreachable_hub_name_is_one_clear_error(monkeypatch):
     FileNotFoundError, match=r'nobody/nothing.*could not be fetched.*downloaded folder'
   ):
     pretrained.load('nobody/nothing')
+
+
+def test_gguf_file_is_converted_once_and_loaded(tmp_path):
+  weights = tiny_gguf.llama_weights()
+  file = tiny_gguf.write(tmp_path / 'tiny.gguf', weights)
+  _, params, architecture = pretrained.load(file)
+  assert (architecture.layers, architecture.rope_theta) == (2, 5000.0)
+  expected = weights['model.layers.1.self_attn.q_proj.weight']
+  np.testing.assert_array_equal(params['layers']['1']['attention']['q']['weight'], expected)
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['tiny', 'tiny.gguf']
+  pretrained.load(tmp_path / 'tiny')
 
 
 def test_gguf_beside_a_finished_conversion_is_not_converted_again(toy):
