@@ -19,7 +19,6 @@ def build(architecture, *, constrain=None):
   Args: constrain: x_BTD -> x_BTD, applied to the residual stream after the embedding and every layer; the place of
     a `with_sharding_constraint` when the params are sharded.
   """
-
   graph, expected = skeleton(architecture, constrain)
 
   def init(key):
@@ -57,9 +56,7 @@ def with_noise(state, key):
   """Fills every parameter that names a std with std * normal noise; one draw for all of them, cut in order of paths."""
   leaves = [leaf for _, leaf in nnx.to_flat_state(state) if leaf.get_metadata().get('std')]
   draws = jax.random.normal(key, (sum(leaf.size for leaf in leaves),))
-  draws = jax.lax.optimization_barrier(
-    draws
-  )  # else it is fused into every cut and drawn that often
+  draws = jax.lax.optimization_barrier(draws)  # else drawn again inside every cut
   start = 0
   for leaf in leaves:
     draw = draws[start : start + leaf.size].reshape(leaf.shape)
