@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import pathlib
-import subprocess
 import sys
 import traceback
 
@@ -110,9 +109,12 @@ def run(arguments):
   workdir = pathlib.Path(
     arguments.workdir or f'runs/{source.stem}{"-debug" if config.debug else ""}'
   )
-  check_workdir(workdir, config)
 
   import jax
+
+  from sirl.runtime import identity
+
+  identity.check(workdir, config)
 
   if arguments.distributed:
     jax.distributed.initialize()
@@ -129,7 +131,7 @@ def run(arguments):
     )
   first = hosts.is_first()
   if first:
-    write_identity(workdir, config, source)
+    identity.write(workdir, config, source)
   sinks = [SINKS[name](workdir, config) for name in arguments.sink] if first else []
   display = progress.open_display(f'sirl {source.stem}') if first else None
   try:
@@ -167,6 +169,7 @@ def load_experiment(path):
       sys.path.insert(0, str(folder))
   name = f'experiment_{path.stem}'
   spec = importlib.util.spec_from_file_location(name, path)
+  assert spec is not None and spec.loader is not None  # the file exists and ends in .py
   module = importlib.util.module_from_spec(spec)
   sys.modules[name] = module  # dataclasses look their module up by name
   try:
@@ -194,69 +197,6 @@ def configured(module, assignments):
   if config.debug and hasattr(module, 'shrink'):
     config = configs.override(module.shrink(module.Config()), assignments)
   return config
-
-
-def check_workdir(workdir, config):
-  """Raises ValueError when the workdir holds checkpoints of another config: before any model is built."""
-  path = workdir / 'config.json'
-  saved = any((workdir / 'checkpoints').glob('[0-9]*'))
-  if not path.exists() or not saved or config.allow_changed_config:
-    return
-  differences = configs.differences(read_identity(workdir)['config'], config)
-  if differences:
-    raise ValueError(
-      f'config differs from the checkpoint in: {", ".join(differences)}. Use a new workdir (now {workdir}), '
-      'or --set allow_changed_config=true'
-    )
-
-
-def write_identity(workdir, config, source):
-  """config.json: the numbers, the experiment file and its hash, versions, git revision; and a copy of the file."""
-  import hashlib
-
-  import optax
-
-  from sirl.runtime import checkpoint
-
-  text = source.read_text(encoding='utf-8')
-  identity = {
-    'config': configs.dump(config),
-    'digest': configs.digest(config),
-    'experiment': str(source),
-    'source_sha256': hashlib.sha256(text.encode()).hexdigest(),
-    'git_revision': git_revision(source.resolve().parent),
-    'versions': checkpoint.versions() | {'optax': optax.__version__},
-  }
-  checkpoint.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
-  checkpoint.atomic_write(workdir / 'experiment.py', text)
-
-
-def read_identity(workdir):
-  """What `write_identity` wrote. Raises ValueError when it is not JSON, FileNotFoundError when there is none."""
-  path = pathlib.Path(workdir) / 'config.json'
-  try:
-    return json.loads(path.read_text(encoding='utf-8'))
-  except json.JSONDecodeError as error:
-    raise ValueError(f'{path} is not JSON ({error}); restore it or use a new workdir') from None
-
-
-def git_revision(folder):
-  """The revision that folder is checked out at, with '-dirty' for uncommitted changes; None outside git."""
-  command = [
-    'git',
-    '-C',
-    str(folder),
-    'describe',
-    '--always',
-    '--dirty',
-    '--abbrev=40',
-    '--exclude=*',
-  ]
-  try:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-  except (OSError, subprocess.TimeoutExpired):
-    return None
-  return done.stdout.strip() or None
 
 
 def cache_compilations(jax):
@@ -360,16 +300,25 @@ def show_log():
   logging.getLogger('absl').setLevel(logging.ERROR)
   log = logging.getLogger('sirl')
   if not log.handlers:
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    log.addHandler(RichHandler(console=Console(stderr=True), show_time=False, show_path=False))
+    handler = Stderr()
+    handler.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
+    log.addHandler(handler)
     log.setLevel(logging.INFO)
+
+
+class Stderr(logging.Handler):
+  """Writes to what sys.stderr is now: a live display replaces it, so that lines appear above the table."""
+
+  def emit(self, record):
+    """Writes one line."""
+    print(self.format(record), file=sys.stderr)
 
 
 def _kept_round(workdir, text):
   """The round of rollback=ROUND. Raises ValueError when its end is not among the checkpoints."""
-  steps = read_identity(workdir)['config']['steps_per_round']
+  from sirl.runtime import identity
+
+  steps = identity.read(workdir)['config']['steps_per_round']
   serials = [
     int(path.name) for path in (workdir / 'checkpoints').glob('[0-9]*') if path.name.isdigit()
   ]

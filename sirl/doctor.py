@@ -33,8 +33,6 @@ NO_GAIN_ROUNDS = 5  # rounds after which a gain should show
 ROLLBACKS = 3
 
 SEVERITIES = ('problem', 'warning', 'note', 'healthy')
-# Two-sided 95 % points of Student's t by degrees of freedom; 2.1 beyond the table.
-T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +141,7 @@ def truncation(run):
 def parsing(run):
   """Answers that cannot be found in the text."""
   names = [
-    n for n in names_of(run) if re.fullmatch(r'rewards/[^/]*(pars|format|boxed)[^/]*/mean', n)
+    n for n in run.step_names if re.fullmatch(r'rewards/[^/]*(pars|format|boxed)[^/]*/mean', n)
   ]
   names = [n for n in names if not n.endswith('_error/mean')]
   shares = {name: recent(run, name) for name in names}
@@ -187,8 +185,8 @@ def reward_without_outcome(run):
   for rows in (reports, reports[-2 * HACK_ROUNDS :]):
     if len(rows) < HACK_ROUNDS:
       return
-    gain, gain_error = slope(rows, 'train/reward')
-    truth, truth_error = slope(rows, name)
+    gain, gain_error = runs.slope(rows, 'train/reward')
+    truth, truth_error = runs.slope(rows, name)
     rounds = rows[-1].round - rows[0].round
     rises = gain - gain_error > 0 and gain * rounds > HACK_RISE
     if rises and truth + truth_error < HACK_SHARE * gain:
@@ -260,7 +258,7 @@ def skipped_updates(run):
 
 def scorers(run):
   """Scorers that raise, and parts that do not judge."""
-  for name in names_of(run):
+  for name in run.step_names:
     value = recent(run, name)
     if re.fullmatch(r'rewards/.*(_error/mean|/errors)', name) and value > 0:
       part = name.split('/')[1].removesuffix('_error')
@@ -359,23 +357,17 @@ def healthy(run):
 
 def recent(run, name):
   """Mean of a step metric over the last WINDOW steps; NaN when it was never measured there."""
-  return mean(row.get(name) for row in run.steps[-WINDOW:])
+  return runs.mean(row.get(name) for row in run.steps[-WINDOW:])
 
 
 def first(run, name):
   """Mean over the first WINDOW steps, but at most the first half of the run."""
-  return mean(row.get(name) for row in run.steps[: max(1, min(WINDOW, len(run.steps) // 2))])
+  return runs.mean(row.get(name) for row in run.steps[: max(1, min(WINDOW, len(run.steps) // 2))])
 
 
 def last_value(run, name):
   """The newest value of a step metric, NaN without one."""
   return next((row[name] for row in reversed(run.steps) if row.get(name) is not None), math.nan)
-
-
-def mean(values):
-  """Mean of the finite ones; NaN without any."""
-  values = [value for value in values if value is not None and math.isfinite(value)]
-  return math.fsum(values) / len(values) if values else math.nan
 
 
 def window(run):
@@ -384,14 +376,9 @@ def window(run):
   return f'the last {n} steps' if n > 1 else 'the only step'
 
 
-def names_of(run):
-  """Names of step metrics."""
-  return list(dict.fromkeys(name for row in run.steps for name in row))
-
-
 def outcome_name(run):
   """The step metric that says right or wrong: the part named correct, else a single part, else the total."""
-  names = names_of(run)
+  names = run.step_names
   if 'rewards/correct/mean' in names:
     return 'rewards/correct/mean'
   parts = [
@@ -402,7 +389,7 @@ def outcome_name(run):
 
 def first_accuracy(run):
   """The first held-out accuracy that reports hold; None without one."""
-  names = [name for report in run.history for name in metrics.accuracies(report.metrics)]
+  names = run.accuracy_names
   held = [name for name in names if name.startswith('heldout/')]
   return next(iter(held or names), None)
 
@@ -410,21 +397,3 @@ def first_accuracy(run):
 def difference_error(a, b, name):
   """Standard error of the difference between two reports; 0 where a report holds none."""
   return math.hypot(*(r.metrics.get(f'{name}_sem', 0.0) for r in (a, b)))
-
-
-def slope(reports, name):
-  """(slope per round, half a 95 % interval) of a least-squares line through a report metric.
-
-  The error is the larger of what the scatter around the line and what the metric's own standard errors give.
-  """
-  x = [float(r.round) for r in reports]
-  y = [r.metrics[name] for r in reports]
-  n, mean_x, mean_y = len(x), mean(x), mean(y)
-  spread = math.fsum((a - mean_x) ** 2 for a in x)
-  value = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y)) / spread
-  scatter = math.fsum((b - mean_y - value * (a - mean_x)) ** 2 for a, b in zip(x, y)) / (n - 2)
-  own = [r.metrics.get(f'{name}_sem', 0.0) for r in reports]
-  measured = mean(v * v for v in own)
-  variance = max(scatter, 0.0 if math.isnan(measured) else measured)
-  t = T95[n - 3] if n - 3 < len(T95) else 2.1
-  return value, t * math.sqrt(variance / spread)

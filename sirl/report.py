@@ -19,6 +19,7 @@ GROUPS, COMPLETIONS, CHARACTERS = (
   4,
   1200,
 )  # of the sample tables: tasks, completions of each, text of each
+ONE_LINE = 40  # characters of a completion that stands beside its reward
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -49,6 +50,7 @@ code, pre { font-family: var(--mono); font-size: 12.5px; } pre { margin: 4px 0; 
 .good { color: var(--good); } .warning { color: var(--warn); } .problem { color: var(--bad); }
 .tag.good, .tag.warning, .tag.problem { border-color: currentColor; }
 .sample { border-top: 1px solid var(--rule); padding: 8px 0; } .sample pre { background: var(--page); padding: 6px 8px; border-radius: 5px; }
+.line { display: flex; justify-content: space-between; gap: 16px; align-items: baseline; }
 .task + .task { margin-top: 18px; } details summary { cursor: pointer; color: var(--faint); margin: 8px 0; }
 """
 
@@ -122,7 +124,7 @@ def header(run):
     if last
     else ''
   )
-  tokens = sum(figures.finite(row.get('num_tokens'), 0.0) for row in run.steps)
+  tokens = sum(runs.finite(row.get('num_tokens'), 0.0) for row in run.steps)
   done = f'{run.status()}, {len(run.steps)} GRO steps, {tokens:,.0f} tokens'
   return (
     f'<header><h1>{text(run.name)}</h1><p>{text(done)}</p>{decision}'
@@ -136,8 +138,8 @@ def headline(run):
     return '<p class="faint">No report yet: the first round has not been evaluated.</p>'
   first, last = run.history[0], run.history[-1]
   rows = []
-  for name in figures.names_of_accuracies(run):
-    best = max(run.history, key=lambda report: figures.finite(report.metrics.get(name), -math.inf))
+  for name in run.accuracy_names:
+    best = max(run.history, key=lambda report: runs.finite(report.metrics.get(name), -math.inf))
     rows.append([
       f'<code>{text(name)}</code>',
       number(metrics.with_interval(first.metrics, name)),
@@ -165,7 +167,8 @@ def findings(run):
     ]
     for found in doctor.examine(run)
   ]
-  return f'<div class="card scroll">{table(["", "what", "advice"], rows)}</div>'
+  advice = 'advice' if any(row[-1] for row in rows) else ''
+  return f'<div class="card scroll">{table(["", "what", advice], rows)}</div>'
 
 
 def curves(run):
@@ -214,8 +217,11 @@ def completion(row):
   total = 'not judged' if row['reward'] is None else f'reward {row["reward"]:.3g}'
   words = [f'<b>{text(total)}</b>', *(text(part) for part in parts), f'{row["tokens"]} tokens']
   cut = f' {tag("truncated", "warning")}' if row['truncated'] else ''
-  body = text(short(row['completion'])) or '<span class="faint">(empty)</span>'
-  return f'<div class="sample"><span class="small">{" · ".join(words)}</span>{cut}<pre>{body}</pre></div>'
+  about = f'<span class="small">{" · ".join(words)}</span>{cut}'
+  body = short(row['completion'])
+  if body and len(body) <= ONE_LINE and '\n' not in body:
+    return f'<div class="sample line"><code>{text(body)}</code><span>{about}</span></div>'
+  return f'<div class="sample">{about}<pre>{text(body) or "(empty)"}</pre></div>'
 
 
 def decisions(run):
@@ -261,7 +267,7 @@ def numbers(run):
 
 def definitions(run):
   """Definitions of the metrics that occur in this run; those that no table knows are listed as such."""
-  names = [name for name in figures.step_names(run) if name not in ('round', 'step', 'serial')]
+  names = [name for name in run.step_names if name not in ('round', 'step', 'serial')]
   reported = dict.fromkeys(name for report in run.history for name in report.metrics)
   names += [
     name

@@ -227,6 +227,18 @@ def test_an_error_nobody_foresaw_shows_its_traceback(tmp_path, capsys):
   assert 'KeyError' in capsys.readouterr().err
 
 
+def test_compiled_programs_are_kept_where_the_environment_says(tmp_path, monkeypatch):
+  import jax
+
+  before = jax.config.jax_compilation_cache_dir
+  try:
+    monkeypatch.setenv('SIRL_CACHE', str(tmp_path))
+    cli.cache_compilations(jax)
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'compiled')
+  finally:
+    jax.config.update('jax_compilation_cache_dir', before)
+
+
 def test_help_needs_no_jax():
   program = (
     'import sys; from sirl import cli; cli.parser().format_help(); sys.exit("jax" in sys.modules)'

@@ -201,7 +201,7 @@ def test_a_round_under_way_is_a_note_beside_the_verdict(tmp_path):
   rows = (workdir / 'history.jsonl').read_text().splitlines(keepends=True)
   (workdir / 'history.jsonl').write_text(''.join(rows[:-1]))
   found = doctor.diagnose(workdir)
-  assert [(f.severity, f.what) for f in found][0] == ('note', 'a round is under way')
+  assert (found[0].severity, found[0].what) == ('note', 'a round is under way')
   assert found[1].severity == 'healthy'
 
 
@@ -211,12 +211,3 @@ def test_problems_come_first(tmp_path):
   )
   assert [f.severity for f in found] == ['problem', 'warning']
   assert doctor.render(found).index('PROBLEM') < doctor.render(found).index('WARNING')
-
-
-def test_a_slope_and_its_interval_by_hand():
-  # y = 0, 1, 2, 4 at x = 0..3: slope 1.3, residuals .2, -.1, -.4, .3, sum of squares .3, variance .15 over spread 5
-  from sirl.types import Report
-
-  value, half = doctor.slope([Report(i, {'y': y}) for i, y in enumerate((0.0, 1.0, 2.0, 4.0))], 'y')
-  assert value == pytest.approx(1.3)
-  assert half == pytest.approx(4.30 * (0.15 / 5) ** 0.5)

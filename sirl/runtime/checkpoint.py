@@ -11,6 +11,7 @@ does not fall back to an older step; all three are handled here.
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import logging
 import math
@@ -19,7 +20,6 @@ import pathlib
 import platform
 import shutil
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +28,7 @@ import orbax.checkpoint as ocp
 import sirl
 from sirl import config as configs
 from sirl.runtime import hosts
-from sirl.types import LoopState, Report
+from sirl.types import Report
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +52,9 @@ def atomic_write(path, text):
 
 def versions():
   """{package: version} of what the bits of a run depend on."""
-  return {
-    'python': platform.python_version(),
-    'jax': jax.__version__,
-    'flax': flax.__version__,
-    'orbax': ocp.__version__,
-    'sirl': sirl.__version__,
-  }
+  packages = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint')
+  found = {name: importlib.metadata.version(name) for name in packages}
+  return {'python': platform.python_version(), 'sirl': sirl.__version__} | found
 
 
 def report_json(report):
@@ -327,7 +323,7 @@ def _describe(leaves):
 
   def describe(array):
     host = np.ascontiguousarray(hosts.everywhere(array))
-    digest = hashlib.sha256(host.reshape(-1).view(np.uint8)).hexdigest()
+    digest = hashlib.sha256(host.reshape(-1).view(np.uint8).data).hexdigest()
     return {'shape': list(array.shape), 'dtype': str(array.dtype), 'sha256': digest}
 
   # A gather is a collective, which every process must enter in the same order: threads only where there is none.
@@ -358,14 +354,3 @@ def _body_digest(body):
 def _first_line(error):
   text = str(error).strip().split('\n')[0][:300]
   return f'{type(error).__name__}: {text}'
-
-
-__all__ = [
-  'Damaged',
-  'LoopState',
-  'Store',
-  'atomic_write',
-  'finite_or_null',
-  'report_json',
-  'versions',
-]

@@ -1,15 +1,17 @@
 """A workdir read back, finished or running: what the report page and the doctor look at."""
 
 import dataclasses
-import json
-import logging
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from sirl.runtime import metrics
+from sirl.runtime.identity import read as read_identity
 from sirl.runtime.record import read_rows
 from sirl.types import Action, Report
 
-log = logging.getLogger(__name__)
+# Two-sided 95 % points of Student's t by degrees of freedom; 2.1 beyond the table.
+T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,17 @@ class Run:
     """Reports of rounds 0 and later."""
     return [report for report in self.history if report.round >= 0]
 
+  @property
+  def step_names(self):
+    """Names in any row of steps, in the order of first appearance."""
+    return list(dict.fromkeys(name for row in self.steps for name in row))
+
+  @property
+  def accuracy_names(self):
+    """Accuracies in any report, in the order of first appearance."""
+    names = (name for report in self.history for name in metrics.accuracies(report.metrics))
+    return list(dict.fromkeys(names))
+
   def status(self):
     """One phrase: how far the run is and why it ended, if it did. Whether a process is alive is not known here."""
     rounds = len(self.trained)
@@ -71,11 +84,10 @@ def read(workdir):
 
 
 def _read(workdir):
-  identity = workdir / 'config.json'
   warm = _read(workdir / 'warm') if (workdir / 'warm').is_dir() else None
   return Run(
     workdir=workdir,
-    identity=_json(identity) if identity.exists() else {},
+    identity=read_identity(workdir) if (workdir / 'config.json').exists() else {},
     steps=read_rows(workdir / 'steps.jsonl'),
     history=[Report.from_json(row) for row in read_rows(workdir / 'history.jsonl')],
     samples=_samples(workdir / 'samples'),
@@ -83,14 +95,36 @@ def _read(workdir):
   )
 
 
-def _json(path):
-  try:
-    return json.loads(path.read_text(encoding='utf-8'))
-  except json.JSONDecodeError as error:
-    raise ValueError(f'{path} is not JSON ({error}); restore or remove the file') from None
-
-
 def _samples(folder):
   rounds = sorted(int(path.stem.removeprefix('round_')) for path in folder.glob('round_*.jsonl'))
   ends = sorted({*rounds[:1], *rounds[-1:]})
   return {i: read_rows(folder / f'round_{i:05d}.jsonl') for i in ends}
+
+
+def mean(values):
+  """Mean of the finite ones; NaN without any."""
+  values = [value for value in values if math.isfinite(finite(value, math.nan))]
+  return math.fsum(values) / len(values) if values else math.nan
+
+
+def finite(value, otherwise):
+  """The number, or `otherwise` for None, NaN and infinities."""
+  return value if value is not None and math.isfinite(value) else otherwise
+
+
+def slope(reports, name):
+  """(slope per round, half a 95 % interval) of a least-squares line through a report metric.
+
+  The error is the larger of what the scatter around the line and what the metric's own standard errors give.
+  """
+  x = [float(r.round) for r in reports]
+  y = [r.metrics[name] for r in reports]
+  n, mean_x, mean_y = len(x), mean(x), mean(y)
+  spread = math.fsum((a - mean_x) ** 2 for a in x)
+  value = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y)) / spread
+  scatter = math.fsum((b - mean_y - value * (a - mean_x)) ** 2 for a, b in zip(x, y)) / (n - 2)
+  own = [r.metrics.get(f'{name}_sem', 0.0) for r in reports]
+  measured = mean(v * v for v in own)
+  variance = max(scatter, 0.0 if math.isnan(measured) else measured)
+  t = T95[n - 3] if n - 3 < len(T95) else 2.1
+  return value, t * math.sqrt(variance / spread)

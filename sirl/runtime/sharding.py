@@ -10,7 +10,7 @@ import math
 import re
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 log = logging.getLogger(__name__)
@@ -125,8 +125,3 @@ def _dividing(spec, shape, mesh, name):
   if fitting != tuple(spec):
     log.info('%s %s: not split by %s of mesh %s', name, list(shape), spec, dict(mesh.shape))
   return P(*fitting)
-
-
-__all__ = [
-  'AXES', 'TABLE', 'Mesh', 'batch_sharding', 'check_rows', 'constrain', 'make_mesh', 'place', 'replicated', 'shardings',
-]  # fmt: skip

@@ -1,0 +1,66 @@
+"""What a workdir says of itself in config.json: the numbers, the experiment file, versions, revision."""
+
+import hashlib
+import json
+import pathlib
+import subprocess
+
+from sirl import config as configs
+from sirl.runtime import checkpoint
+
+
+def check(workdir, config):
+  """Raises ValueError when the workdir holds checkpoints of another config: before any model is built."""
+  path = workdir / 'config.json'
+  saved = any((workdir / 'checkpoints').glob('[0-9]*'))
+  if not path.exists() or not saved or config.allow_changed_config:
+    return
+  differences = configs.differences(read(workdir)['config'], config)
+  if differences:
+    raise ValueError(
+      f'config differs from the checkpoint in: {", ".join(differences)}. Use a new workdir (now {workdir}), '
+      'or --set allow_changed_config=true'
+    )
+
+
+def write(workdir, config, source):
+  """config.json: the numbers, the experiment file and its hash, versions, git revision; and a copy of the file."""
+  text = source.read_text(encoding='utf-8')
+  identity = {
+    'config': configs.dump(config),
+    'digest': configs.digest(config),
+    'experiment': str(source),
+    'source_sha256': hashlib.sha256(text.encode()).hexdigest(),
+    'git_revision': git_revision(source.resolve().parent),
+    'versions': checkpoint.versions(),
+  }
+  checkpoint.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
+  checkpoint.atomic_write(workdir / 'experiment.py', text)
+
+
+def read(workdir):
+  """What `write` wrote. Raises ValueError when it is not JSON, FileNotFoundError when there is none."""
+  path = pathlib.Path(workdir) / 'config.json'
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except json.JSONDecodeError as error:
+    raise ValueError(f'{path} is not JSON ({error}); restore it or use a new workdir') from None
+
+
+def git_revision(folder):
+  """The revision that folder is checked out at, with '-dirty' for uncommitted changes; None outside git."""
+  command = [
+    'git',
+    '-C',
+    str(folder),
+    'describe',
+    '--always',
+    '--dirty',
+    '--abbrev=40',
+    '--exclude=*',
+  ]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  return done.stdout.strip() or None
