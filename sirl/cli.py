@@ -145,8 +145,9 @@ def run(arguments):
   if hasattr(module, 'summary'):
     print(module.summary(history))
   print(f'report: {reports.write(workdir)}')
-  if history[-1].decision.action is Action.ASK_HUMAN:
-    print(f'the run waits for a human: {history[-1].decision.reason}')
+  decision = history[-1].decision
+  if decision is not None and decision.action is Action.ASK_HUMAN:
+    print(f'the run waits for a human: {decision.reason}')
     print(f'read {workdir}/question.md, then: sirl answer {workdir} continue|stop|rollback=ROUND')
     return WAITING
   return DONE
@@ -169,7 +170,8 @@ def load_experiment(path):
       sys.path.insert(0, str(folder))
   name = f'experiment_{path.stem}'
   spec = importlib.util.spec_from_file_location(name, path)
-  assert spec is not None and spec.loader is not None  # the file exists and ends in .py
+  assert spec is not None
+  assert spec.loader is not None
   module = importlib.util.module_from_spec(spec)
   sys.modules[name] = module  # dataclasses look their module up by name
   try:

@@ -1,6 +1,7 @@
 """Pieces that every panel of figures.py is drawn with: curves, axes, legends, colours."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ DECISIONS = {
 }
 POINTS = 400  # a longer curve is averaged down to so many points
 SMOOTH = 0.08  # width of the smoothing window as a share of the curve
-STYLE = {
+STYLE: Any = {
   'svg.fonttype': 'none',
   'svg.hashsalt': 'sirl',
   'font.size': 9,

@@ -146,6 +146,11 @@ def gradient(run, axes):
   return drawing.from_zero(axes, drawing.curve(run, axes, 'grad_norm', drawing.COLOURS[5]))
 
 
+def loss(run, axes):
+  """What is minimised: telling for a supervised warm start, near 0 by construction on policy."""
+  return drawing.curve(run, axes, 'loss', drawing.COLOURS[7])
+
+
 def times(run, axes):
   """Seconds per step by stage, stacked."""
   names = [name for name in run.step_names if name.startswith('time/')]
@@ -210,6 +215,7 @@ PANELS = {  # title -> panel, in the order of the page
   'Truncated and clipped': truncated,
   'Sampler against learner': gap,
   'Gradient norm': gradient,
+  'Loss': loss,
   'Time by stage': times,
   'Monitors': monitors,
 }
@@ -234,7 +240,8 @@ def png(run, path):
   """The four main panels as one picture, for a README."""
   with matplotlib.rc_context(drawing.STYLE):
     figure = Figure(figsize=(10, 6), layout='constrained', facecolor='white')
-    for part, title in zip(figure.subfigures(2, 2, wspace=0.03, hspace=0.03).flat, MAIN):
+    parts = np.ravel(figure.subfigures(2, 2, wspace=0.03, hspace=0.03))
+    for part, title in zip(parts, MAIN):
       axes = part.subplots()
       part.suptitle(title, x=0.02, ha='left', fontsize=11)
       if not PANELS[title](run, axes):

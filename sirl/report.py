@@ -243,7 +243,7 @@ def warm_start(run):
   """The run whose weights this one started from."""
   if run.warm is None:
     return ''
-  titles = ('Held-out accuracy', 'Reward by part', 'Entropy', 'Gradient norm')
+  titles = ('Held-out accuracy', 'Loss', 'Reward by part', 'Entropy')
   cards = [
     f'<div class="card"><h3>{text(t)}</h3>{svg}</div>'
     for t, svg in figures.svgs(run.warm, titles).items()
