@@ -128,6 +128,7 @@ def round_axis(run, axes):
 
 
 def step_axis(axes):
+  """GRO steps, counted from 1, on the x axis."""
   axes.set_xlabel('GRO step')
   axes.xaxis.get_major_locator().set_params(integer=True)
 

@@ -7,6 +7,7 @@ lines that belong to the page rather than to the data use its colours (CSS varia
 import io
 import math
 import re
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -240,8 +241,8 @@ def png(run, path):
   """The four main panels as one picture, for a README."""
   with matplotlib.rc_context(drawing.STYLE):
     figure = Figure(figsize=(10, 6), layout='constrained', facecolor='white')
-    parts = np.ravel(figure.subfigures(2, 2, wspace=0.03, hspace=0.03))
-    for part, title in zip(parts, MAIN):
+    parts: Any = figure.subfigures(2, 2, wspace=0.03, hspace=0.03)
+    for part, title in zip(parts.flat, MAIN):
       axes = part.subplots()
       part.suptitle(title, x=0.02, ha='left', fontsize=11)
       if not PANELS[title](run, axes):

@@ -59,7 +59,7 @@ class Log:
     return self
 
   def __exit__(self, *_):
-    pass  # files are closed after every row, and the display belongs to the caller
+    """Nothing to close: a file is closed after every row, and the display belongs to the caller."""
 
   def stage(self, name):
     """Tells the display which stage is running: 'acquire', 'select', 'train', 'evaluate', ..."""
