@@ -49,7 +49,8 @@ class Config(config.Base):
   heldout: int = 250  # sums never trained on, the same in every round
   width: int = 128
   layers: int = 3
-  warm_steps: int = 330
+  warm_goal: float = 0.28  # accuracy at which the warm start ends
+  warm_rounds: int = 20  # and its limit, in rounds of 30 steps
   warm_prompts: int = 64
   warm_lr: float = 1e-3
 
@@ -58,7 +59,7 @@ def shrink(c: Config) -> Config:
   """The same run in about a minute: a smaller model, fewer and shorter rounds."""
   return dataclasses.replace(
     c, max_rounds=2, steps_per_round=4, checkpoint_every=2, prompts=8, group_size=4, acquired=40, heldout=16,
-    width=32, layers=2, warm_steps=20, warm_prompts=16,
+    width=32, layers=2, warm_rounds=1, warm_prompts=16,
   )  # fmt: skip
 
 
@@ -128,13 +129,14 @@ def build(
 
 
 def warm_start(c: Config, model, heldout) -> Experiment:
-  """Supervised learning on demonstrations: the same loop with another generate, reward and objective."""
-  solved = procedural.fixed_set(TASK, n=4000, seed=0, namespace='warm', exclude=heldout)
+  """Supervised learning on demonstrations until the goal: the same loop with another generate, reward and objective."""
+  development = procedural.fixed_set(TASK, n=c.heldout, seed=0, namespace='development', exclude=heldout)
+  solved = procedural.fixed_set(TASK, n=4000, seed=0, namespace='warm', exclude=[*heldout, *development])
   optimizer = transforms.adamw(c.warm_lr, warmup=20)
   ask = make_ask(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
   return Experiment(
     config=dataclasses.replace(
-      c, max_rounds=3, steps_per_round=c.warm_steps // 3, checkpoint_every=50, prompts=c.warm_prompts
+      c, max_rounds=c.warm_rounds, steps_per_round=30, checkpoint_every=30, prompts=c.warm_prompts
     ),
     model=model,
     params=model.init(keys.at(c.seed, 'init')),
@@ -146,8 +148,10 @@ def warm_start(c: Config, model, heldout) -> Experiment:
       reward=rewards.per_completion(demonstrated, workers=1),
       optimize=make_optimize(model, optimizer, advantages.raw, objectives.nll()),
     ),
-    evaluate=benchmarks.sampled('heldout', heldout, CORRECT, ask, samples=8, ks=(1, 8)),
-    steer=steering.stop_if_not_finite(),
+    evaluate=benchmarks.sampled('development', development, CORRECT, ask, samples=8, ks=(1, 8)),
+    steer=steering.first_of(
+      steering.stop_if_not_finite(), steering.stop_when_reached('development/pass@1', above=c.warm_goal, sems=0.0)
+    ),
   )
 
 

@@ -23,7 +23,7 @@ from sirl.rewards import heuristic
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(quickstart.Config):
-  warm_steps: int = 420
+  warm_goal: float = 0.6
   prompts: int = 16
   group_size: int = 32
   lr: float = 1e-4

@@ -14,7 +14,6 @@ from experiments import quickstart, quickstart_majority
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(quickstart.Config):
-  warm_steps: int = 300
   lr: float = 3e-4
   kl: float = 0.0
   steps_per_round: int = 10

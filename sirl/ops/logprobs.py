@@ -52,11 +52,12 @@ def token_stats(model, params, rollouts, *, sampler=PLAIN, chunk=64):
   S = rollouts.prompt_width
   tokens_BT, valid_BT = trees.flatten_groups((rollouts.tokens, rollouts.valid))
   x_B1D, cache = prefill.prefill(
-    model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S], group_size=G, room=T - 1 - S
+    model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S], group_size=G, room=T - S
   )
   x_BCD = x_B1D[:, None]
+  # The cache has the sampler's number of slots: sums then run in its order, and float32 log-probs agree to the bit.
   if T - 1 > S:  # the state before a column predicts its token, so the last column is no input
-    see_BTS = prefill.causal_mask(valid_BT[:, : T - 1])[:, S:]
+    see_BTS = prefill.causal_mask(valid_BT)[:, S : T - 1]
     where_BT = prefill.positions(valid_BT)[:, S : T - 1]
     rest, _ = model.hidden(params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache, jnp.full((P * G,), S))
     x_BCD = jnp.concatenate([x_BCD, rest], axis=1)
