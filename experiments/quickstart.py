@@ -38,12 +38,13 @@ MAX_PROMPT, MAX_NEW = 6, 5  # tokens: '99+99=', '198' and the end token, one to 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(config.Base):
-  max_rounds: int = 10
+  max_rounds: int = 12
   steps_per_round: int = 40
   checkpoint_every: int = 10
   prompts: int = 64  # P
   group_size: int = 8  # G
-  lr: float = 5e-4
+  lr: float = 7e-4  # falls linearly to 0 over lr_steps
+  lr_steps: int = 480
   kl: float = 0.0  # weight of KL to the warm-started weights
   acquired: int = 600  # new sums per round
   heldout: int = 250  # sums never trained on, the same in every round
@@ -92,7 +93,7 @@ def build(
   heldout = procedural.fixed_set(TASK, n=c.heldout, seed=0, namespace='heldout')
   ask = make_ask(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
   ask_greedy = greedy(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
-  optimizer = transforms.adamw(c.lr, warmup=10)
+  optimizer = transforms.adamw(c.lr, warmup=10, total=c.lr_steps, schedule='linear')
 
   return Experiment(
     config=c,

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from sirl.acquisition.pool import Pool
 from sirl.ops import keys, trees
-from sirl.runtime import record, sharding
+from sirl.runtime import hosts, record, sharding
 from sirl.runtime.checkpoint import Store, atomic_write
 from sirl.runtime.stopwatch import Stopwatch
 from sirl.types import (
@@ -48,12 +48,14 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
   """Runs or resumes an experiment in `workdir`.
 
   A warm start (`experiment.params` is itself an Experiment) runs first, in `workdir/warm`.
-  Raises: ValueError when the workdir belongs to another config, or when sampler and learner disagree in the first step.
+  Raises: ValueError when the workdir belongs to another config, when prompts do not divide over the mesh, or when sampler and
+  learner disagree in the first step.
   """
   workdir = pathlib.Path(workdir)
   config = experiment.config
   steps = config.steps_per_round
   mesh = sharding.make_mesh(config.mesh)
+  sharding.check_rows(config.prompts, mesh)
   with jax.set_mesh(mesh), Store(workdir, config, steps_per_round=steps) as store:
     restored = store.restore(abstract_state(experiment, mesh))
     if restored is None:
@@ -63,7 +65,9 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
     history, state = follow_answer(workdir, history, state, store)
 
     serial = int(state.round) * steps + int(state.step)
-    with record.Log(workdir, serial=serial, steps_per_round=steps, progress=progress, sinks=sinks) as log:
+    with record.Log(
+      workdir, serial=serial, steps_per_round=steps, max_rounds=config.max_rounds, progress=progress, sinks=sinks
+    ) as log:
       log.rewrite(history)
       watch = Stopwatch(log.stage)
       committed = int(state.round) + int(state.step > 0)  # a round resumed midway already has its tasks
@@ -247,7 +251,7 @@ def write_question(workdir, history, outcome: Outcome):
   lines += ['and run the experiment again.', '', '## Numbers', '']
   lines += [f'- {name}: {value:.4g}' for name, value in sorted(report.metrics.items())]
   lines += ['', '## Samples', '']
-  totals = record.rows_of(outcome.rewards.total)
+  totals = hosts.local_rows(outcome.rewards.total)
   shown = [(p, g) for g in range(len(outcome.samples.texts[0])) for p in range(len(outcome.samples.tasks))][:10]
   for p, g in shown:
     task = outcome.samples.tasks[p]

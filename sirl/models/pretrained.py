@@ -126,7 +126,7 @@ def locate(path_or_name):
       return converted(found[0])
     what = f'{len(found)} .gguf files; name one of them' if found else 'no .gguf file either'
     raise FileNotFoundError(f'folder {path} has no {CONFIG}, and {what}')
-  if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', str(path_or_name)):
+  if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', str(path_or_name)) and not path.parent.is_dir():
     return fetched(str(path_or_name))
   raise FileNotFoundError(
     f'{path} does not exist; expected a folder with {CONFIG}, a .gguf file or a hub name like Qwen/Qwen3-0.6B'

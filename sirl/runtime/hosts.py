@@ -62,12 +62,14 @@ def ordered_map(fn, items, workers=1):
 def global_rows(array, mesh=None):
   """Process-local rows [P_local, ...] as one global array [P, ...], split over the mesh's (data, fsdp) axes.
 
-  Processes hold consecutive rows in the order of their index. With one process and no mesh the array
-  is returned as it came.
+  Processes hold consecutive rows in the order of their index. The mesh defaults to the one set by `jax.set_mesh`; with one
+  process and one device, or no mesh, the array is returned as it came.
+  Raises: ValueError for several processes without a mesh.
   """
-  if mesh is None:
-    if count() > 1:
-      raise ValueError(f'global_rows needs the mesh when {count()} processes run; pass mesh=...')
+  mesh = jax.sharding.get_mesh() if mesh is None else mesh
+  if mesh.empty and count() > 1:
+    raise ValueError(f'global_rows needs a mesh when {count()} processes run; call it inside jax.set_mesh(mesh)')
+  if mesh.empty or mesh.size == 1:
     return array
   axes = tuple(name for name in ('data', 'fsdp') if name in mesh.axis_names)
   sharding = NamedSharding(mesh, PartitionSpec(axes))

@@ -177,9 +177,6 @@ def sample_rows(round, outcome):
   ]
 
 
-rows_of = hosts.local_rows  # [P_local, G] numpy of an outcome's arrays, beside its tasks and texts
-
-
 def readable(groups):
   """Groups of sample rows as text for a person."""
   blocks = []
