@@ -1,0 +1,30 @@
+"""A reward of one's own, in under ten lines: quickstart with partial credit for digits that are right.
+
+  sirl run experiments/my_reward.py [--set debug=true]
+
+A group of eight wrong answers teaches nothing when only the right one counts; with partial credit the less wrong ones are
+preferred. The part keeps its name, so selectors and monitors still read `correct`, and the report shows both curves.
+notebooks/write_a_reward.ipynb arrives at this file step by step. Nothing is registered: a file with Config and build is an
+experiment. Hardware and hours as quickstart.
+"""
+
+import functools
+
+from experiments import quickstart
+from sirl import rewards
+
+Config, shrink, summary = quickstart.Config, quickstart.shrink, quickstart.summary
+
+
+def digits_right(task, text):
+  """Share of digits that stand in their place, counted from the units: 0.5 for '42' where 40 is right."""
+  pairs = zip(reversed(text), reversed(task.answer))
+  return sum(a == b for a, b in pairs) / max(len(text), len(task.answer))
+
+
+REWARD = rewards.weighted(
+  correct=(1.0, rewards.per_completion(quickstart.CORRECT, workers=1)),
+  digits=(0.2, rewards.per_completion(digits_right, workers=1)),
+)
+
+build = functools.partial(quickstart.build, reward=REWARD)
