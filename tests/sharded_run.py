@@ -1,0 +1,29 @@
+"""Runs the quickstart for one round on a number of fake CPU devices and prints what it did, for test_sharded.
+
+  python tests/sharded_run.py DEVICES WORKDIR [NAME=VALUE ...]
+"""
+
+import json
+import pathlib
+import sys
+
+sys.path[:0] = [str(pathlib.Path(__file__).parent.parent)]
+
+import jax
+
+jax.config.update('jax_num_cpu_devices', int(sys.argv[1]))
+
+import numpy as np
+
+from experiments import quickstart
+from sirl import config, loop
+
+numbers = quickstart.shrink(quickstart.Config(debug=True))
+numbers = config.override(numbers, ['max_rounds=1', 'steps_per_round=3', *sys.argv[3:]])
+state, history = loop.run(quickstart.build(numbers), sys.argv[2])
+leaves = jax.tree_util.tree_leaves_with_path(state.train.params)
+where = {str(leaf.sharding.spec) for _, leaf in leaves}
+np.savez(
+  pathlib.Path(sys.argv[2]) / 'params.npz', **{jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+)
+print(json.dumps({'devices': len(jax.devices()), 'shardings': sorted(where), 'metrics': dict(history[-1].metrics)}))
