@@ -35,6 +35,7 @@ from sirl.types import Experiment
 GENERATED = 'generated'  # as data: rows of gsm8k_toy
 TOY = 'toy'  # as model: a decoder of bytes, from nothing
 INSTRUCTION = '{question}\nReason step by step and put the final answer in \\boxed{{}}.'
+ALL_SPLIT = config.Mesh(data=1, fsdp=-1)  # weights over all devices
 CORRECT = (
   mathematics.correct
 )  # reads answers.final: the last box, else a tag, else the number that is named last
@@ -66,7 +67,7 @@ class Config(config.Base):
   )
   heldout: int = 256  # test questions per evaluation, from the start of the test split
   heldout_samples: int = 4
-  mesh: config.Mesh = config.Mesh(data=1, fsdp=-1)  # weights split over all devices
+  mesh: config.Mesh = ALL_SPLIT
 
 
 def shrink(c: Config) -> Config:

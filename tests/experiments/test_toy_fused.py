@@ -27,7 +27,8 @@ def test_fused_steps_equal_separate_calls(learned):
       state, once = toy_fused.OPTIMIZE(state, rollouts, rewards_PG, key_optimize)
       np.testing.assert_allclose(metrics['reward'][seed, s], rewards_PG.mean(), rtol=1e-6)
       for name in ('loss', 'entropy', 'grad_norm', 'advantage_abs_mean'):
-        np.testing.assert_allclose(metrics[name][seed, s], once[name], rtol=1e-4, atol=1e-6)
+        # Adam divides by the gradient's own size, so the rounding of a small gradient shows: atol, not rtol.
+        np.testing.assert_allclose(metrics[name][seed, s], once[name], rtol=1e-5, atol=2e-5)
 
 
 def test_every_step_of_every_seed_updates(learned):
