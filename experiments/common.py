@@ -15,7 +15,9 @@ def before_and_after(history, rows):
     if name in first.metrics and name in last.metrics:
       change = last.metrics[name] - first.metrics[name]
       lines.append(f'{label:<22}{shown(first, name):>16}{shown(last, name):>16}{change:>+10.3f}')
-  lines.append(f'{len(history) - 1} rounds; last decision: {history[-1].decision.action}, {history[-1].decision.reason}')
+  lines.append(
+    f'{len(history) - 1} rounds; last decision: {history[-1].decision.action}, {history[-1].decision.reason}'
+  )
   return '\n'.join(lines)
 
 

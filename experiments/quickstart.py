@@ -89,7 +89,9 @@ def build(
   steer=None,
 ) -> Experiment:
   """The experiment, with its main choices as keywords."""
-  model = models.build(models.preset('toy', vocab=CODEC.vocab, width=c.width, layers=c.layers, head_width=c.width // 4))
+  model = models.build(
+    models.preset('toy', vocab=CODEC.vocab, width=c.width, layers=c.layers, head_width=c.width // 4)
+  )
   heldout = procedural.fixed_set(TASK, n=c.heldout, seed=0, namespace='heldout')
   ask = make_ask(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
   ask_greedy = greedy(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
@@ -101,26 +103,40 @@ def build(
     params=warm_start(c, model, heldout),
     optimizer=optimizer,
     reference=c.kl > 0 or not with_answers,
-    acquire=procedural.procedural(TASK, per_round=c.acquired, answers=with_answers, exclude=heldout),
+    acquire=procedural.procedural(
+      TASK, per_round=c.acquired, answers=with_answers, exclude=heldout
+    ),
     selector=selector or adaptive.success_rate(target=0.5),
     step=gro.make_step(
-      generate=explore(model, CODEC, group_size=c.group_size, max_prompt=MAX_PROMPT, max_new=MAX_NEW),
+      generate=explore(
+        model, CODEC, group_size=c.group_size, max_prompt=MAX_PROMPT, max_new=MAX_NEW
+      ),
       reward=reward,
       optimize=make_optimize(
-        model, optimizer, advantage, objectives.add(objective, (c.kl, objectives.kl())), microbatches=min(4, c.prompts)
+        model,
+        optimizer,
+        advantage,
+        objectives.add(objective, (c.kl, objectives.kl())),
+        microbatches=min(4, c.prompts),
       ),
       keep=keep,
     ),
     evaluate=benchmarks.merge(
       benchmarks.with_gap(
         benchmarks.merge(
-          benchmarks.sampled('heldout', heldout, CORRECT, ask, samples=8, ks=(1, 8), extract=answers.exact),
+          benchmarks.sampled(
+            'heldout', heldout, CORRECT, ask, samples=8, ks=(1, 8), extract=answers.exact
+          ),
           benchmarks.fresh('fresh', fresh_sums(c, heldout), CORRECT, ask, samples=8, ks=(1,)),
         )
       ),
       benchmarks.greedy('heldout', heldout, CORRECT, ask_greedy),
       benchmarks.refined(
-        'refined', heldout, CORRECT, plain=voting.first(ask), vote8=voting.self_consistency(ask, 8, answers.exact)
+        'refined',
+        heldout,
+        CORRECT,
+        plain=voting.first(ask),
+        vote8=voting.self_consistency(ask, 8, answers.exact),
       ),
       monitors.standard(CORRECT if with_answers else None),
       *([] if with_answers else [consensus_of(heldout, ask)]),
@@ -131,8 +147,12 @@ def build(
 
 def warm_start(c: Config, model, heldout) -> Experiment:
   """Supervised learning on demonstrations until the goal: the same loop with another generate, reward and objective."""
-  development = procedural.fixed_set(TASK, n=c.heldout, seed=0, namespace='development', exclude=heldout)
-  solved = procedural.fixed_set(TASK, n=4000, seed=0, namespace='warm', exclude=[*heldout, *development])
+  development = procedural.fixed_set(
+    TASK, n=c.heldout, seed=0, namespace='development', exclude=heldout
+  )
+  solved = procedural.fixed_set(
+    TASK, n=4000, seed=0, namespace='warm', exclude=[*heldout, *development]
+  )
   optimizer = transforms.adamw(c.warm_lr, warmup=20)
   ask = make_ask(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
   return Experiment(
@@ -151,7 +171,8 @@ def warm_start(c: Config, model, heldout) -> Experiment:
     ),
     evaluate=benchmarks.sampled('development', development, CORRECT, ask, samples=8, ks=(1, 8)),
     steer=steering.first_of(
-      steering.stop_if_not_finite(), steering.stop_when_reached('development/pass@1', above=c.warm_goal, sems=0.0)
+      steering.stop_if_not_finite(),
+      steering.stop_when_reached('development/pass@1', above=c.warm_goal, sems=0.0),
     ),
   )
 

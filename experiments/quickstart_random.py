@@ -16,7 +16,8 @@ Config = quickstart.Config
 shrink, summary = quickstart.shrink, quickstart.summary
 
 REWARD = rewards.weighted(
-  coin=(1.0, heuristic.random_reward(0.5)), correct=(0.0, rewards.per_completion(quickstart.CORRECT, workers=1))
+  coin=(1.0, heuristic.random_reward(0.5)),
+  correct=(0.0, rewards.per_completion(quickstart.CORRECT, workers=1)),
 )
 
 build = functools.partial(quickstart.build, reward=REWARD, steer=steering.stop_if_not_finite())

@@ -36,7 +36,9 @@ REWARD = rewards.weighted(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(config.Base):
-  model: str = 'weights/smollm2-135m-instruct'  # folder, hub name or .gguf file; 'toy' is a tiny random model
+  model: str = (
+    'weights/smollm2-135m-instruct'  # folder, hub name or .gguf file; 'toy' is a tiny random model
+  )
   max_rounds: int = 6
   steps_per_round: int = 15
   checkpoint_every: int = 5
@@ -60,12 +62,16 @@ def shrink(c: Config) -> Config:
   )  # fmt: skip
 
 
-def build(c: Config, *, reward=REWARD, advantage=advantages.normalized, objective=None) -> Experiment:
+def build(
+  c: Config, *, reward=REWARD, advantage=advantages.normalized, objective=None
+) -> Experiment:
   """The experiment, with its main choices as keywords."""
   model, params, codec = policy(c)
   optimizer = transforms.adamw(c.lr, warmup=5)
   heldout = procedural.fixed_set(TASK, n=c.heldout, seed=0, namespace='heldout')
-  texts = functools.partial(dict, max_prompt=c.max_prompt, max_new=c.max_new, batch=min(20, c.heldout))
+  texts = functools.partial(
+    dict, max_prompt=c.max_prompt, max_new=c.max_new, batch=min(20, c.heldout)
+  )
   ask, ask_greedy = make_ask(model, codec, **texts()), greedy(model, codec, **texts())
 
   return Experiment(
@@ -76,15 +82,27 @@ def build(c: Config, *, reward=REWARD, advantage=advantages.normalized, objectiv
     acquire=procedural.procedural(TASK, per_round=c.acquired, exclude=heldout),
     selector=adaptive.success_rate(target=0.5, decay=0.95),
     step=gro.make_step(
-      generate=explore(model, codec, group_size=c.group_size, max_prompt=c.max_prompt, max_new=c.max_new),
+      generate=explore(
+        model, codec, group_size=c.group_size, max_prompt=c.max_prompt, max_new=c.max_new
+      ),
       reward=reward,
       optimize=make_optimize(
-        model, optimizer, advantage, objective or objectives.policy_gradient(), microbatches=c.microbatches
+        model,
+        optimizer,
+        advantage,
+        objective or objectives.policy_gradient(),
+        microbatches=c.microbatches,
       ),
     ),
     evaluate=benchmarks.merge(
       benchmarks.sampled(
-        'heldout', heldout, CORRECT, ask, samples=c.samples, ks=(1, c.samples), extract=answers.last_integer
+        'heldout',
+        heldout,
+        CORRECT,
+        ask,
+        samples=c.samples,
+        ks=(1, c.samples),
+        extract=answers.last_integer,
       ),
       benchmarks.greedy('heldout', heldout, CORRECT, ask_greedy),
       monitors.standard(CORRECT),
@@ -104,7 +122,9 @@ def policy(c: Config):
     model = models.build(models.preset('toy', vocab=codec.vocab, width=32, layers=2, head_width=8))
     return model, model.init(keys.at(c.seed, 'init')), codec
   if c.model == Config.model and not pathlib.Path(c.model).exists():
-    raise FileNotFoundError(f'{c.model} is missing; run: sirl fetch smollm2-135m-instruct {c.model}')
+    raise FileNotFoundError(
+      f'{c.model} is missing; run: sirl fetch smollm2-135m-instruct {c.model}'
+    )
   model, params, architecture = pretrained.load(c.model)
   codec = tokenizer.pretrained(c.model)
   pretrained.check_codec(codec, architecture)

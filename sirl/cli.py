@@ -112,16 +112,16 @@ def run(arguments):
 
   import jax
 
-  from sirl.runtime import identity
+  from sirl.runtime import hosts, identity
 
   identity.check(workdir, config)
 
   if arguments.distributed:
-    jax.distributed.initialize()
+    hosts.initialize()
   cache_compilations(jax)
   from sirl import loop
   from sirl import report as reports
-  from sirl.runtime import hosts, progress
+  from sirl.runtime import progress
   from sirl.types import Action, Experiment
 
   experiment = module.build(config)

@@ -33,9 +33,13 @@ class Base:
   seed: int = 0
   max_rounds: int = 10  # hard limit that no rule can move
   steps_per_round: int = 10  # GRO steps between two evaluations
-  checkpoint_every: int = 10  # GRO steps between checkpoints inside a round; each round end is saved anyway
+  checkpoint_every: int = (
+    10  # GRO steps between checkpoints inside a round; each round end is saved anyway
+  )
   prompts: int = 16  # P, tasks per GRO step
-  max_logp_gap: float = 1e-5  # nats; largest sampler-learner difference allowed in a run's first step
+  max_logp_gap: float = (
+    1e-5  # nats; largest sampler-learner difference allowed in a run's first step
+  )
   mesh: Mesh = Mesh()
   debug: bool = False  # shrink to about a minute on a laptop
   allow_changed_config: bool = False  # resume although numbers differ from the checkpoint's
@@ -109,7 +113,9 @@ def flat(values, prefix=''):
   """{'mesh': {'data': 1}} -> {'mesh.data': 1}."""
   rows = {}
   for name, value in values.items():
-    rows |= flat(value, f'{prefix}{name}.') if isinstance(value, dict) else {f'{prefix}{name}': value}
+    rows |= (
+      flat(value, f'{prefix}{name}.') if isinstance(value, dict) else {f'{prefix}{name}': value}
+    )
   return rows
 
 

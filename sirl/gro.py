@@ -5,6 +5,7 @@ import time
 import jax
 import numpy as np
 
+from sirl.runtime import hosts
 from sirl.types import Generate, Optimize, Outcome, Reward, Rewards, Step
 
 
@@ -31,7 +32,7 @@ def make_step(generate: Generate, reward: Reward, optimize: Optimize, *, keep=ev
     state, metrics = optimize(state, samples.rollouts, kept_PG, key_optimize)
     metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
     optimized = time.perf_counter()
-    metrics |= reward_metrics(jax.device_get(rewards), np.asarray(jax.device_get(kept_PG)))
+    metrics |= reward_metrics(jax.tree.map(hosts.everywhere, rewards), hosts.everywhere(kept_PG))
     metrics |= {
       'time/generate': generated - started,
       'time/reward': rewarded - generated,
@@ -54,7 +55,9 @@ def reward_metrics(rewards: Rewards, kept_PG):
   for name, part in rewards.parts.items():
     part = np.asarray(part)
     metrics[f'rewards/{name}/mean'] = _mean(part)
-    metrics[f'rewards/{name}/std'] = float(np.nanstd(part)) if np.isfinite(part).any() else float('nan')
+    metrics[f'rewards/{name}/std'] = (
+      float(np.nanstd(part)) if np.isfinite(part).any() else float('nan')
+    )
     metrics[f'rewards/{name}/unjudged'] = float(1 - np.isfinite(part).mean())
   return metrics
 

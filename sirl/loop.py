@@ -33,8 +33,10 @@ from sirl.types import (
 )
 
 BASELINE = -1  # the round number of the measurement before any training
-CUMULATIVE = ('updates_skipped',)  # step metrics of which a round reports the last value, not the mean
-STRICT = ('loss', 'grad_norm')  # one value that is not finite makes the round's mean NaN; elsewhere NaN means absent
+# Step metrics of which a round reports the last value, not the mean; and those where one value that is not finite makes
+# the round's mean NaN: elsewhere NaN means absent.
+CUMULATIVE = ('updates_skipped',)
+STRICT = ('loss', 'grad_norm')
 
 
 class Run(NamedTuple):
@@ -66,17 +68,29 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
 
     serial = int(state.round) * steps + int(state.step)
     with record.Log(
-      workdir, serial=serial, steps_per_round=steps, max_rounds=config.max_rounds, progress=progress, sinks=sinks
+      workdir,
+      serial=serial,
+      steps_per_round=steps,
+      max_rounds=config.max_rounds,
+      progress=progress,
+      sinks=sinks,
     ) as log:
       log.rewrite(history)
       watch = Stopwatch(log.stage)
-      committed = int(state.round) + int(state.step > 0)  # a round resumed midway already has its tasks
+      # A round resumed midway already has its tasks.
+      committed = int(state.round) + int(state.step > 0)
       pool = Pool.load(workdir / 'pool', rounds=committed)
       pool.verify(manifest)
       if not history:
         with watch.time('evaluate'):
-          report = evaluate(experiment, state, Record(pool, None, [], state.train.ref_params), BASELINE)
-        history = [dataclasses.replace(report, decision=Decision(Action.CONTINUE, 'measured before any training'))]
+          report = evaluate(
+            experiment, state, Record(pool, None, [], state.train.ref_params), BASELINE
+          )
+        history = [
+          dataclasses.replace(
+            report, decision=Decision(Action.CONTINUE, 'measured before any training')
+          )
+        ]
         log.report(history[-1])
         store.save(state, history, pool.manifest())
 
@@ -84,8 +98,12 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
         pool, state, outcome = train_round(experiment, state, history, pool, store, log, watch)
         i = int(state.round)
         with watch.time('evaluate'):
-          report = evaluate(experiment, state, Record(pool, outcome, log.round(i), state.train.ref_params), i)
-        decision = experiment.steer([*history, report]) or Decision(Action.CONTINUE, 'no rule fired')
+          report = evaluate(
+            experiment, state, Record(pool, outcome, log.round(i), state.train.ref_params), i
+          )
+        decision = experiment.steer([*history, report]) or Decision(
+          Action.CONTINUE, 'no rule fired'
+        )
         history = [*history, dataclasses.replace(report, decision=decision)]
         state = follow(decision, state, store)
         state = state.replace(round=state.round + 1, step=jnp.int32(0))
@@ -106,16 +124,22 @@ def train_round(experiment, state, history, pool, store, log, watch):
       found = experiment.acquire(state.train.params, pool, context(config, state, 'acquire'))
       pool = pool.extend(found, round=i)
       if not len(pool):
-        raise ValueError(f'round {i}: no task was acquired and the pool is empty; check the experiment\'s acquire')
+        raise ValueError(
+          f"round {i}: no task was acquired and the pool is empty; check the experiment's acquire"
+        )
       key = keys.at(config.seed, 'prepare', i)
-      state = state.replace(selector=experiment.selector.prepare(state.selector, pool, state.train.params, key))
+      state = state.replace(
+        selector=experiment.selector.prepare(state.selector, pool, state.train.params, key)
+      )
 
   outcome = None
   for s in range(int(state.step), config.steps_per_round):
     log.stage('train')
     started = time.perf_counter()
     with watch.time('select'):
-      rows = experiment.selector.select(state.selector, pool, keys.at(config.seed, 'select', i, s), config.prompts)
+      rows = experiment.selector.select(
+        state.selector, pool, keys.at(config.seed, 'select', i, s), config.prompts
+      )
     train, outcome = experiment.step(state.train, pool[rows], keys.at(config.seed, 'gro', i, s))
     if i == 0 and s == 0:
       check_agreement(outcome.metrics, config.max_logp_gap)
@@ -166,7 +190,9 @@ def abstract_state(experiment: Experiment, mesh):
     params = experiment.params
   shapes = jax.eval_shape(lambda p: initial_state(experiment, p), params)
   return jax.tree.map(
-    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, sharding.shardings(shapes, mesh)
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    shapes,
+    sharding.shardings(shapes, mesh),
   )
 
 
@@ -200,8 +226,10 @@ def check_agreement(metrics, limit):
 def evaluate(experiment, state, happened: Record, round) -> Report:
   """Means of the round's steps beside what the evaluators measured. Times stay out: a history is reproducible."""
   own = Context(round, float(state.difficulty), keys.at(experiment.config.seed, 'evaluate', round))
-  measured = experiment.evaluate(state.train.params, happened, own)
-  return Report(round, train_means(happened.steps) | {name: float(value) for name, value in measured.items()})
+  measured = hosts.agree(experiment.evaluate(state.train.params, happened, own))
+  return Report(
+    round, train_means(happened.steps) | {name: float(value) for name, value in measured.items()}
+  )
 
 
 def train_means(rows):
@@ -252,10 +280,14 @@ def write_question(workdir, history, outcome: Outcome):
   lines += [f'- {name}: {value:.4g}' for name, value in sorted(report.metrics.items())]
   lines += ['', '## Samples', '']
   totals = hosts.local_rows(outcome.rewards.total)
-  shown = [(p, g) for g in range(len(outcome.samples.texts[0])) for p in range(len(outcome.samples.tasks))][:10]
+  shown = [
+    (p, g) for g in range(len(outcome.samples.texts[0])) for p in range(len(outcome.samples.tasks))
+  ][:10]
   for p, g in shown:
     task = outcome.samples.tasks[p]
-    lines += [f'- `{task.prompt}` -> `{outcome.samples.texts[p][g]}` (reward {totals[p][g]:.3g}, answer {task.answer})']
+    lines += [
+      f'- `{task.prompt}` -> `{outcome.samples.texts[p][g]}` (reward {totals[p][g]:.3g}, answer {task.answer})'
+    ]
   atomic_write(workdir / 'question.md', '\n'.join(lines) + '\n')
 
 
@@ -272,7 +304,10 @@ def follow_answer(workdir, history, state, store):
     return history, state
   asked = history[-1].decision.reason
   decision = Decision(
-    Action(answer['action']), f'a human answered the question: {asked}', round=answer.get('to_round'), by='human'
+    Action(answer['action']),
+    f'a human answered the question: {asked}',
+    round=answer.get('to_round'),
+    by='human',
   )
   history = [*history[:-1], dataclasses.replace(history[-1], decision=decision)]
   return history, follow(decision, state, store)

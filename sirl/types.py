@@ -60,7 +60,8 @@ class Rollouts:
   action: Array  # bool    [P, G, T]  chosen by the policy: the loss lives here
   logp: Array  # float32 [P, G, T]  under the distribution sampled from; 0 outside action, NaN = not sampled by us
   truncated: Array  # bool    [P, G]     ended by length, not by an end token
-  prompt_width: int = struct.field(pytree_node=False, default=1)  # columns of the prompt, the same in all G rows
+  # Columns of the prompt, the same in all G rows.
+  prompt_width: int = struct.field(pytree_node=False, default=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +118,7 @@ class TrainState:
   step: Array  # int32 []  optimizer updates so far
   params: Params
   opt_state: PyTree
-  ref_params: Params | None = None  # a real copy, never an alias of params (donation would delete it)
+  ref_params: Params | None = None  # a copy, never an alias: donation would delete it
   skipped: Array | int = 0  # int32 []  updates left out because loss or gradient was not finite
 
 
@@ -142,10 +143,13 @@ class Model(NamedTuple):
   """
 
   init: Callable[[Key], Params]
-  hidden: Callable[..., tuple[Array, PyTree]]  # (params, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None) -> (x_BTD, cache)
+  # (params, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None) -> (x_BTD, cache)
+  hidden: Callable[..., tuple[Array, PyTree]]
   unembed: Callable[[Params, Array], Array]  # (params, x_..D) -> logits_..V float32
-  init_cache: Callable[[int, int], PyTree]  # (B, S) -> cache of zeros; every leaf has axes B first, S third: [B, K, S, H]
-  value: Callable[[Params, Array], Array] | None = None  # (params, x_..D) -> float32 [...]; None without a value head
+  # (B, S) -> cache of zeros; every leaf has axes B first, S third: [B, K, S, H]
+  init_cache: Callable[[int, int], PyTree]
+  # (params, x_..D) -> float32 [...]; None without a value head
+  value: Callable[[Params, Array], Array] | None = None
   vocab: int = 0  # V
 
 
@@ -154,7 +158,8 @@ class Codec(NamedTuple):
 
   encode: Callable[[str], list[int]]
   decode: Callable[[Sequence[int]], str]  # drops special tokens
-  render: Callable[[str], list[int]]  # one user turn -> ids of the prompt, chat template and generation marker included
+  # One user turn -> ids of the prompt, chat template and generation marker included.
+  render: Callable[[str], list[int]]
   pad_id: int
   eos_ids: tuple[int, ...]
   vocab: int  # number of ids, for the check that tokenizer and weights fit
@@ -174,9 +179,11 @@ class Selector(NamedTuple):
   """Which tasks to train on. Pure functions of an explicit state, as in optax."""
 
   init: Callable[[], PyTree]  # () -> state; a tree of arrays of fixed shapes
-  prepare: Callable[..., PyTree]  # (state, pool, params, key) -> state; once a round, re-scoring lives here
+  # (state, pool, params, key) -> state; once a round, re-scoring lives here
+  prepare: Callable[..., PyTree]
   select: Callable[..., Any]  # (state, pool, key, n) -> int32 numpy [n], indices into the pool
-  update: Callable[..., PyTree]  # (state, indices, Rewards) -> state; learning from outcomes lives here
+  # (state, indices, Rewards) -> state; learning from outcomes lives here
+  update: Callable[..., PyTree]
 
 
 # ---------------------------------------------------------------- rounds, reports, decisions
@@ -194,7 +201,8 @@ class Action(enum.StrEnum):
 class Decision:
   action: Action
   reason: str
-  round: int | None = None  # ROLLBACK and STOP: back to the weights at the end of this round; -1 is before round 0
+  # ROLLBACK and STOP: back to the weights at the end of this round; -1 is before round 0.
+  round: int | None = None
   difficulty: float | None = None  # SET_DIFFICULTY
   by: str = 'rule'  # 'rule' | 'human'
 
@@ -213,7 +221,9 @@ class Report:
     decision = row.get('decision')
     if decision is not None:
       decision = Decision(**{**decision, 'action': Action(decision['action'])})
-    metrics = {name: float('nan') if value is None else value for name, value in row['metrics'].items()}
+    metrics = {
+      name: float('nan') if value is None else value for name, value in row['metrics'].items()
+    }
     return cls(row['round'], metrics, decision)
 
 
@@ -247,9 +257,11 @@ Generate: TypeAlias = Callable[[Params, Sequence[Task], Key], Samples]
 Reward: TypeAlias = Callable[[Params, Samples, Key], Rewards]
 Optimize: TypeAlias = Callable[[TrainState, Rollouts, Array, Key], tuple[TrainState, Metrics]]
 Step: TypeAlias = Callable[[TrainState, Sequence[Task], Key], tuple[TrainState, Outcome]]
-Advantage: TypeAlias = Callable[[Array, Array], Array]  # rewards_PG, judged_PG -> [P, G] or [P, G, T]
+# rewards_PG, judged_PG -> [P, G] or [P, G, T]
+Advantage: TypeAlias = Callable[[Array, Array], Array]
 Objective: TypeAlias = Callable[[TokenStats, Experience], tuple[Array, Metrics]]
-Ask: TypeAlias = Callable[[Params, Sequence[str], Key, int], list[list[str]]]  # (params, prompts, key, n) -> n texts per prompt
+# (params, prompts, key, n) -> n texts per prompt
+Ask: TypeAlias = Callable[[Params, Sequence[str], Key, int], list[list[str]]]
 Acquire: TypeAlias = 'Callable[[Params, Pool, Context], list[Task]]'
 Refine: TypeAlias = Callable[[Params, Sequence[Task], Key], list[str]]
 Evaluate: TypeAlias = Callable[[Params, Record, Context], dict[str, float]]
@@ -263,7 +275,8 @@ class Experiment:
 
   config: config.Base
   model: Model
-  params: Params | Experiment  # weights to start from, or a run whose final weights they are (a warm start)
+  # Weights to start from, or a run whose final weights they are (a warm start).
+  params: Params | Experiment
   optimizer: Any  # optax.GradientTransformation
   acquire: Acquire
   selector: Selector

@@ -1,6 +1,6 @@
 """Runs the quickstart for one round on a number of fake CPU devices and prints what it did, for test_sharded.
 
-  python tests/sharded_run.py DEVICES WORKDIR [NAME=VALUE ...]
+python tests/sharded_run.py DEVICES WORKDIR [NAME=VALUE ...]
 """
 
 import json
@@ -24,6 +24,15 @@ state, history = loop.run(quickstart.build(numbers), sys.argv[2])
 leaves = jax.tree_util.tree_leaves_with_path(state.train.params)
 where = {str(leaf.sharding.spec) for _, leaf in leaves}
 np.savez(
-  pathlib.Path(sys.argv[2]) / 'params.npz', **{jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+  pathlib.Path(sys.argv[2]) / 'params.npz',
+  **{jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves},
 )
-print(json.dumps({'devices': len(jax.devices()), 'shardings': sorted(where), 'metrics': dict(history[-1].metrics)}))
+print(
+  json.dumps(
+    {
+      'devices': len(jax.devices()),
+      'shardings': sorted(where),
+      'metrics': dict(history[-1].metrics),
+    }
+  )
+)

@@ -1,10 +1,11 @@
 """The doctor names what ails a run, with its numbers, and leaves a healthy one alone."""
 
 import pytest
-import synthetic_run
-from synthetic_run import ROUNDS, STEPS
 
 from sirl import doctor
+
+import synthetic_run
+from synthetic_run import ROUNDS, STEPS
 
 TOTAL = ROUNDS * STEPS
 

@@ -68,7 +68,9 @@ def test_imports_point_down(path):
     other = name.split('.')[1]
     if other in ('__version__', room):
       continue
-    assert other in ALLOWED[room], f'{path.relative_to(ROOT)} imports sirl.{other}; {room} may use {sorted(ALLOWED[room])}'
+    assert other in ALLOWED[room], (
+      f'{path.relative_to(ROOT)} imports sirl.{other}; {room} may use {sorted(ALLOWED[room])}'
+    )
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-import toy
 from sirl import loop
 from sirl.types import Action, Decision
+
+import toy
 
 
 class Killed(Exception):
@@ -44,9 +45,17 @@ def test_a_run_learns_and_leaves_its_records(whole):
   assert run.history[-1].metrics['heldout/pass@1'] > run.history[0].metrics['heldout/pass@1'] + 0.2
   steps = rows(workdir / 'steps.jsonl')
   assert [row['serial'] for row in steps] == list(range(16))
-  assert {'reward', 'loss', 'entropy', 'kl', 'time/generate', 'rewards/correct/mean'} <= set(steps[0])
+  assert {'reward', 'loss', 'entropy', 'kl', 'time/generate', 'rewards/correct/mean'} <= set(
+    steps[0]
+  )
   history = rows(workdir / 'history.jsonl')
-  assert [row['decision']['action'] for row in history] == ['continue', 'continue', 'rollback', 'set_difficulty', 'continue']
+  assert [row['decision']['action'] for row in history] == [
+    'continue',
+    'continue',
+    'rollback',
+    'set_difficulty',
+    'continue',
+  ]
   assert not [name for row in history for name in row['metrics'] if 'time' in name]
   assert 'prompt' in (workdir / 'samples' / 'round_00003.txt').read_text()
 
@@ -84,7 +93,9 @@ def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, deaths):
   chex.assert_trees_all_equal(resumed.state, run.state)
   assert (tmp_path / 'history.jsonl').read_bytes() == (workdir / 'history.jsonl').read_bytes()
   untimed = lambda row: {k: v for k, v in row.items() if 'time' not in k}
-  assert list(map(untimed, rows(tmp_path / 'steps.jsonl'))) == list(map(untimed, rows(workdir / 'steps.jsonl')))
+  assert list(map(untimed, rows(tmp_path / 'steps.jsonl'))) == list(
+    map(untimed, rows(workdir / 'steps.jsonl'))
+  )
   for path in (workdir / 'samples').iterdir():
     assert (tmp_path / 'samples' / path.name).read_bytes() == path.read_bytes()
 
@@ -119,7 +130,9 @@ def test_rollback_brings_back_weights_but_takes_another_path(tmp_path):
 
 
 def test_a_run_that_asks_waits_for_the_answer_and_follows_it(tmp_path):
-  ask = lambda reports: Decision(Action.ASK_HUMAN, 'a rule wants to know') if reports[-1].round == 0 else None
+  ask = lambda reports: (
+    Decision(Action.ASK_HUMAN, 'a rule wants to know') if reports[-1].round == 0 else None
+  )
   build = lambda: toy.build(toy.Config(max_rounds=3), steer=ask)
   waiting = loop.run(build(), tmp_path)
   assert loop.is_final(waiting.history)
@@ -155,7 +168,9 @@ def test_a_warm_start_is_a_run_of_its_own(tmp_path):
 
 def test_after_the_first_round_nothing_compiles(tmp_path):
   compiled = []
-  listener = lambda event, seconds, **_: compiled.append(event) if 'backend_compile' in event else None
+  listener = lambda event, seconds, **_: (
+    compiled.append(event) if 'backend_compile' in event else None
+  )
   jax.monitoring.register_event_duration_secs_listener(listener)
   counts = []
   experiment = toy.build(toy.Config(max_rounds=3), on_step=lambda: counts.append(len(compiled)))

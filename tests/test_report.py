@@ -5,9 +5,10 @@ import re
 
 import matplotlib.image
 import pytest
-import synthetic_run
 
 from sirl import report
+
+import synthetic_run
 
 SECTIONS = [
   'Before and after',

@@ -30,12 +30,16 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize('mesh', [('mesh.data=4',), ('mesh.data=2', 'mesh.fsdp=2')], ids=' '.join)
 def test_a_mesh_changes_no_sample_and_weights_only_by_rounding(alone, tmp_path, mesh):
   one, weights, workdir = alone
-  several, sharded, = run(4, tmp_path, *mesh)
+  (
+    several,
+    sharded,
+  ) = run(4, tmp_path, *mesh)
   assert several['devices'] == 4
   if 'mesh.fsdp=2' in mesh:
     assert any('fsdp' in spec for spec in several['shardings'])
   read = lambda folder: [
-    json.loads(line)['completion'] for line in (folder / 'samples' / 'round_00000.jsonl').read_text().splitlines()
+    json.loads(line)['completion']
+    for line in (folder / 'samples' / 'round_00000.jsonl').read_text().splitlines()
   ]
   assert read(tmp_path) == read(workdir)
   for name in weights:

@@ -42,11 +42,19 @@ def build(c: Config, *, steer=lambda reports: None, reward=None, on_step=lambda:
   ask = make_ask(MODEL, CODEC, max_prompt=1, max_new=2, batch=4)
   step = gro.make_step(
     generate=explore(
-      MODEL, CODEC, group_size=c.group_size, max_prompt=1, max_new=2, sampler=sampling.sampler(temperature=c.temperature)
+      MODEL,
+      CODEC,
+      group_size=c.group_size,
+      max_prompt=1,
+      max_new=2,
+      sampler=sampling.sampler(temperature=c.temperature),
     ),
     reward=reward or rewards.per_completion(correct, workers=2),
     optimize=make_optimize(
-      MODEL, optimizer, advantages.centered, objectives.add(objectives.clipped(), (0.01, objectives.kl()))
+      MODEL,
+      optimizer,
+      advantages.centered,
+      objectives.add(objectives.clipped(), (0.01, objectives.kl())),
     ),
   )
 
@@ -61,7 +69,11 @@ def build(c: Config, *, steer=lambda reports: None, reward=None, on_step=lambda:
   def evaluate(params, record, context):
     texts = ask(params, ['a', 'b'], context.key, 32)
     scores = np.asarray([[t == answer for t in row] for row, answer in zip(texts, 'ba')], float)
-    return {'heldout/pass@1': scores.mean(), 'heldout/pass@1_sem': scores.std() / 8, 'monitor/pool': len(record.pool)}
+    return {
+      'heldout/pass@1': scores.mean(),
+      'heldout/pass@1_sem': scores.std() / 8,
+      'monitor/pool': len(record.pool),
+    }
 
   return Experiment(
     config=c,
@@ -76,5 +88,3 @@ def build(c: Config, *, steer=lambda reports: None, reward=None, on_step=lambda:
     reference=True,
     refresh=reference.never,
   )
-
-

@@ -9,7 +9,9 @@ from sirl.runtime import hosts
 from sirl.types import Ask, Codec, Model
 
 
-def make_ask(model: Model, codec: Codec, *, max_prompt: int, max_new: int, sampler=None, batch: int = 64) -> Ask:
+def make_ask(
+  model: Model, codec: Codec, *, max_prompt: int, max_new: int, sampler=None, batch: int = 64
+) -> Ask:
   """Ask(params, prompts, key, n) -> n texts per prompt, each prompt one user turn.
 
   Prompts go through the decoder `batch` at a time, the last batch padded with copies of its first prompt, so any number

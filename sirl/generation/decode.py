@@ -15,9 +15,22 @@ from sirl.ops import prefill, trees
 from sirl.types import Rollouts
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'group_size', 'max_new', 'sampler', 'eos_ids', 'pad_id'))
+@functools.partial(
+  jax.jit, static_argnames=('model', 'group_size', 'max_new', 'sampler', 'eos_ids', 'pad_id')
+)
 def decode(
-  model, params, prompts_PS, valid_PS, address, key, *, group_size, max_new, sampler, eos_ids, pad_id
+  model,
+  params,
+  prompts_PS,
+  valid_PS,
+  address,
+  key,
+  *,
+  group_size,
+  max_new,
+  sampler,
+  eos_ids,
+  pad_id,
 ):
   """Samples G = group_size completions of each prompt.
 
@@ -65,7 +78,9 @@ def decode(
   )
   token_B, logp_B, done_B = choose(model.unembed(params, x_BD), 0, nobody)
   out = write(out, 0, token_B, logp_B, nobody)
-  carry = jax.lax.while_loop(unfinished, turn, (jnp.int32(1), token_B, done_B, visible_BT, cache, out))
+  carry = jax.lax.while_loop(
+    unfinished, turn, (jnp.int32(1), token_B, done_B, visible_BT, cache, out)
+  )
   _, _, done_B, _, _, (tokens_BN, logp_BN, action_BN) = carry
 
   def beside_prompt(prompt_PS, new_BN):

@@ -25,7 +25,8 @@ def explore(
   def generate(params, tasks, key):
     ids = [task.id for task in tasks]
     prompts = texts.encode(codec, [task.prompt for task in tasks], max_prompt, ids)
-    prompts_PS, valid_PS, *address = map(hosts.global_rows, (*prompts, *texts.address(ids, group_size)))
+    arrays = (*prompts, *texts.address(ids, group_size))
+    prompts_PS, valid_PS, *address = (hosts.global_rows(hosts.share(x)) for x in arrays)
     rollouts = decode(
       model,
       params,
@@ -40,7 +41,7 @@ def explore(
       pad_id=codec.pad_id,
     )
     mine = hosts.local_rows(rollouts.tokens), hosts.local_rows(rollouts.action)
-    return Samples(tasks, texts.completions(codec, *mine), rollouts)
+    return Samples(hosts.share(tasks), texts.completions(codec, *mine), rollouts)
 
   return generate
 
@@ -54,7 +55,9 @@ def demonstrate(codec: Codec, *, max_prompt: int, max_new: int) -> Generate:
 
   def generate(params, tasks, key):
     del params, key
-    prompts_PS, valid_PS = texts.encode(codec, [task.prompt for task in tasks], max_prompt, [task.id for task in tasks])
+    prompts_PS, valid_PS = texts.encode(
+      codec, [task.prompt for task in tasks], max_prompt, [task.id for task in tasks]
+    )
     answers = [_demonstration(codec, task, max_new) for task in tasks]
     tokens_PN, action_PN = texts.pad_right(answers, max_new, codec.pad_id)
     arrays = (
@@ -62,7 +65,9 @@ def demonstrate(codec: Codec, *, max_prompt: int, max_new: int) -> Generate:
       np.concatenate([valid_PS, action_PN], axis=1),
       np.concatenate([np.zeros_like(valid_PS), action_PN], axis=1),
     )
-    tokens, valid, action = (jnp.asarray(hosts.global_rows(x[:, None])) for x in arrays)
+    tokens, valid, action = (
+      jnp.asarray(hosts.global_rows(hosts.share(x[:, None]))) for x in arrays
+    )
     rollouts = Rollouts(
       tokens=tokens,
       valid=valid,
@@ -71,14 +76,17 @@ def demonstrate(codec: Codec, *, max_prompt: int, max_new: int) -> Generate:
       truncated=jnp.zeros(tokens.shape[:2], bool),
       prompt_width=max_prompt,
     )
-    return Samples(tasks, [[task.answer] for task in tasks], rollouts)
+    mine = hosts.share(tasks)
+    return Samples(mine, [[task.answer] for task in mine], rollouts)
 
   return generate
 
 
 def _demonstration(codec, task, max_new):
   if task.answer is None:
-    raise ValueError(f'task {task.id} has no answer to demonstrate; use explore, or tasks with answers')
+    raise ValueError(
+      f'task {task.id} has no answer to demonstrate; use explore, or tasks with answers'
+    )
   ids = [*codec.encode(task.answer), codec.eos_ids[0]]
   if len(ids) > max_new:
     raise ValueError(

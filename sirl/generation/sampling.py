@@ -21,7 +21,9 @@ def sampler(*, temperature=1.0, top_k=None, top_p=None, min_p=None):
   Sources: top-p arXiv 1904.09751; min-p arXiv 2407.01082.
   """
   if temperature <= 0:
-    raise ValueError(f'temperature={temperature}: must be positive; use sampling.greedy() for the most likely token')
+    raise ValueError(
+      f'temperature={temperature}: must be positive; use sampling.greedy() for the most likely token'
+    )
   if top_k is not None and top_k < 1:
     raise ValueError(f'top_k={top_k}: must be at least 1, or None for no limit')
   for name, value in (('top_p', top_p), ('min_p', min_p)):
@@ -68,7 +70,9 @@ def top_p_support(logits, p):
   """bool [..., V]: the smallest set of most likely tokens with mass >= p; ties at the threshold all stay."""
   probs = jax.nn.softmax(logits, axis=-1)
   enough = lambda kept: jnp.sum(jnp.where(kept, probs, 0.0), axis=-1) >= p
-  return probs >= _bisect(probs, jnp.zeros(probs.shape[:-1]), jnp.max(probs, axis=-1), enough)[..., None]
+  return (
+    probs >= _bisect(probs, jnp.zeros(probs.shape[:-1]), jnp.max(probs, axis=-1), enough)[..., None]
+  )
 
 
 def min_p_support(logits, p):
@@ -107,7 +111,9 @@ def draw(logits_BV, uniform_B, sampler):
   ends = jnp.cumsum(jnp.sum(weights, axis=-1), axis=-1)
   target = uniform_B * ends[:, -1]
   block = jnp.minimum(jnp.sum(ends <= target[:, None], axis=-1), blocks - 1)
-  before = jnp.where(block > 0, jnp.take_along_axis(ends, jnp.maximum(block - 1, 0)[:, None], axis=1)[:, 0], 0.0)
+  before = jnp.where(
+    block > 0, jnp.take_along_axis(ends, jnp.maximum(block - 1, 0)[:, None], axis=1)[:, 0], 0.0
+  )
   inside = jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0]
   offset = jnp.sum(jnp.cumsum(inside, axis=-1) <= (target - before)[:, None], axis=-1)
   tokens = jnp.minimum(block * BLOCK + jnp.minimum(offset, BLOCK - 1), V - 1)

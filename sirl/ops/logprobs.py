@@ -59,7 +59,9 @@ def token_stats(model, params, rollouts, *, sampler=PLAIN, chunk=64):
   if T - 1 > S:  # the state before a column predicts its token, so the last column is no input
     see_BTS = prefill.causal_mask(valid_BT)[:, S : T - 1]
     where_BT = prefill.positions(valid_BT)[:, S : T - 1]
-    rest, _ = model.hidden(params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache, jnp.full((P * G,), S))
+    rest, _ = model.hidden(
+      params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache, jnp.full((P * G,), S)
+    )
     x_BCD = jnp.concatenate([x_BCD, rest], axis=1)
   logp_BC, entropy_BC = _chunked(model, params, x_BCD, tokens_BT[:, S:], sampler, chunk)
   value_BC = None if model.value is None else model.value(params, x_BCD)
@@ -81,13 +83,15 @@ def _chunked(model, params, x_BCD, targets_BC, sampler, chunk):
     return of_tokens(logits, targets), entropy_of(logits)
 
   B, C = targets_BC.shape
-  if C <= chunk:
+  if chunk >= C:
     return score((x_BCD, targets_BC))
   n = -(-C // chunk)
   pad = n * chunk - C
   x = jnp.pad(x_BCD, ((0, 0), (0, pad), (0, 0))).reshape(B, n, chunk, -1).swapaxes(0, 1)
   targets = jnp.pad(targets_BC, ((0, 0), (0, pad))).reshape(B, n, chunk).swapaxes(0, 1)
-  return tuple(y.swapaxes(0, 1).reshape(B, n * chunk)[:, :C] for y in jax.lax.map(score, (x, targets)))
+  return tuple(
+    y.swapaxes(0, 1).reshape(B, n * chunk)[:, :C] for y in jax.lax.map(score, (x, targets))
+  )
 
 
 # ---------------------------------------------------------------- KL(policy || reference), d = logp - ref_logp

@@ -19,7 +19,9 @@ def split_leading(tree, parts):
 
   def split(x):
     if x.shape[0] % parts:
-      raise ValueError(f'{x.shape[0]} rows cannot be cut into {parts} equal parts; choose a divisor of {x.shape[0]}')
+      raise ValueError(
+        f'{x.shape[0]} rows cannot be cut into {parts} equal parts; choose a divisor of {x.shape[0]}'
+      )
     return x.reshape(parts, x.shape[0] // parts, *x.shape[1:])
 
   return jax.tree.map(split, tree)

@@ -30,7 +30,9 @@ def normalized(rewards_PG, judged_PG, *, epsilon=1e-6):
   """
   _require_group('normalized', rewards_PG)
   spread = masked.std(rewards_PG, judged_PG, axis=-1, ddof=1)[..., None]
-  return jnp.where(_tied(rewards_PG, judged_PG), 0.0, centered(rewards_PG, judged_PG) / (spread + epsilon))
+  return jnp.where(
+    _tied(rewards_PG, judged_PG), 0.0, centered(rewards_PG, judged_PG) / (spread + epsilon)
+  )
 
 
 def centered(rewards_PG, judged_PG):

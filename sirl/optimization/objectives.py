@@ -132,7 +132,9 @@ def kl(estimator=logprobs.k3, reduce: Reduce = token_mean) -> Objective:
 
   def objective(stats, experience):
     if experience.ref_logp is None:
-      raise ValueError('objective uses kl() but this run keeps no reference policy; set reference=True in Experiment')
+      raise ValueError(
+        'objective uses kl() but this run keeps no reference policy; set reference=True in Experiment'
+      )
     divergence = reduce(estimator(stats.logp, experience.ref_logp), experience)
     return divergence, {'kl': token_mean(logprobs.k3(stats.logp, experience.ref_logp), experience)}
 
@@ -153,7 +155,9 @@ def add(*terms) -> Objective:
   weighted = [term if isinstance(term, tuple) else (1.0, term) for term in terms]
   weighted = [(weight, objective) for weight, objective in weighted if weight != 0]
   if not weighted:
-    raise ValueError('add() has no term with a weight other than 0; an objective needs at least one')
+    raise ValueError(
+      'add() has no term with a weight other than 0; an objective needs at least one'
+    )
 
   def objective(stats, experience):
     loss, metrics = 0.0, {}

@@ -45,10 +45,15 @@ def make_optimize(
 
   def loss_fn(params, experience):
     stats = score(params, experience.rollouts)
-    if updates == 1:  # the weights have not moved yet, so this forward pass gives the old log-probs too
+    if (
+      updates == 1
+    ):  # the weights have not moved yet, so this forward pass gives the old log-probs too
       experience = experience.replace(old_logp=jax.lax.stop_gradient(stats.logp))
     loss, metrics = objective(stats, experience)
-    metrics |= {'entropy': masked.sum(stats.entropy, experience.mask) / jnp.maximum(experience.counts.tokens, 1.0)}
+    metrics |= {
+      'entropy': masked.sum(stats.entropy, experience.mask)
+      / jnp.maximum(experience.counts.tokens, 1.0)
+    }
     return loss, (metrics, sampler_gap(stats.logp, experience.rollouts))
 
   def gradients(params, experience):
@@ -66,7 +71,9 @@ def make_optimize(
     pieces = _slices(experience, microbatches)
     shapes = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], pieces))
     (loss0, (metrics0, gap0)), grads0 = jax.tree.map(jnp.zeros_like, shapes)
-    (loss, metrics, grads, gap), _ = jax.lax.scan(accumulate, (loss0, metrics0, grads0, gap0), pieces)
+    (loss, metrics, grads, gap), _ = jax.lax.scan(
+      accumulate, (loss0, metrics0, grads0, gap0), pieces
+    )
     return loss, metrics, gap, grads
 
   def update(state, experience):
@@ -82,7 +89,7 @@ def make_optimize(
       opt_state=opt_state,
       skipped=state.skipped + (~finite).astype(jnp.int32),
     )
-    return state, (metrics | {'loss': loss, 'grad_norm': norm}, gap)
+    return state, (metrics | {'loss': loss, 'grad_norm': norm}, gap, experience.counts.tokens)
 
   @functools.partial(jax.jit, donate_argnums=0)
   def optimize(state, rollouts, rewards_PG, key):
@@ -98,8 +105,9 @@ def make_optimize(
 
     if updates == 1:
       whole = _whole_gap(score, state, rollouts) if microbatches > 1 else None
-      state, (metrics, gap) = update(state, _with_counts(experience))
-      gap = gap if whole is None else jax.tree.map(lambda a, b: jnp.where(jnp.isnan(a), b, a), whole, gap)
+      state, (metrics, gap, _) = update(state, _with_counts(experience))
+      if whole is not None:
+        gap = jax.tree.map(lambda a, b: jnp.where(jnp.isnan(a), b, a), whole, gap)
     else:
       order = jnp.concatenate(
         [jax.random.permutation(k, rewards_PG.shape[0]) for k in jax.random.split(key, epochs)]
@@ -109,8 +117,10 @@ def make_optimize(
         slice_ = jax.tree.map(lambda x: x[rows_p], experience.replace(counts=None))
         return update(state, _with_counts(slice_))
 
-      state, (metrics, gaps) = jax.lax.scan(turn, state, order)
-      metrics = jax.tree.map(jnp.mean, metrics)
+      state, (metrics, _, tokens) = jax.lax.scan(turn, state, order)
+      # Weighted by tokens: a minibatch with nothing judged says nothing.
+      share = tokens / jnp.maximum(jnp.sum(tokens), 1.0)
+      metrics = jax.tree.map(lambda x: jnp.sum(x * share), metrics)
       gap = sampler_gap(experience.old_logp, rollouts)
     return state, metrics | _gap_metrics(gap) | _batch_metrics(state, rollouts, experience)
 
@@ -184,7 +194,9 @@ def _gap_metrics(gap):
   total, count, largest = gap
   nan = jnp.nan
   return {
-    'sampling/sampling_logp_difference/mean': jnp.where(count > 0, total / jnp.maximum(count, 1.0), nan),
+    'sampling/sampling_logp_difference/mean': jnp.where(
+      count > 0, total / jnp.maximum(count, 1.0), nan
+    ),
     'sampling/sampling_logp_difference/max': jnp.where(count > 0, largest, nan),
   }
 

@@ -30,7 +30,10 @@ def adamw(
     known = "'constant', or with total= also 'linear' and 'cosine'"
     raise ValueError(f'schedule={schedule!r}: expected {known}')
   rate = optax.join_schedules(
-    [optax.linear_schedule(learning_rate / max(warmup, 1), learning_rate, max(warmup - 1, 1)), shapes[schedule]],
+    [
+      optax.linear_schedule(learning_rate / max(warmup, 1), learning_rate, max(warmup - 1, 1)),
+      shapes[schedule],
+    ],
     [warmup],
   )
 

@@ -5,11 +5,32 @@ rows of a batch [P, ...] and the device arrays are global.
 """
 
 import concurrent.futures
+import os
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
+
+
+def initialize():
+  """Joins the processes of a run, before any other use of JAX.
+
+  On TPU and under Slurm JAX finds the others by itself; elsewhere three environment variables say who they are:
+  JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+  Raises: ValueError when only some of them are set, or one is no number.
+  """
+  names = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+  values = [os.environ.get(name) for name in names]
+  if values == [None] * 3:
+    jax.distributed.initialize()
+    return
+  if None in values or not (values[1].isdigit() and values[2].isdigit()):
+    given = ', '.join(f'{name}={value}' for name, value in zip(names, values))
+    raise ValueError(
+      f'{given}: expected all three, an address host:port and two numbers, or none of them'
+    )
+  jax.distributed.initialize(values[0], int(values[1]), int(values[2]))
 
 
 def index():
@@ -59,6 +80,20 @@ def ordered_map(fn, items, workers=1):
     return results
 
 
+def share(items):
+  """This process's consecutive part of a sequence that every process holds; all of it on one process.
+
+  Raises: ValueError when the processes cannot get equally many.
+  """
+  n = count()
+  if len(items) % n:
+    raise ValueError(
+      f'{len(items)} tasks cannot be split over {n} processes; choose prompts as a multiple of {n}'
+    )
+  size = len(items) // n
+  return items[index() * size : (index() + 1) * size]
+
+
 def global_rows(array, mesh=None):
   """Process-local rows [P_local, ...] as one global array [P, ...], split over the mesh's (data, fsdp) axes.
 
@@ -68,7 +103,9 @@ def global_rows(array, mesh=None):
   """
   mesh = jax.sharding.get_mesh() if mesh is None else mesh
   if mesh.empty and count() > 1:
-    raise ValueError(f'global_rows needs a mesh when {count()} processes run; call it inside jax.set_mesh(mesh)')
+    raise ValueError(
+      f'global_rows needs a mesh when {count()} processes run; call it inside jax.set_mesh(mesh)'
+    )
   if mesh.empty or mesh.size == 1:
     return array
   axes = tuple(name for name in ('data', 'fsdp') if name in mesh.axis_names)
@@ -92,3 +129,14 @@ def everywhere(array):
   if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
     return np.asarray(array)
   return multihost_utils.process_allgather(array, tiled=True)
+
+
+def agree(numbers):
+  """{name: number} of process 0 on every process, which then decide alike. Each must hold the same names."""
+  if count() == 1:
+    return numbers
+  values = np.asarray([numbers[name] for name in sorted(numbers)], np.float64)
+  sent = multihost_utils.broadcast_one_to_all(
+    values.view(np.uint8)
+  )  # as bytes: JAX would round to float32
+  return dict(zip(sorted(numbers), np.asarray(sent).view(np.float64).tolist()))

@@ -6,13 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import enumeration as exact
 from sirl.generation import sampling, texts
 from sirl.generation.decode import decode
 from sirl.ops import logprobs
 
+import enumeration as exact
 
-def sample(params, prompts, ids, *, group_size, key=0, sampler=None, max_new=exact.MAX_NEW, width=1):
+
+def sample(
+  params, prompts, ids, *, group_size, key=0, sampler=None, max_new=exact.MAX_NEW, width=1
+):
   tokens = np.full((len(prompts), width), exact.PAD, np.int32)
   valid = np.zeros((len(prompts), width), bool)
   for p, prompt in enumerate(prompts):
@@ -51,7 +54,9 @@ def test_log_probs_are_those_of_the_law_and_of_the_learner(params):
   rollouts = sample(params, [[exact.PROMPT]], ['a'], group_size=64)
   for g in range(64):
     y = completion(rollouts, 0, g)
-    assert float(rollouts.logp[0, g].sum()) == pytest.approx(float(exact.log_probability(params, y)), abs=1e-5)
+    assert float(rollouts.logp[0, g].sum()) == pytest.approx(
+      float(exact.log_probability(params, y)), abs=1e-5
+    )
   learner = logprobs.token_stats(exact.MODEL, params, rollouts).logp
   chex.assert_trees_all_close(jnp.where(rollouts.action, learner, 0), rollouts.logp, atol=1e-6)
 
@@ -74,7 +79,10 @@ def test_layout_is_left_pad_prompt_completion_right_pad(params):
   ended_early = np.asarray(rollouts.tokens[0, :, 2]) == exact.EOS
   assert ended_early.any()
   assert (~action[ended_early, 3]).all()
-  np.testing.assert_array_equal(np.asarray(rollouts.truncated[0]), [completion(rollouts, 0, g)[-1] != exact.EOS for g in range(32)])
+  np.testing.assert_array_equal(
+    np.asarray(rollouts.truncated[0]),
+    [completion(rollouts, 0, g)[-1] != exact.EOS for g in range(32)],
+  )
 
 
 def test_samples_do_not_depend_on_batch_layout(params):

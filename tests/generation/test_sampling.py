@@ -36,7 +36,9 @@ def test_top_p_keeps_one_token_that_holds_the_mass():
 
 def test_min_p_keeps_tokens_at_least_p_times_the_most_likely():
   probs = jnp.asarray([[0.6, 0.3, 0.06, 0.04]])
-  np.testing.assert_array_equal(sampling.min_p_support(jnp.log(probs), 0.1), [[True, True, True, False]])
+  np.testing.assert_array_equal(
+    sampling.min_p_support(jnp.log(probs), 0.1), [[True, True, True, False]]
+  )
 
 
 def test_truncations_apply_in_order_and_renormalise():
@@ -58,7 +60,9 @@ def test_draw_inverts_the_cdf(vocab):
   tokens, logp = sampling.draw(jnp.broadcast_to(logits, (n, vocab)), uniform, sampling.sampler())
   counts = np.bincount(tokens, minlength=vocab)
   expected = n * np.asarray(jax.nn.softmax(logits), np.float64)
-  assert np.abs(counts - expected).max() < 2.5  # float32 sums may move an edge by about one grid step
+  assert (
+    np.abs(counts - expected).max() < 2.5
+  )  # float32 sums may move an edge by about one grid step
   np.testing.assert_allclose(logp, jax.nn.log_softmax(logits)[tokens], atol=1e-5)
 
 

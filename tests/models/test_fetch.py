@@ -8,10 +8,11 @@ import sys
 import zipfile
 
 import pytest
-import tiny_gguf
 
 from sirl.models import fetch, tokenizer
 from sirl.models.weights import read_tensors
+
+import tiny_gguf
 
 WEIGHTS = tiny_gguf.llama_weights()
 

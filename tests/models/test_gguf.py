@@ -6,11 +6,12 @@ import gguf as gguf_package
 import ml_dtypes
 import numpy as np
 import pytest
-import tiny_gguf
 from gguf import GGMLQuantizationType as Kind
 
 from sirl.models import gguf, tokenizer
 from sirl.models.weights import read_tensors
+
+import tiny_gguf
 
 
 def converted(tmp_path, *arguments, dtype='float32', **keywords):

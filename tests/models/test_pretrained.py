@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny_gguf
 from huggingface_hub import constants as huggingface_hub_constants
 from safetensors import numpy as safetensors
 
 from sirl.models import functional, pretrained
 from sirl.models.presets import preset
 from sirl.types import Codec
+
+import tiny_gguf
 
 
 @pytest.fixture

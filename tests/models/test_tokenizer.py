@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import tiny_gguf
 
 from sirl.models import gguf, tokenizer
+
+import tiny_gguf
 
 # ---------------------------------------------------------------- bytes and characters
 

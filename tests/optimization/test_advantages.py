@@ -17,9 +17,15 @@ ALL = np.ones((1, 4), bool)
 def test_small_numbers_by_hand():
   rewards = jnp.asarray([[1.0, 0.0, 0.0, 1.0]])
   np.testing.assert_allclose(advantages.centered(rewards, ALL), [[0.5, -0.5, -0.5, 0.5]])
-  np.testing.assert_allclose(advantages.leave_one_out(rewards, ALL), [[2 / 3, -2 / 3, -2 / 3, 2 / 3]], rtol=1e-6)
+  np.testing.assert_allclose(
+    advantages.leave_one_out(rewards, ALL), [[2 / 3, -2 / 3, -2 / 3, 2 / 3]], rtol=1e-6
+  )
   std = np.sqrt(4 * 0.25 / 3)
-  np.testing.assert_allclose(advantages.normalized(rewards, ALL), np.asarray([[0.5, -0.5, -0.5, 0.5]]) / (std + 1e-6), rtol=1e-5)
+  np.testing.assert_allclose(
+    advantages.normalized(rewards, ALL),
+    np.asarray([[0.5, -0.5, -0.5, 0.5]]) / (std + 1e-6),
+    rtol=1e-5,
+  )
   np.testing.assert_allclose(advantages.accept(1.0)(rewards, ALL), [[1, 0, 0, 1]])
   np.testing.assert_allclose(advantages.raw(rewards, ALL), rewards)
 
@@ -28,7 +34,9 @@ def test_normalized_binary_rewards_have_the_closed_form():
   # Shao et al.: with success rate p and the n - 1 std, A+ = sqrt((1 - p) / p * (G - 1) / G).
   rewards = jnp.asarray([[1.0, 0, 0, 0, 0, 0, 0, 0]])
   expected = np.sqrt((1 - 1 / 8) / (1 / 8) * 7 / 8)
-  np.testing.assert_allclose(advantages.normalized(rewards, np.ones((1, 8), bool))[0, 0], expected, rtol=1e-5)
+  np.testing.assert_allclose(
+    advantages.normalized(rewards, np.ones((1, 8), bool))[0, 0], expected, rtol=1e-5
+  )
 
 
 rewards_strategy = arrays.arrays(np.float32, (3, 5), elements=st.floats(-4, 4, width=32))
@@ -50,7 +58,9 @@ def test_shift_changes_nothing_and_groups_sum_to_zero(advantage, rewards, shift)
 def test_permuting_a_group_permutes_its_advantages(advantage):
   rewards = jnp.asarray([[0.1, 0.7, 0.3, 0.9]])
   order = np.asarray([2, 0, 3, 1])
-  chex.assert_trees_all_close(advantage(rewards[:, order], ALL), advantage(rewards, ALL)[:, order], atol=1e-6)
+  chex.assert_trees_all_close(
+    advantage(rewards[:, order], ALL), advantage(rewards, ALL)[:, order], atol=1e-6
+  )
 
 
 @pytest.mark.parametrize('advantage', BASELINED)

@@ -9,10 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-import enumeration as exact
 from sirl.ops import logprobs
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.types import TrainState
+
+import enumeration as exact
 
 SGD = optax.sgd(1.0)
 
@@ -58,13 +59,28 @@ SEQUENCE_SUM = objectives.sequence_mean_token_sum
     (advantages.centered, objectives.policy_gradient(SEQUENCE_SUM), 0.5),
     (advantages.centered, objectives.clipped(0.2, 0.28, SEQUENCE_SUM), 0.5),
     (advantages.leave_one_out, objectives.clipped(0.2, 0.2, SEQUENCE_SUM), 1.0),
-    (advantages.centered, objectives.policy_gradient(objectives.sequence_mean_token_sum_norm(4)), 0.125),
+    (
+      advantages.centered,
+      objectives.policy_gradient(objectives.sequence_mean_token_sum_norm(4)),
+      0.125,
+    ),
   ],
-  ids=['reinforce', 'rloo', 'dr_grpo', 'dr_grpo_clipped', 'rloo_clipped', 'dr_grpo_constant_length'],
+  ids=[
+    'reinforce',
+    'rloo',
+    'dr_grpo',
+    'dr_grpo_clipped',
+    'rloo_clipped',
+    'dr_grpo_constant_length',
+  ],
 )
-def test_mean_gradient_over_all_groups_is_the_exact_policy_gradient(params, advantage, objective, scale):
+def test_mean_gradient_over_all_groups_is_the_exact_policy_gradient(
+  params, advantage, objective, scale
+):
   exact_gradient = exact.policy_gradient_of(params, reward_of)['logits']
-  np.testing.assert_allclose(expected_step(params, advantage, objective), scale * exact_gradient, atol=2e-6)
+  np.testing.assert_allclose(
+    expected_step(params, advantage, objective), scale * exact_gradient, atol=2e-6
+  )
 
 
 def test_mean_gradient_of_rejection_sampling_is_that_of_the_acceptance_rate(params):
@@ -91,13 +107,20 @@ def test_mean_gradient_of_group_normalized_rewards_by_brute_force(params):
     return total
 
   expected = jax.jit(jax.grad(surrogate))(params, params)['logits']
-  step = expected_step(params, advantages.normalized, objectives.policy_gradient(objectives.sequence_mean_token_mean))
+  step = expected_step(
+    params, advantages.normalized, objectives.policy_gradient(objectives.sequence_mean_token_mean)
+  )
   np.testing.assert_allclose(step, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(
   ('estimator', 'target'),
-  [(logprobs.k1, 'zero'), (logprobs.k2, 'reverse'), (logprobs.k3, 'forward'), (logprobs.k3_straight_through, 'reverse')],
+  [
+    (logprobs.k1, 'zero'),
+    (logprobs.k2, 'reverse'),
+    (logprobs.k3, 'forward'),
+    (logprobs.k3_straight_through, 'reverse'),
+  ],
 )
 def test_mean_gradient_of_kl_estimators_as_losses(estimator, target):
   """One token: k1 has gradient zero, k2 that of KL(policy || reference), k3 that of KL(reference || policy)."""
@@ -137,12 +160,17 @@ def test_micro_batches_change_neither_update_nor_metrics(params, reduce):
   rollouts, rewards = batch(params)
   reference = exact.MODEL.init(jax.random.key(9))
   objective = objectives.add(
-    objectives.clipped(0.2, 0.28, REDUCTIONS[reduce]), (0.1, objectives.kl(reduce=REDUCTIONS[reduce]))
+    objectives.clipped(0.2, 0.28, REDUCTIONS[reduce]),
+    (0.1, objectives.kl(reduce=REDUCTIONS[reduce])),
   )
   results = []
   for microbatches in (1, 2, 8):
-    optimize = make_optimize(exact.MODEL, SGD, advantages.normalized, objective, microbatches=microbatches)
-    state, metrics = optimize(state_of(params, reference=reference), rollouts, rewards, jax.random.key(0))
+    optimize = make_optimize(
+      exact.MODEL, SGD, advantages.normalized, objective, microbatches=microbatches
+    )
+    state, metrics = optimize(
+      state_of(params, reference=reference), rollouts, rewards, jax.random.key(0)
+    )
     results.append((state.params, metrics))
   for other in results[1:]:
     chex.assert_trees_all_close(other, results[0], atol=2e-6)
@@ -150,7 +178,9 @@ def test_micro_batches_change_neither_update_nor_metrics(params, reduce):
 
 def test_without_jit_the_update_is_the_same(params):
   rollouts, rewards = batch(params)
-  optimize = make_optimize(exact.MODEL, SGD, advantages.centered, objectives.clipped(), epochs=2, minibatches=2)
+  optimize = make_optimize(
+    exact.MODEL, SGD, advantages.centered, objectives.clipped(), epochs=2, minibatches=2
+  )
   compiled, metrics = optimize(state_of(params), rollouts, rewards, jax.random.key(1))
   with jax.disable_jit():
     plain, plain_metrics = optimize(state_of(params), rollouts, rewards, jax.random.key(1))
@@ -169,7 +199,9 @@ def test_supervised_nll_is_optax_cross_entropy(params):
 
   np.testing.assert_allclose(float(metrics['loss']), float(cross_entropy(params)), rtol=1e-6)
   chex.assert_trees_all_close(
-    state.params, jax.tree.map(lambda p, g: p - g, params, jax.grad(cross_entropy)(params)), atol=1e-6
+    state.params,
+    jax.tree.map(lambda p, g: p - g, params, jax.grad(cross_entropy)(params)),
+    atol=1e-6,
   )
 
 
@@ -189,7 +221,9 @@ def test_a_batch_that_is_not_finite_leaves_everything_and_is_counted(params):
 def test_nothing_judged_means_no_gradient_and_no_nan(params):
   rollouts, rewards = batch(params)
   optimize = make_optimize(exact.MODEL, SGD, advantages.normalized, objectives.clipped())
-  state, metrics = optimize(state_of(params), rollouts, jnp.full_like(rewards, jnp.nan), jax.random.key(0))
+  state, metrics = optimize(
+    state_of(params), rollouts, jnp.full_like(rewards, jnp.nan), jax.random.key(0)
+  )
   chex.assert_trees_all_equal(state.params, params)
   assert float(metrics['judged_ratio']) == 0.0
   assert np.isfinite(float(metrics['loss']))
@@ -209,7 +243,9 @@ def test_a_second_call_compiles_nothing_and_the_state_is_donated(params):
 
 
 def test_prompt_and_padding_tokens_get_no_gradient(params):
-  rollouts = exact.rollouts([[(1,), (1,)]])  # the completion is the end token alone; column 2 is padding
+  rollouts = exact.rollouts(
+    [[(1,), (1,)]]
+  )  # the completion is the end token alone; column 2 is padding
   optimize = make_optimize(exact.MODEL, SGD, advantages.raw, objectives.policy_gradient())
   state, _ = optimize(state_of(params), rollouts, jnp.ones((1, 2)), jax.random.key(0))
   moved = np.asarray(state.params['logits'] != params['logits'])
@@ -219,14 +255,18 @@ def test_prompt_and_padding_tokens_get_no_gradient(params):
 
 def test_kl_without_a_reference_says_what_to_do(params):
   rollouts, rewards = batch(params)
-  optimize = make_optimize(exact.MODEL, SGD, advantages.centered, objectives.add((0.1, objectives.kl())))
+  optimize = make_optimize(
+    exact.MODEL, SGD, advantages.centered, objectives.add((0.1, objectives.kl()))
+  )
   with pytest.raises(ValueError, match='set reference=True'):
     optimize(state_of(params), rollouts, rewards, jax.random.key(0))
 
 
 def test_prompts_that_do_not_divide_say_what_to_do(params):
   rollouts, rewards = batch(params, P=6)
-  optimize = make_optimize(exact.MODEL, SGD, advantages.centered, objectives.clipped(), microbatches=4)
+  optimize = make_optimize(
+    exact.MODEL, SGD, advantages.centered, objectives.clipped(), microbatches=4
+  )
   with pytest.raises(ValueError, match='prompts=6 .* multiple of 4'):
     optimize(state_of(params), rollouts, rewards, jax.random.key(0))
 
