@@ -6,7 +6,7 @@
 The moments are drawn from the timeline of the uninterrupted run: one from each of ten equal stretches between its first
 and its last GRO step, some of them put into the next checkpoint save. A moment is "so many seconds after that row of
 steps.jsonl", so interpreter start and compilation cannot use up a kill. What the process was doing is its own word: its
-Python stacks, written on a signal right before the kill.
+Python stack, written on a signal right before the kill.
 """
 
 import argparse
@@ -33,7 +33,8 @@ SMALL = (
   'layers=2', 'warm_rounds=4', 'warm_prompts=32', 'warm_lr=0.003',
 )  # fmt: skip
 LONGEST = 900  # seconds without the awaited row before the test gives up
-STACKS = 'import faulthandler, signal; faulthandler.register(signal.SIGUSR1, file=open({!r}, "w"))'
+# The main thread, which gets the signal, and no other: walking those of running threads can crash the process.
+STACKS = 'import faulthandler, signal; faulthandler.register(signal.SIGUSR1, open({!r}, "w"), all_threads=False)'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +118,11 @@ def compare(whole, killed, settings):
 
 
 def rehearse(folder, *, settings, kills, seed, say=print):
-  """One uninterrupted run in folder/whole, one killed `kills` times in folder/killed; returns the Kills."""
+  """One uninterrupted run in folder/whole, one killed `kills` times in folder/killed; returns the Kills.
+
+  A round in folder/cold compiles everything before, else compilation would take up much of the timeline.
+  """
+  uninterrupted(folder, [*settings, 'max_rounds=1'], 'cold')
   begun = time.monotonic()
   times = uninterrupted(folder, settings)
   say(f'uninterrupted: {len(times)} GRO steps, {time.monotonic() - begun:.0f} s')
@@ -131,16 +136,16 @@ def rehearse(folder, *, settings, kills, seed, say=print):
   return found
 
 
-def uninterrupted(folder, settings):
+def uninterrupted(folder, settings, name='whole'):
   """Runs to the end; returns when each row was seen, seconds."""
-  life = Life(folder / 'whole')
-  process, _ = start(folder, 'whole', settings)
+  life = Life(folder / name)
+  process, _ = start(folder, name, settings)
   times = []
   while process.poll() is None:
     life.look()
     times += [time.monotonic()] * (life.rows() - len(times))
     time.sleep(0.01)
-  assert process.returncode == 0, said(folder, 'whole')
+  assert process.returncode == 0, said(folder, name)
   return times
 
 
@@ -343,15 +348,11 @@ STAGES = (  # innermost frame that says it; the first stage with a frame in the 
 )
 
 
-def stage(stacks):
-  """'warm start: generation', 'optimization', ... of the stack of the thread that runs the command line."""
-  threads = re.split(r'\n(?=(?:Current thread|Thread) 0x)', stacks)
-  frames = next(
-    (text for text in threads if re.search(r'sirl/cli\.py", line \d+ in main', text)), ''
-  )
-  found = next((name for name, pattern in STAGES if re.search(pattern, frames)), 'unknown')
-  compiling = ' (compiling)' if 'jax/_src/compiler.py' in frames else ''
-  return ('warm start: ' if 'in starting_params' in frames else '') + found + compiling
+def stage(stack):
+  """'warm start: generation', 'optimization', ... of the stack of the main thread."""
+  found = next((name for name, pattern in STAGES if re.search(pattern, stack)), 'unknown')
+  compiling = ' (compiling)' if 'jax/_src/compiler.py' in stack else ''
+  return ('warm start: ' if 'in starting_params' in stack else '') + found + compiling
 
 
 def table(kills):

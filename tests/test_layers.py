@@ -19,8 +19,9 @@ ALLOWED = {
   'gro': BELOW,
   # The loop knows the pool it extends; the methods themselves arrive in the Experiment.
   'loop': BELOW | {'acquisition'},
-  'report': BELOW,
-  'figures': BELOW,
+  'drawing': BELOW,
+  'figures': BELOW | {'drawing'},
+  'report': BELOW | {'figures', 'drawing', 'doctor'},
   'doctor': BELOW,
   'cli': {'loop', 'report', 'doctor', 'models', *BELOW},
   '__main__': {'cli'},
