@@ -17,8 +17,9 @@ def make_ask(
   Prompts go through the decoder `batch` at a time, the last batch padded with copies of its first prompt, so any number
   of prompts runs one compiled program per n. Noise is addressed by the prompt's text: order and batching change nothing.
   Every process asks everything and sees the same texts.
-  Raises: ValueError for a prompt longer than `max_prompt` tokens.
+  Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt` tokens.
   """
+  texts.check_fit(model, codec)
   sampler = sampler or sampling.sampler()
 
   def ask(params, prompts, key, n):

@@ -18,8 +18,10 @@ def explore(
   """Generate that draws `group_size` completions of every task from the policy.
 
   Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation.
-  Raises: ValueError for a prompt longer than `max_prompt`, with the task's id.
+  Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt`, with the
+  task's id.
   """
+  texts.check_fit(model, codec)
   sampler = sampler or sampling.sampler()
 
   def generate(params, tasks, key):

@@ -5,6 +5,16 @@ import numpy as np
 from sirl.ops import keys as addressed
 
 
+def check_fit(model, codec):
+  """Raises ValueError if the codec has ids for which the model has no row. More rows than ids are usual."""
+  largest = max(codec.vocab - 1, codec.pad_id, *codec.eos_ids)
+  if largest >= model.vocab:
+    raise ValueError(
+      f'the tokenizer has ids up to {largest} but the model only {model.vocab} rows in its embedding; '
+      f'use the tokenizer that belongs to the weights, or an architecture with vocab={largest + 1}'
+    )
+
+
 def encode(codec, prompts, max_prompt, names=None):
   """Left-padded prompts.
 
