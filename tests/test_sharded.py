@@ -21,29 +21,17 @@ def run(devices, workdir, *numbers):
   return json.loads(done.stdout.splitlines()[-1]), np.load(workdir / 'params.npz')
 
 
-@pytest.fixture(scope='module')
-def alone(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp('alone')
-  return *run(1, workdir), workdir
-
-
-@pytest.mark.parametrize('mesh', [('mesh.data=4',), ('mesh.data=2', 'mesh.fsdp=2')], ids=' '.join)
-def test_a_mesh_changes_no_sample_and_weights_only_by_rounding(alone, tmp_path, mesh):
-  one, weights, workdir = alone
-  (
-    several,
-    sharded,
-  ) = run(4, tmp_path, *mesh)
-  assert several['devices'] == 4
-  if 'mesh.fsdp=2' in mesh:
-    assert any('fsdp' in spec for spec in several['shardings'])
-  read = lambda folder: [
-    json.loads(line)['completion']
-    for line in (folder / 'samples' / 'round_00000.jsonl').read_text().splitlines()
-  ]
-  assert read(tmp_path) == read(workdir)
+def test_a_mesh_changes_no_sample_and_weights_only_by_rounding(tmp_path):
+  folders = [tmp_path / 'one', tmp_path / 'four']
+  one, weights = run(1, folders[0])
+  several, sharded = run(4, folders[1], 'mesh.data=2', 'mesh.fsdp=2')
+  assert (one['devices'], several['devices']) == (1, 4)
+  assert any('fsdp' in spec for spec in several['shardings'])
+  assert one['metrics']['train/grad_norm'] > 0.01  # there was something to learn
+  samples = [(folder / 'samples' / 'round_00000.jsonl').read_text() for folder in folders]
+  assert samples[0] == samples[1]
   for name in weights:
-    # Three Adam steps of 7e-4: a sum in another order moves a weight by far less than one step.
+    # Three Adam steps of up to 2e-4 each: a sum in another order moves a weight by far less than one of them.
     np.testing.assert_allclose(sharded[name], weights[name], atol=2e-5, err_msg=name)
-  for name in ('train/reward', 'heldout/pass@1', 'heldout/pass@8'):
-    assert several['metrics'][name] == pytest.approx(one['metrics'][name], abs=1e-6)
+  for name in ('train/reward', 'train/entropy', 'train/completions/mean_length', 'train/loss'):
+    assert several['metrics'][name] == pytest.approx(one['metrics'][name], abs=1e-5)
