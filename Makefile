@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(BIN)/sirl run experiments/quickstart.py --workdir runs/quickstart
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow

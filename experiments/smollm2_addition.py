@@ -18,7 +18,7 @@ from sirl import config, gro, models, rewards
 from sirl.acquisition import procedural
 from sirl.domains import answers, mathematics
 from sirl.evaluation import benchmarks, monitors, steering
-from sirl.generation import explore, greedy, make_ask
+from sirl.generation import explore, greedy, make_ask, sampling
 from sirl.models import pretrained, tokenizer
 from sirl.ops import keys
 from sirl.optimization import advantages, make_optimize, objectives, transforms
@@ -46,7 +46,8 @@ class Config(config.Base):
   group_size: int = 8  # G
   max_prompt: int = 56  # tokens; the chat template with its system turn takes about 46
   max_new: int = 32  # tokens
-  lr: float = 1e-5
+  temperature: float = 0.8
+  lr: float = 2e-5
   microbatches: int = 4
   acquired: int = 200  # new sums per round
   heldout: int = 200
@@ -72,7 +73,9 @@ def build(
   texts = functools.partial(
     dict, max_prompt=c.max_prompt, max_new=c.max_new, batch=min(20, c.heldout)
   )
-  ask, ask_greedy = make_ask(model, codec, **texts()), greedy(model, codec, **texts())
+  sampler = sampling.sampler(temperature=c.temperature)
+  ask = make_ask(model, codec, sampler=sampler, **texts())
+  ask_greedy = greedy(model, codec, **texts())
 
   return Experiment(
     config=c,
@@ -83,7 +86,13 @@ def build(
     selector=adaptive.success_rate(target=0.5, decay=0.95),
     step=gro.make_step(
       generate=explore(
-        model, codec, group_size=c.group_size, max_prompt=c.max_prompt, max_new=c.max_new
+        model,
+        codec,
+        group_size=c.group_size,
+        max_prompt=c.max_prompt,
+        max_new=c.max_new,
+        sampler=sampler,
+        widths=(c.max_new // 4, c.max_new // 2),
       ),
       reward=reward,
       optimize=make_optimize(
@@ -92,6 +101,7 @@ def build(
         advantage,
         objective or objectives.policy_gradient(),
         microbatches=c.microbatches,
+        sampler=sampler,
       ),
     ),
     evaluate=benchmarks.merge(
