@@ -194,11 +194,18 @@ def load_experiment(path):
 
 
 def configured(module, assignments):
-  """The module's Config with the assignments; `debug=true` first applies the module's shrink(config)."""
+  """The module's Config with the assignments; `debug=true` first applies the module's shrink(config).
+
+  Raises: ValueError when debug is set and the module cannot shrink its config.
+  """
   config = configs.override(module.Config(), assignments)
-  if config.debug and hasattr(module, 'shrink'):
-    config = configs.override(module.shrink(module.Config()), assignments)
-  return config
+  if not config.debug:
+    return config
+  if not hasattr(module, 'shrink'):
+    raise ValueError(
+      f'debug=true: {module.__file__} has no shrink(config) -> config that makes its numbers small; add one'
+    )
+  return configs.override(module.shrink(module.Config()), assignments)
 
 
 def cache_compilations(jax):

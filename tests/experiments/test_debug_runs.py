@@ -1,0 +1,40 @@
+"""Every experiment runs from the command line with debug=true, and the choice that makes it different is in its numbers."""
+
+import json
+
+import pytest
+
+from sirl import cli
+from sirl.runtime import record
+
+SMALL = [
+  'max_rounds=1',
+  'steps_per_round=2',
+  'checkpoint_every=2',
+  'prompts=4',
+  'heldout=8',
+  'acquired=8',
+]
+PARTS = {  # experiment -> reward parts it must report, and whether its tasks hold answers
+  'quickstart_random': ({'coin', 'correct'}, True),
+  'quickstart_rejection': ({'correct'}, True),
+  'quickstart_majority': ({'vote', 'majority_ratio', 'parsed'}, False),
+  'quickstart_majority_careless': ({'vote', 'majority_ratio', 'parsed'}, False),
+  'smollm2_addition': ({'correct', 'bare'}, True),
+}
+
+
+@pytest.mark.parametrize('name', PARTS)
+def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
+  numbers = [item for number in ('debug=true', *SMALL) for item in ('--set', number)]
+  code = cli.main(['run', f'experiments/{name}.py', *numbers, '--workdir', str(tmp_path)])
+  assert code == cli.DONE, capsys.readouterr().err
+  parts, answered = PARTS[name]
+  rows = record.read_rows(tmp_path / 'steps.jsonl')
+  assert len(rows) == 2
+  found = {key.split('/')[1] for key in rows[0] if key.startswith('rewards/')}
+  assert found == parts
+  assert (tmp_path / 'report.html').exists()
+  lines = (tmp_path / 'pool' / 'round_00000.jsonl').read_text().splitlines()
+  tasks = [json.loads(line) for line in lines[1:]]
+  assert all((task['answer'] is not None) == answered for task in tasks)
