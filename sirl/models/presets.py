@@ -30,11 +30,13 @@ def preset(name, **changes):
 
 
 def nearest(word, words):
+  """', did you mean ...?' for a misspelt word, or ''."""
   matches = difflib.get_close_matches(word, list(words), n=1, cutoff=0.4)
   return f', did you mean {matches[0]!r}?' if matches else ''
 
 
 def llama(*, width, layers, heads, kv_heads, ffw, head_width=64, norm_eps=1e-5, **rest):
+  """An architecture of the Llama family."""
   return Architecture(
     width=width,
     layers=layers,
@@ -48,6 +50,7 @@ def llama(*, width, layers, heads, kv_heads, ffw, head_width=64, norm_eps=1e-5, 
 
 
 def llama3(factor, **numbers):
+  """Llama 3.x with its frequency scaling."""
   scaling = Scaling(kind='llama3', factor=factor, original_context=8192)
   return llama(
     vocab=128_256, rope_theta=500_000.0, rope_scaling=scaling, context=131_072, **numbers
@@ -55,12 +58,14 @@ def llama3(factor, **numbers):
 
 
 def qwen2(*, vocab=151_936, context=32_768, **numbers):
+  """An architecture of the Qwen2 and Qwen2.5 families."""
   return llama(
     vocab=vocab, context=context, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True, **numbers
   )
 
 
 def qwen3(**numbers):
+  """An architecture of the Qwen3 family."""
   return llama(
     vocab=151_936,
     context=40_960,
@@ -73,6 +78,7 @@ def qwen3(**numbers):
 
 
 def gemma3(*, width, layers, heads, kv_heads, ffw):
+  """An architecture of the Gemma 3 text family: five local layers to a global one."""
   return Architecture(
     vocab=262_144,
     width=width,

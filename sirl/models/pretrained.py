@@ -168,16 +168,6 @@ def read_params(folder, architecture, dtype='float32'):
   return functional.unflatten(filled)
 
 
-def check_codec(codec, architecture):
-  """Raises ValueError if the tokenizer has ids for which the embedding has no row. More rows than ids are usual."""
-  largest = max(codec.vocab - 1, codec.pad_id, *codec.eos_ids)
-  if largest >= architecture.vocab:
-    raise ValueError(
-      f'the tokenizer has ids up to {largest} but the embedding only {architecture.vocab} rows; '
-      f'use the tokenizer that belongs to the weights, or an architecture with vocab={largest + 1}'
-    )
-
-
 def ignorable(name, architecture):
   """Tensors in files that carry nothing: rope tables of old exports, and a tied model's second copy of its embedding."""
   if name.startswith('value_head.') and not architecture.value_head:

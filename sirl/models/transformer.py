@@ -169,6 +169,7 @@ def init_cache(a: Architecture, rows, slots):
 
 
 def check_shapes(tokens_BT, mask_BTS, cache, start_B):
+  """Raises ValueError when tokens, mask and cache do not fit together."""
   B, T = tokens_BT.shape
   if (cache is None) != (start_B is None):
     raise ValueError('cache and start_B belong together: give both to decode, or neither')

@@ -99,6 +99,7 @@ def write_tensors(folder, tensors, dtype, max_shard_bytes):
 
 
 def read_json(file, advice):
+  """Contents of a JSON file. Raises FileNotFoundError with the advice, or ValueError for a file that is no JSON."""
   if not file.is_file():
     raise FileNotFoundError(f'{file} does not exist; {advice}')
   try:
@@ -108,4 +109,5 @@ def read_json(file, advice):
 
 
 def write_json(file, value):
+  """Writes a value as indented JSON."""
   file.write_text(json.dumps(value, indent=2) + '\n')
