@@ -46,7 +46,7 @@ class Config(config.Base):
   lr: float = 7e-4  # falls linearly to 0 over lr_steps
   lr_steps: int = 480
   kl: float = 0.0  # weight of KL to the warm-started weights
-  acquired: int = 600  # new sums per round
+  acquired: int = 450  # new sums per round
   heldout: int = 250  # sums never trained on, the same in every round
   width: int = 128
   layers: int = 3
@@ -92,7 +92,8 @@ def build(
   model = models.build(
     models.preset('toy', vocab=CODEC.vocab, width=c.width, layers=c.layers, head_width=c.width // 4)
   )
-  heldout = procedural.fixed_set(TASK, n=c.heldout, seed=0, namespace='heldout')
+  heldout, development, reserve = unseen(c)
+  taken = [*heldout, *development, *reserve]
   ask = make_ask(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
   ask_greedy = greedy(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
   optimizer = transforms.adamw(c.lr, warmup=10, total=c.lr_steps, schedule='linear')
@@ -100,12 +101,10 @@ def build(
   return Experiment(
     config=c,
     model=model,
-    params=warm_start(c, model, heldout),
+    params=warm_start(c, model, development, taken),
     optimizer=optimizer,
-    reference=c.kl > 0 or not with_answers,
-    acquire=procedural.procedural(
-      TASK, per_round=c.acquired, answers=with_answers, exclude=heldout
-    ),
+    reference=True,  # the warm-started weights, for the curve of KL
+    acquire=procedural.procedural(TASK, per_round=c.acquired, answers=with_answers, exclude=taken),
     selector=selector or adaptive.success_rate(target=0.5),
     step=gro.make_step(
       generate=explore(
@@ -117,7 +116,6 @@ def build(
         optimizer,
         advantage,
         objectives.add(objective, (c.kl, objectives.kl())),
-        microbatches=min(4, c.prompts),
       ),
       keep=keep,
     ),
@@ -127,7 +125,9 @@ def build(
           benchmarks.sampled(
             'heldout', heldout, CORRECT, ask, samples=8, ks=(1, 8), extract=answers.exact
           ),
-          benchmarks.fresh('fresh', fresh_sums(c, heldout), CORRECT, ask, samples=8, ks=(1,)),
+          benchmarks.fresh(
+            'fresh', drawn_from(reserve, c.heldout), CORRECT, ask, samples=8, ks=(1,)
+          ),
         )
       ),
       benchmarks.greedy('heldout', heldout, CORRECT, ask_greedy),
@@ -145,14 +145,21 @@ def build(
   )
 
 
-def warm_start(c: Config, model, heldout) -> Experiment:
-  """Supervised learning on demonstrations until the goal: the same loop with another generate, reward and objective."""
+def unseen(c: Config):
+  """Three disjoint sets that nothing trains on: held out, to end the warm start by, and to draw fresh sums from."""
+  heldout = procedural.fixed_set(TASK, n=c.heldout, seed=0, namespace='heldout')
   development = procedural.fixed_set(
     TASK, n=c.heldout, seed=0, namespace='development', exclude=heldout
   )
-  solved = procedural.fixed_set(
-    TASK, n=4000, seed=0, namespace='warm', exclude=[*heldout, *development]
+  reserve = procedural.fixed_set(
+    TASK, n=4 * c.heldout, seed=0, namespace='reserve', exclude=[*heldout, *development]
   )
+  return heldout, development, reserve
+
+
+def warm_start(c: Config, model, development, taken) -> Experiment:
+  """Supervised learning on demonstrations until the goal: the same loop with another generate, reward and objective."""
+  solved = procedural.fixed_set(TASK, n=4000, seed=0, namespace='warm', exclude=taken)
   optimizer = transforms.adamw(c.warm_lr, warmup=20)
   ask = make_ask(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.heldout)
   return Experiment(
@@ -183,12 +190,12 @@ def demonstrated(task, text):
   return 1.0
 
 
-def fresh_sums(c: Config, heldout):
-  """New sums for every round, none of them held out: accuracy on them beside the frozen set shows overfitting to it."""
+def drawn_from(reserve, n):
+  """Other sums every round, none of them trained on: the frozen set beside them shows what being looked at has given it."""
 
   def make(context):
-    seed = int(jax.random.randint(context.key, (), 0, 2**31 - 1))
-    return procedural.fixed_set(TASK, n=c.heldout, seed=seed, namespace='fresh', exclude=heldout)
+    rows = jax.random.choice(context.key, len(reserve), (n,), replace=False)
+    return [reserve[int(row)] for row in rows]
 
   return make
 

@@ -88,6 +88,7 @@ def parser():
 
   sub = command('report', report, 'write the report page of a finished or running workdir')
   sub.add_argument('workdir', metavar='DIR')
+  sub.add_argument('--png', metavar='FILE', help='also write the main curves as a picture')
 
   sub = command('doctor', doctor, 'say in words what ails a run')
   sub.add_argument('workdir', metavar='DIR')
@@ -165,7 +166,10 @@ def load_experiment(path):
     raise ValueError(
       f'{path} is not a Python file; expected an experiment such as experiments/quickstart.py'
     )
-  for folder in (path.resolve().parent.parent, pathlib.Path.cwd()):
+  for folder in (
+    pathlib.Path.cwd(),
+    path.resolve().parent.parent,
+  ):  # the file's own root comes first
     if str(folder) not in sys.path:
       sys.path.insert(0, str(folder))
   name = f'experiment_{path.stem}'
@@ -276,7 +280,11 @@ def report(arguments):
   """sirl report DIR: writes the page and prints where it is."""
   from sirl import report as reports
 
-  print(reports.write(existing(arguments.workdir)))
+  workdir = existing(arguments.workdir)
+  print(reports.write(workdir))
+  if arguments.png:
+    reports.figure(workdir, arguments.png)
+    print(arguments.png)
   return DONE
 
 

@@ -44,6 +44,13 @@ class Base:
   debug: bool = False  # shrink to about a minute on a laptop
   allow_changed_config: bool = False  # resume although numbers differ from the checkpoint's
 
+  def __post_init__(self):
+    """Raises ValueError for a count that no run can have."""
+    least = {'max_rounds': 0, 'steps_per_round': 1, 'checkpoint_every': 1, 'prompts': 1}
+    for name, low in least.items():
+      if getattr(self, name) < low:
+        raise ValueError(f'{name}={getattr(self, name)}; expected at least {low}')
+
 
 def override(config, assignments):
   """The config with assignments such as 'kl=0.01' or 'mesh.fsdp=2' applied, left to right.

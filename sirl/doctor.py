@@ -240,7 +240,7 @@ def sampler_gap(run):
     yield Finding(
       'problem' if mean > GAP else 'warning', 'sampler and learner disagree',
       f'mean log-prob difference {mean:.1e} nats, largest {largest:.1e}, over {window(run)}',
-      'Give both the same sampler, weights and precision; in bfloat16 use a truncated importance weight.',
+      'Give both the same sampler, weights and precision; in bfloat16 a small gap remains.',
     )  # fmt: skip
 
 

@@ -107,11 +107,13 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
         history = [*history, dataclasses.replace(report, decision=decision)]
         state = follow(decision, state, store)
         state = state.replace(round=state.round + 1, step=jnp.int32(0))
+        if (
+          decision.action is Action.ASK_HUMAN
+        ):  # before the checkpoint: a resumed run would not write it again
+          write_question(workdir, history, outcome)
         with watch.time('checkpoint'):
           store.save(state, history, pool.manifest())
         log.report(history[-1])
-        if decision.action is Action.ASK_HUMAN:
-          write_question(workdir, history, outcome)
   return Run(state, history)
 
 
@@ -200,7 +202,12 @@ def starting_params(experiment: Experiment, workdir, progress):
   """The weights given, or those at the end of the warm start's own run."""
   if not isinstance(experiment.params, Experiment):
     return experiment.params
-  return run(experiment.params, workdir / 'warm', progress=progress).state.train.params
+  warm = run(experiment.params, workdir / 'warm', progress=progress)
+  if warm.history[-1].decision.action is Action.ASK_HUMAN:
+    raise ValueError(
+      f'the warm start waits for a human: read {workdir}/warm/question.md, then sirl answer {workdir}/warm'
+    )
+  return warm.state.train.params
 
 
 def context(config, state, purpose) -> Context:
@@ -211,7 +218,7 @@ def context(config, state, purpose) -> Context:
 
 def check_agreement(metrics, limit):
   """Raises ValueError when the first step's sampler and learner log-probs differ by more than `limit` nats."""
-  gap = metrics.get('sampling/sampling_logp_difference/max', math.nan)
+  gap = metrics.get('sampling/sampling_logp_difference/max', math.nan)  # NaN: nothing was sampled
   if gap > limit:
     raise ValueError(
       f'sampler and learner disagree: with equal weights the largest log-prob difference is {gap:.2e} nats, '
@@ -234,7 +241,11 @@ def evaluate(experiment, state, happened: Record, round) -> Report:
 
 def train_means(rows):
   """{'train/<metric>': mean over the round's steps}, rewards with a standard error over steps beside them."""
-  names = [name for name in (rows[0] if rows else ()) if name not in ('round', 'step', 'serial')]
+  names = [
+    name
+    for name in dict.fromkeys(name for row in rows for name in row)
+    if name not in record.ADDRESS
+  ]
   means = {}
   for name in names:
     if name.startswith('time/') or name == 'step_time':

@@ -1,6 +1,5 @@
 """Ask: the policy as a function from texts to texts. Every method that works on text needs only this."""
 
-import jax
 import numpy as np
 
 from sirl.generation import sampling, texts
@@ -59,9 +58,3 @@ def greedy(model: Model, codec: Codec, **kwargs) -> Ask:
     return [answers * n for answers in ask_one(params, prompts, key, 1)]
 
   return ask
-
-
-def fixed_key(ask: Ask, seed: int) -> Ask:
-  """An Ask that always uses one key: the same prompts give the same texts in every round."""
-  key = jax.random.key(seed)
-  return lambda params, prompts, _, n: ask(params, prompts, key, n)

@@ -33,6 +33,8 @@ def explore(
   task's id.
   """
   texts.check_fit(model, codec)
+  if group_size < 1:
+    raise ValueError(f'group_size={group_size}; expected at least 1 completion per task')
   sampler = sampler or sampling.sampler()
 
   def generate(params, tasks, key):

@@ -43,12 +43,6 @@ def ema(old, new, decay):
   return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, old, new)
 
 
-def all_finite(*trees):
-  """bool []: every entry of every leaf is finite."""
-  leaves = [jnp.all(jnp.isfinite(x)) for tree in trees for x in jax.tree.leaves(tree)]
-  return jnp.all(jnp.stack(leaves))
-
-
 def select(condition, on_true, on_false):
   """Leaf-wise where with one scalar condition."""
   return jax.tree.map(lambda a, b: jnp.where(condition, a, b), on_true, on_false)

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import logging
 import pathlib
 import subprocess
 
 from sirl import config as configs
 from sirl.runtime import checkpoint
+
+log = logging.getLogger(__name__)
 
 
 def check(workdir, config):
@@ -26,6 +29,12 @@ def check(workdir, config):
 def write(workdir, config, source):
   """config.json: the numbers, the experiment file and its hash, versions, git revision; and a copy of the file."""
   text = source.read_text(encoding='utf-8')
+  copy = workdir / 'experiment.py'
+  if copy.exists() and copy.read_text(encoding='utf-8') != text:
+    log.warning(
+      '%s has changed since this workdir was last run; its choices apply from here on, the earlier rounds keep theirs',
+      source,
+    )
   identity = {
     'config': configs.dump(config),
     'digest': configs.digest(config),
@@ -35,7 +44,7 @@ def write(workdir, config, source):
     'versions': checkpoint.versions(),
   }
   checkpoint.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
-  checkpoint.atomic_write(workdir / 'experiment.py', text)
+  checkpoint.atomic_write(copy, text)
 
 
 def read(workdir):

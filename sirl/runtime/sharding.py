@@ -86,11 +86,6 @@ def place(tree, mesh, table=TABLE):
   return jax.device_put(tree, shardings(tree, mesh, table))
 
 
-def replicated(mesh):
-  """Sharding of what every device holds whole."""
-  return NamedSharding(mesh, P())
-
-
 def batch_sharding(mesh):
   """Sharding of [P, ...] arrays: tasks over (data, fsdp)."""
   return NamedSharding(mesh, P(ROWS))
