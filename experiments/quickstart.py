@@ -43,10 +43,10 @@ class Config(config.Base):
   checkpoint_every: int = 10
   prompts: int = 64  # P
   group_size: int = 8  # G
-  lr: float = 7e-4  # falls linearly to 0 over lr_steps
+  lr: float = 5e-4  # falls linearly to 0 over lr_steps
   lr_steps: int = 480
   kl: float = 0.0  # weight of KL to the warm-started weights
-  acquired: int = 450  # new sums per round
+  acquired: int = 560  # new sums per round
   heldout: int = 250  # sums never trained on, the same in every round
   width: int = 128
   layers: int = 3
@@ -152,7 +152,7 @@ def unseen(c: Config):
     TASK, n=c.heldout, seed=0, namespace='development', exclude=heldout
   )
   reserve = procedural.fixed_set(
-    TASK, n=4 * c.heldout, seed=0, namespace='reserve', exclude=[*heldout, *development]
+    TASK, n=2 * c.heldout, seed=0, namespace='reserve', exclude=[*heldout, *development]
   )
   return heldout, development, reserve
 
