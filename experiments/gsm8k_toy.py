@@ -8,6 +8,7 @@ import dataclasses
 import json
 import pathlib
 
+from experiments import common
 from sirl import gro, models, rewards
 from sirl.acquisition import once, procedural
 from sirl.domains import mathematics
@@ -64,15 +65,9 @@ def warm_start(c, model, codec, tasks) -> Experiment:
     selector=selectors.uniform(),
     step=gro.make_step(
       generate=demonstrate(codec, max_prompt=c.max_prompt, max_new=c.max_new),
-      reward=rewards.per_completion(demonstrated, workers=1),
+      reward=rewards.per_completion(common.demonstrated, workers=1),
       optimize=make_optimize(model, optimizer, advantages.raw, objectives.nll()),
     ),
     evaluate=benchmarks.sampled('warm', tasks[:8], mathematics.correct, ask, samples=4, ks=(1,)),
     steer=steering.stop_if_not_finite(),
   )
-
-
-def demonstrated(task, text):
-  """A demonstration is worth learning, whatever it says."""
-  del task, text
-  return 1.0

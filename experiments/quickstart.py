@@ -173,7 +173,7 @@ def warm_start(c: Config, model, development, taken) -> Experiment:
     selector=selectors.uniform(),
     step=gro.make_step(
       generate=demonstrate(CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW),
-      reward=rewards.per_completion(demonstrated, workers=1),
+      reward=rewards.per_completion(common.demonstrated, workers=1),
       optimize=make_optimize(model, optimizer, advantages.raw, objectives.nll()),
     ),
     evaluate=benchmarks.sampled('development', development, CORRECT, ask, samples=8, ks=(1, 8)),
@@ -182,12 +182,6 @@ def warm_start(c: Config, model, development, taken) -> Experiment:
       steering.stop_when_reached('development/pass@1', above=c.warm_goal, sems=0.0),
     ),
   )
-
-
-def demonstrated(task, text):
-  """A demonstration is worth learning, whatever it says."""
-  del task, text
-  return 1.0
 
 
 def drawn_from(reserve, n):
@@ -205,12 +199,4 @@ def consensus_of(heldout, ask):
   return monitors.consensus(heldout, ask, answers.exact, start=lambda record: record.reference)
 
 
-def summary(history) -> str:
-  """The closing table: before and after."""
-  return common.before_and_after(history, {
-    'pass@1, sampled': 'heldout/pass@1',
-    'pass@8, sampled': 'heldout/pass@8',
-    'greedy': 'heldout/greedy',
-    'majority of 8': 'heldout/maj@8',
-    'fresh sums, pass@1': 'fresh/pass@1',
-  })  # fmt: skip
+summary = common.before_and_after

@@ -140,11 +140,4 @@ def policy(c: Config):
   return model, params, codec
 
 
-def summary(history) -> str:
-  """The closing table: before and after."""
-  return common.before_and_after(history, {
-    'pass@1, sampled': 'heldout/pass@1',
-    'pass@8, sampled': 'heldout/pass@8',
-    'greedy': 'heldout/greedy',
-    'majority of 8': 'heldout/maj@8',
-  })  # fmt: skip
+summary = common.before_and_after

@@ -55,7 +55,8 @@ def token_stats(model, params, rollouts, *, sampler=PLAIN, chunk=64):
     model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S], group_size=G, room=T - S
   )
   x_BCD = x_B1D[:, None]
-  # The cache has the sampler's number of slots: sums then run in its order, and float32 log-probs agree to the bit.
+  # The cache has as many slots as the rollouts have columns. Unless they were narrowed, those are the sampler's: sums then run
+  # in its order, and float32 log-probs agree to the bit.
   if T - 1 > S:  # the state before a column predicts its token, so the last column is no input
     see_BTS = prefill.causal_mask(valid_BT)[:, S : T - 1]
     where_BT = prefill.positions(valid_BT)[:, S : T - 1]
