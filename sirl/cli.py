@@ -253,7 +253,7 @@ SINKS = {'tensorboard': _tensorboard, 'wandb': _wandb, 'trackio': _trackio}
 
 def answer(arguments):
   """sirl answer DIR ANSWER: writes answer.json, which the next `sirl run` follows."""
-  from sirl.runtime import checkpoint, record
+  from sirl.runtime import files, record
 
   workdir = existing(arguments.workdir)
   action, _, target = arguments.answer.partition('=')
@@ -270,7 +270,7 @@ def answer(arguments):
   row = {'round': history[-1]['round'], 'action': action}
   if action == 'rollback':
     row['to_round'] = _kept_round(workdir, target)
-  checkpoint.atomic_write(workdir / 'answer.json', json.dumps(row) + '\n')
+  files.atomic_write(workdir / 'answer.json', json.dumps(row) + '\n')
   print(f'answered {arguments.answer} to: {decision["reason"]}')
   print('run the experiment again with the same command; it follows the answer first')
   return DONE

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from sirl.acquisition.pool import Pool
 from sirl.ops import keys, trees
-from sirl.runtime import hosts, record, sharding
-from sirl.runtime.checkpoint import Store, atomic_write
+from sirl.runtime import files, hosts, record, sharding
+from sirl.runtime.checkpoint import Store
 from sirl.runtime.stopwatch import Stopwatch
 from sirl.types import (
   Action,
@@ -299,7 +299,7 @@ def write_question(workdir, history, outcome: Outcome):
     lines += [
       f'- `{task.prompt}` -> `{outcome.samples.texts[p][g]}` (reward {totals[p][g]:.3g}, answer {task.answer})'
     ]
-  atomic_write(workdir / 'question.md', '\n'.join(lines) + '\n')
+  files.atomic_write(workdir / 'question.md', '\n'.join(lines) + '\n')
 
 
 def follow_answer(workdir, history, state, store):

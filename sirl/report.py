@@ -10,8 +10,7 @@ import pathlib
 
 from sirl import config as configs
 from sirl import doctor, figures
-from sirl.runtime import metrics, runs
-from sirl.runtime.checkpoint import atomic_write
+from sirl.runtime import files, metrics, runs
 from sirl.types import Action
 
 GROUPS, COMPLETIONS, CHARACTERS = (
@@ -62,7 +61,7 @@ def write(workdir):
   """
   run = recorded(workdir)
   path = pathlib.Path(workdir) / 'report.html'
-  atomic_write(path, page(run))
+  files.atomic_write(path, page(run))
   return path
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import re
 import unicodedata
@@ -18,7 +17,7 @@ from typing import Any
 
 import jax
 
-from sirl.runtime import hosts
+from sirl.runtime import files, hosts
 from sirl.types import Acquire, Task
 
 
@@ -31,7 +30,7 @@ class Pool(Sequence):
 
   def __init__(self, *, folder=None):
     """An empty pool. folder: where the rounds' files go; None keeps them in memory."""
-    self.folder = pathlib.Path(folder) if isinstance(folder, str) else folder
+    self.folder = None if folder is None else pathlib.Path(folder)
     self.tasks: list[Task] = []
     self.rounds: list[int] = []
     self.dropped = 0
@@ -86,7 +85,7 @@ class Pool(Sequence):
     header = {'round': expected, 'tasks': len(fresh), 'dropped': dropped}
     data = b''.join([_line(header), *(_task_line(task) for task in fresh.values())])
     if self.folder is not None and hosts.is_first():
-      _write(self.folder / _file(expected), data)
+      files.atomic_write(self.folder / _file(expected), data)
       _remove_after(self.folder, expected)
     pool = self._copy()
     pool._append(
@@ -232,25 +231,10 @@ def _parse(data, source):
   return rows[0], rows[1:]
 
 
-def _write(path, data):
-  """Either the old file or the whole new one, whatever interrupts."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(path.name + '.tmp')
-  with temporary.open('wb') as file:
-    file.write(data)
-    file.flush()
-    if isinstance(path, pathlib.Path):  # a bucket commits on close
-      os.fsync(file.fileno())
-  temporary.replace(path)
-  if isinstance(path, pathlib.Path):
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
-
-
 def _remove_after(folder, round):
   """Removes what an interrupted run left behind: files of rounds that were never committed, half-written files."""
-  for path in folder.iterdir():
-    match = re.fullmatch(r'round_(\d{5})\.jsonl(\.tmp)?', path.name)
-    if match and (int(match[1]) > round or match[2]):
+  for path in folder.glob('round_*.jsonl'):
+    if (match := re.fullmatch(r'round_(\d{5})\.jsonl', path.name)) and int(match[1]) > round:
       path.unlink()
+  for path in files.leftovers(folder):
+    path.unlink()

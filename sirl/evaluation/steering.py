@@ -12,9 +12,10 @@ import math
 from collections.abc import Mapping
 
 from sirl.evaluation import history
+from sirl.runtime import retention
 from sirl.types import Action, Decision, Rule
 
-KEPT = 8  # rounds back whose checkpoints are sure to be kept
+KEPT = retention.ROUNDS
 
 
 def first_of(*rules: Rule) -> Rule:

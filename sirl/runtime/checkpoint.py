@@ -15,7 +15,6 @@ import importlib.metadata
 import json
 import logging
 import math
-import os
 import pathlib
 import platform
 import shutil
@@ -27,27 +26,12 @@ import orbax.checkpoint as ocp
 
 import sirl
 from sirl import config as configs
-from sirl.runtime import hosts
+from sirl.runtime import hosts, retention
 from sirl.types import Report
 
 log = logging.getLogger(__name__)
 
 WORKERS = 4  # threads that hash leaves; hashing releases the interpreter lock
-
-
-def atomic_write(path, text):
-  """Writes text to path so that a reader, or a crash, sees the old file or the new one, never a part."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-  try:
-    with open(temporary, 'w', encoding='utf-8') as file:
-      file.write(text)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 def versions():
@@ -77,17 +61,17 @@ class Damaged(Exception):
 class Store:
   """The checkpoints of one workdir; a context manager that waits for the last save when it closes.
 
-  Kept: the last two, the round ends of the last `keep_rounds` rounds, and serial 0 for ever.
+  Kept (see `retention`): the last two, the ends of the last `keep_rounds` rounds, and serial 0 for ever.
   """
 
-  def __init__(self, workdir, config, *, steps_per_round, keep_rounds=8):
+  def __init__(self, workdir, config, *, steps_per_round, keep_rounds=retention.ROUNDS):
     self.config = config
     self.steps_per_round = steps_per_round
     self.folder = pathlib.Path(workdir).absolute() / 'checkpoints'
     self.rejected = self.folder.with_name('checkpoints_rejected')
     self.changes = []  # config differences accepted so far, oldest first
     options = ocp.CheckpointManagerOptions(
-      preservation_policy=Kept(steps_per_round, keep_rounds),
+      preservation_policy=retention.Kept(steps_per_round, keep_rounds),
       step_format_fixed_length=8,
       cleanup_tmp_directories=True,  # what a crash during a save left behind
       enable_async_checkpointing=True,
@@ -281,22 +265,6 @@ class Store:
       f'saving a checkpoint in {self.folder} failed: {_first_line(error)}. Earlier checkpoints are intact; '
       'free some space or fix the folder and run the same command again'
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Kept:
-  """An orbax preservation policy: the last two, the last round ends, and serial 0."""
-
-  steps_per_round: int
-  keep_rounds: int
-
-  def should_preserve(self, checkpoints, *, context):
-    """One bool per checkpoint, oldest first."""
-    del context
-    serials = [checkpoint.step for checkpoint in checkpoints]
-    ends = [serial for serial in serials if serial % self.steps_per_round == 0]
-    kept = {0, *serials[-2:], *ends[len(ends) - min(self.keep_rounds, len(ends)) :]}
-    return [serial in kept for serial in serials]
 
 
 def _flat(tree):

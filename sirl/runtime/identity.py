@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 
 from sirl import config as configs
-from sirl.runtime import checkpoint
+from sirl.runtime import checkpoint, files
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def write(workdir, config, source):
     'git_revision': git_revision(source.resolve().parent),
     'versions': checkpoint.versions(),
   }
-  checkpoint.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
-  checkpoint.atomic_write(copy, text)
+  files.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
+  files.atomic_write(copy, text)
 
 
 def read(workdir):

@@ -18,8 +18,8 @@ import textwrap
 import jax
 import numpy as np
 
-from sirl.runtime import hosts
-from sirl.runtime.checkpoint import atomic_write, finite_or_null, report_json
+from sirl.runtime import files, hosts
+from sirl.runtime.checkpoint import finite_or_null, report_json
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Log:
   def rewrite(self, history):
     """Writes history.jsonl anew from the committed history."""
     if hosts.is_first():
-      atomic_write(
+      files.atomic_write(
         self.workdir / 'history.jsonl', ''.join(_line(report_json(report)) for report in history)
       )
 
@@ -106,8 +106,8 @@ class Log:
     groups = sample_rows(round, outcome)
     lines = ''.join(_line(row) for group in groups for row in group)
     stem = self.workdir / 'samples' / f'round_{round:05d}'
-    atomic_write(stem.with_suffix('.jsonl'), lines)
-    atomic_write(stem.with_suffix('.txt'), readable(groups[:READABLE_GROUPS]))
+    files.atomic_write(stem.with_suffix('.jsonl'), lines)
+    files.atomic_write(stem.with_suffix('.txt'), readable(groups[:READABLE_GROUPS]))
 
   def _append(self, name, row):
     with open(self.workdir / name, 'a', encoding='utf-8') as file:
@@ -116,16 +116,20 @@ class Log:
       os.fsync(file.fileno())
 
   def _cut(self, rows, round):
-    atomic_write(self.workdir / 'steps.jsonl', ''.join(_line(_nulls(row)) for row in rows))
+    files.atomic_write(self.workdir / 'steps.jsonl', ''.join(_line(_nulls(row)) for row in rows))
     # The report of round -1 belongs to serial 0, so at serial 0 it may be uncommitted and is dropped as well;
     # `rewrite` brings back what the checkpoint knows.
     reports = [
       row for row in read_rows(self.workdir / 'history.jsonl') if row['round'] < round and round > 0
     ]
-    atomic_write(self.workdir / 'history.jsonl', ''.join(_line(_nulls(row)) for row in reports))
+    files.atomic_write(
+      self.workdir / 'history.jsonl', ''.join(_line(_nulls(row)) for row in reports)
+    )
     for path in (self.workdir / 'samples').glob('round_*.*'):
       if int(path.stem.removeprefix('round_')) >= round:
         path.unlink()
+    for path in files.leftovers(self.workdir / 'samples'):
+      path.unlink()
 
 
 def read_rows(path):

@@ -103,8 +103,9 @@ def test_a_kill_while_writing_leaves_the_committed_rounds(tmp_path, monkeypatch)
       pool.extend(tasks('b'), round=1)
   assert sorted(path.name for path in tmp_path.iterdir()) == [
     'round_00000.jsonl',
-    'round_00001.jsonl.tmp',
   ]
+  # A kill that cannot be caught leaves a part of the file as well.
+  (tmp_path / '.round_00001.jsonl.4711.tmp').write_text('{"round": 1, "ta')
   resumed = acquisition.Pool.load(tmp_path, rounds=1).extend(tasks('b'), round=1)
   assert sorted(path.name for path in tmp_path.iterdir()) == [
     'round_00000.jsonl',

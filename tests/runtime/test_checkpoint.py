@@ -301,11 +301,3 @@ def test_a_failed_save_says_so_and_leaves_older_ones_intact(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
   with store(tmp_path) as s:
     assert s.restore(loop_state(0))[2][0]['count'] == 3
-
-
-def test_atomic_write_replaces_and_leaves_no_temporary_file(tmp_path):
-  path = tmp_path / 'deep' / 'file.txt'
-  checkpoint.atomic_write(path, 'one')
-  checkpoint.atomic_write(path, 'two')
-  assert path.read_text() == 'two'
-  assert [p.name for p in path.parent.iterdir()] == ['file.txt']

@@ -91,6 +91,7 @@ def test_history_is_cut_back_and_rewritten_from_the_checkpoint(tmp_path):
   (tmp_path / 'samples').mkdir()
   for i in range(3):
     (tmp_path / 'samples' / f'round_{i:05d}.txt').write_text('x')
+  (tmp_path / 'samples' / '.round_00001.txt.4711.tmp').write_text('left by a kill')
 
   log = open_log(tmp_path, serial=2 * STEPS)  # rounds -1, 0, 1 are committed
   assert [row['round'] for row in lines(tmp_path / 'history.jsonl')] == [-1, 0, 1]

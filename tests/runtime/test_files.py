@@ -1,0 +1,46 @@
+"""A file is the old one or the new one, whatever interrupts."""
+
+import os
+
+import pytest
+
+from sirl.evaluation import steering
+from sirl.runtime import checkpoint, files, retention
+
+
+@pytest.mark.parametrize('content', ['zwei\n', b'\x00\xff'], ids=['text', 'bytes'])
+def test_a_write_replaces_and_leaves_no_temporary_file(tmp_path, content):
+  path = tmp_path / 'deep' / 'file'
+  files.atomic_write(path, 'one')
+  files.atomic_write(path, content)
+  assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+  assert [p.name for p in path.parent.iterdir()] == ['file']
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+  files.atomic_write(tmp_path / 'file', 'old')
+
+  def interrupted(descriptor):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(os, 'fsync', interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    files.atomic_write(tmp_path / 'file', 'new')
+  assert (tmp_path / 'file').read_text() == 'old'
+  assert files.leftovers(tmp_path) == []
+
+
+def test_what_a_kill_leaves_is_found(tmp_path):
+  (tmp_path / '.file.4711.tmp').write_text('hal')
+  (tmp_path / 'file').write_text('whole')
+  assert [path.name for path in files.leftovers(tmp_path)] == ['.file.4711.tmp']
+
+
+def test_a_rollback_may_go_as_far_as_checkpoints_are_kept(tmp_path):
+  """After round r is measured the newest checkpoint is the end of round r - 1; the horizon counts back from r."""
+  assert steering.KEPT == retention.ROUNDS
+  ends = [type('Checkpoint', (), {'step': 4 * i})() for i in range(21)]  # ends of rounds -1 .. 19
+  kept = retention.Kept(4, retention.ROUNDS).should_preserve(ends, context=None)
+  rounds = [i - 1 for i, keep in enumerate(kept) if keep]
+  assert rounds == [-1, *range(20 - steering.KEPT, 20)]
+  assert checkpoint.Store.__init__.__kwdefaults__['keep_rounds'] == retention.ROUNDS
