@@ -2,6 +2,8 @@
 
 import math
 
+from sirl.runtime import runs
+
 HEADLINE = {  # label -> metric; one that a run does not measure is left out of its table
   'pass@1, sampled': 'heldout/pass@1',
   'pass@8, sampled': 'heldout/pass@8',
@@ -23,7 +25,7 @@ def before_and_after(history, rows=HEADLINE):
   Args: history: list of Reports, the first one measured before training; rows: {label: metric name}.
   The end is the newest report on the path that led to the final weights.
   """
-  first, last = history[0], final_report(history)
+  first, last = history[0], runs.final_report(history)
   lines = [f'{"held-out":<22}{"before":>16}{"after":>16}{"change":>10}', '-' * 64]
   for label, name in rows.items():
     if name in first.metrics and name in last.metrics:
@@ -33,14 +35,6 @@ def before_and_after(history, rows=HEADLINE):
     f'{len(history) - 1} rounds; last decision: {history[-1].decision.action}, {history[-1].decision.reason}'
   )
   return '\n'.join(lines)
-
-
-def final_report(history):
-  """The report of the weights that the run ended with: a rollback or a stop may name an earlier round's."""
-  decision = history[-1].decision
-  if decision is None or decision.round is None:
-    return history[-1]
-  return next(report for report in history if report.round == decision.round)
 
 
 def shown(report, name):

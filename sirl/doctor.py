@@ -37,6 +37,8 @@ SEVERITIES = ('problem', 'warning', 'note', 'healthy')
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
+  """One thing seen in a run, with the numbers that show it and what to do."""
+
   severity: str  # one of SEVERITIES
   what: str
   evidence: str
@@ -145,9 +147,9 @@ def parsing(run):
   ]
   names = [n for n in names if not n.endswith('_error/mean')]
   shares = {name: recent(run, name) for name in names}
-  if run.history:
-    last = run.history[-1].metrics
-    shares |= {name: value for name, value in last.items() if name.endswith('/parsed')}
+  if run.final:
+    measured = run.final.metrics
+    shares |= {name: value for name, value in measured.items() if name.endswith('/parsed')}
   for name, share in shares.items():
     if share < PARSED_SOME:
       what = 'nothing is parsed' if share < PARSED else 'few answers are parsed'
@@ -200,12 +202,13 @@ def reward_without_outcome(run):
 
 
 def regression(run):
-  """The last accuracy against the best one."""
+  """The accuracy of the present weights against the best one."""
   name = first_accuracy(run)
-  rows = [r for r in run.history if name and math.isfinite(r.metrics.get(name, math.nan))]
-  if len(rows) < 2:
+  rows = measured(run, name)
+  last = run.final
+  if len(rows) < 2 or last not in rows:
     return
-  best, last = max(rows, key=lambda r: r.metrics[name]), rows[-1]
+  best = max(rows, key=lambda r: r.metrics[name])
   fall, error = best.metrics[name] - last.metrics[name], difference_error(best, last, name)
   if fall > REGRESSED_SOME * error and fall > 0:
     round = 'before training' if best.round < 0 else f'in round {best.round}'
@@ -219,13 +222,12 @@ def regression(run):
 def no_gain(run):
   """Rounds of training without a measurable gain."""
   name = first_accuracy(run)
-  rows = [r for r in run.history if name and math.isfinite(r.metrics.get(name, math.nan))]
-  if len(rows) <= NO_GAIN_ROUNDS:
+  rows = measured(run, name)
+  if len(rows) <= NO_GAIN_ROUNDS or run.final not in rows:
     return
-  gain, error = (
-    rows[-1].metrics[name] - rows[0].metrics[name],
-    difference_error(rows[0], rows[-1], name),
-  )
+  before, after = rows[0], run.final
+  gain = after.metrics[name] - before.metrics[name]
+  error = difference_error(before, after, name)
   if abs(gain) <= metrics.Z95 * error:
     yield Finding(
       'warning', 'no measurable gain', f'{name} {gain:+.3f} ± {metrics.Z95 * error:.3f} after {len(rows) - 1} rounds',
@@ -334,7 +336,7 @@ def healthy(run):
   name = first_accuracy(run)
   words = []
   if name and len(run.history) > 1:
-    before, after = run.history[0].metrics, run.history[-1].metrics
+    before, after = run.history[0].metrics, run.final.metrics
     words.append(
       f'{name} {metrics.with_interval(before, name)} -> {metrics.with_interval(after, name)}'
     )
@@ -392,6 +394,11 @@ def first_accuracy(run):
   names = run.accuracy_names
   held = [name for name in names if name.startswith('heldout/')]
   return next(iter(held or names), None)
+
+
+def measured(run, name):
+  """Reports that hold a finite value of a metric; none for the name None."""
+  return [r for r in run.history if name and math.isfinite(r.metrics.get(name, math.nan))]
 
 
 def difference_error(a, b, name):

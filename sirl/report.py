@@ -132,10 +132,10 @@ def header(run):
 
 
 def headline(run):
-  """Each accuracy at the first report, at the best and at the last one, and the difference with its interval."""
+  """Each accuracy before training, with the present weights and at its best, and the difference with its interval."""
   if not run.history:
     return '<p class="faint">No report yet: the first round has not been evaluated.</p>'
-  first, last = run.history[0], run.history[-1]
+  first, last = run.history[0], run.final
   rows = []
   for name in run.accuracy_names:
     best = max(run.history, key=lambda report: runs.finite(report.metrics.get(name), -math.inf))
@@ -153,6 +153,10 @@ def headline(run):
     *(('number', label) for label in (round_name(first), round_name(last), 'change', 'best')),
   ]
   note = '<p class="faint small">Brackets are 95 % intervals; the change treats the two measurements as independent.</p>'
+  if last is not run.history[-1]:
+    end = 'the start' if last.round < 0 else f'the end of round {last.round}'
+    by = f'the decision in round {run.history[-1].round}'
+    note = f'<p>The present weights are those at {end}: {by} brought them back.</p>{note}'
   return f'<div class="card scroll">{table(head, rows)}</div>{note}'
 
 

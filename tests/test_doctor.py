@@ -168,6 +168,21 @@ def test_an_illness_is_named_with_evidence_and_advice(
     assert all(f.severity != 'healthy' for f in found)
 
 
+def test_the_weights_that_a_run_ends_with_are_judged_not_its_last_round(tmp_path):
+  fell = lambda i: 0.7 if i == 5 else 0.3 + 0.01 * max(i, 0)
+  back = lambda row: (
+    row | {'decision': row['decision'] | {'action': 'stop', 'round': 5}}
+    if row['round'] == ROUNDS - 1
+    else row
+  )
+  illness = accuracies(fell)['report']
+  workdir = synthetic_run.write(tmp_path, report=lambda row: back(illness(row)))
+  found = doctor.diagnose(workdir)
+  assert [f.what for f in found if 'fell below' in f.what or 'no measurable' in f.what] == []
+  (healthy,) = [f for f in found if f.severity == 'healthy']
+  assert 'heldout/pass@1 0.300 [0.300, 0.300] -> 0.700' in healthy.evidence
+
+
 def test_low_entropy_of_a_model_that_is_right_is_no_illness(tmp_path):
   found = doctor.diagnose(
     synthetic_run.write(tmp_path, **always(entropy=0.001, rewards__correct__mean=0.97))

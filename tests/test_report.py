@@ -83,6 +83,22 @@ def test_before_and_after_stand_with_intervals_and_change(tmp_path):
   ]  # fmt: skip
 
 
+def test_a_run_that_was_brought_back_shows_the_weights_it_ended_with(tmp_path):
+  def stop(row):
+    if row['round'] == 9:
+      row['decision'] |= {'action': 'stop', 'reason': 'it fell', 'round': 2}
+    return row
+
+  text = page_of(synthetic_run.write(tmp_path, report=stop))
+  row = re.search(r'<tr><td><code>heldout/pass@1</code>.*?</tr>', text).group()
+  # accuracy(3) = .3 + .5 (1 - e^-.75) = .564; the best was measured later, on weights that were left.
+  assert re.findall(r'class="number">(.*?)<', row) == [
+    '0.300 [0.260, 0.340]', '0.564 [0.524, 0.604]', '+0.264 ± 0.055', '0.759 (round 9)',
+  ]  # fmt: skip
+  assert '<th class="number">round 2</th>' in text
+  assert 'those at the end of round 2: the decision in round 9 brought them back' in text
+
+
 def test_decisions_are_told_with_reason_and_target(tmp_path):
   text = page_of(synthetic_run.write(tmp_path, report=roll_back))
   assert 'accuracy &lt;fell&gt;' in text

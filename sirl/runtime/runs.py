@@ -16,6 +16,8 @@ T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 @dataclasses.dataclass(frozen=True)
 class Run:
+  """The files of one workdir, parsed; what was not written yet is empty."""
+
   workdir: pathlib.Path
   identity: Mapping  # config.json; {} when it is missing
   steps: Sequence[Mapping]  # rows of steps.jsonl
@@ -42,6 +44,11 @@ class Run:
   def trained(self):
     """Reports of rounds 0 and later."""
     return [report for report in self.history if report.round >= 0]
+
+  @property
+  def final(self):
+    """The report of the weights that the run has now; None before the first."""
+    return final_report(self.history) if self.history else None
 
   @property
   def step_names(self):
@@ -99,6 +106,26 @@ def _samples(folder):
   rounds = sorted(int(path.stem.removeprefix('round_')) for path in folder.glob('round_*.jsonl'))
   ends = sorted({*rounds[:1], *rounds[-1:]})
   return {i: read_rows(folder / f'round_{i:05d}.jsonl') for i in ends}
+
+
+def final_report(history):
+  """The report of the weights that a run ended with, or goes on from: a rollback or a stop may name an earlier round's.
+
+  The end of a round that was itself rolled back holds the weights it was rolled back to, so the way may have several steps.
+  Args: history: list of Reports, not empty.
+  """
+  report = history[-1]
+  while (target := _target(report)) is not None:
+    report = next(earlier for earlier in history if earlier.round == target)
+  return report
+
+
+def _target(report):
+  """The earlier round whose weights this report's decision brought back, None where the weights stayed."""
+  decision = report.decision
+  if decision is None or decision.action not in (Action.ROLLBACK, Action.STOP):
+    return None
+  return None if decision.round == report.round else decision.round
 
 
 def mean(values):
