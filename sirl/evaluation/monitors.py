@@ -140,6 +140,7 @@ def consensus(
   name: str = 'consensus',
   samples: int = 8,
   start: Callable[[Record], Params] | None = None,
+  seed: int = 0,
 ) -> Evaluate:
   """What the policy says to a fixed set of prompts. Reads prompts and texts; no answer, no reward.
 
@@ -158,8 +159,8 @@ def consensus(
   value before training (round -1, where two draws of the same weights disagree by chance alone) is drift.
 
   Args: start: record -> the starting weights, such as record.reference where the reference is never refreshed;
-    None: no anchor_agreement. The starting votes are a function of these
-    weights and a key of their own, computed once a process, so a resumed run finds the same ones.
+    None: no anchor_agreement. seed: of the starting votes, which are a function of it and of these weights,
+    computed once a process, so a resumed run finds the same ones.
   """
   if not tasks:
     raise ValueError(f'{name}: a consensus needs at least one prompt.')
@@ -167,6 +168,7 @@ def consensus(
     raise ValueError(f'{name}: samples={samples}; a vote needs at least 2.')
   prompts = [task.prompt for task in tasks]
   address = np.uint32(keys.text_id(f'consensus/{name}'))
+  anchor_key = jax.random.fold_in(keys.at(seed, 'anchor'), address)
   anchor = []  # filled once: the votes of the starting weights
 
   def answers_of(params, key):
@@ -182,7 +184,7 @@ def consensus(
           raise ValueError(
             f'{name}: start gave no weights; when it reads record.reference, set reference=True in Experiment.'
           )
-        anchor.extend(map(stats.plurality, answers_of(params_then, jax.random.key(address))))
+        anchor.extend(map(stats.plurality, answers_of(params_then, anchor_key)))
       now = [stats.plurality(group) for group in answers]
       same = [np.nan if then is None else float(vote == then) for vote, then in zip(now, anchor)]
       metrics |= _mean('anchor_agreement', same)

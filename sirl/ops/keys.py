@@ -22,7 +22,8 @@ PURPOSES = (
   'tasks',
   'bootstrap',
   'report',
-)
+  'anchor',
+)  # an index is part of every key: add at the end only
 
 
 def at(seed, purpose, *counters):

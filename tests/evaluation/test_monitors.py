@@ -202,6 +202,21 @@ def test_a_resumed_run_finds_the_same_anchor():
   assert build()(None, record(), contexts[2]) == unbroken[2]
 
 
+def test_the_votes_of_the_start_have_noise_of_their_own_seed():
+  drawn = []
+
+  def ask(params, prompts, key, n):
+    drawn.append((params, jax.random.key_data(key).tolist()))
+    return [['1'] * n for _ in prompts]
+
+  for seed in (0, 0, 1):
+    evaluate = monitors.consensus(OPEN, ask, digits, seed=seed, start=lambda record: 'start')
+    evaluate('now', record(), CONTEXT)
+  first, again, other = (key for params, key in drawn if params == 'start')
+  assert first == again != other
+  assert first not in [key for params, key in drawn if params == 'now']
+
+
 @pytest.mark.parametrize(
   ('tasks', 'samples', 'said'), [([], 4, 'at least one prompt'), (OPEN, 1, 'samples=1')]
 )
