@@ -96,6 +96,7 @@ def parser():
   sub = command('fetch', fetch, 'fetch a pretrained model into a folder')
   sub.add_argument('name', metavar='NAME')
   sub.add_argument('folder', metavar='FOLDER')
+  sub.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'), help='of weights')
   return top
 
 
@@ -300,7 +301,7 @@ def fetch(arguments):
   """sirl fetch NAME FOLDER: fetches, verifies and converts a pretrained model."""
   from sirl.models import fetch as fetching
 
-  print(fetching.fetch(arguments.name, arguments.folder))
+  print(fetching.fetch(arguments.name, arguments.folder, dtype=arguments.dtype))
   return DONE
 
 

