@@ -1,4 +1,4 @@
-"""The command line: run, answer, report, doctor, fetch.
+"""The command line: run, answer, report, doctor, fetch, bench.
 
 A mistake of the user, or an error that the project understands, is one line on stderr and exit code 2; the traceback
 is one flag away. Exit codes: 0 done, 2 error, 3 the run waits for a human, 130 interrupted.
@@ -132,12 +132,17 @@ def run(arguments):
       f'build in {source} returned {type(experiment).__name__}; expected a sirl.types.Experiment'
     )
   first = hosts.is_first()
-  if first:
-    identity.write(workdir, config, source)
+
+  def accepted():
+    if first:
+      identity.write(workdir, config, source)
+
   sinks = [SINKS[name](workdir, config) for name in arguments.sink] if first else []
   display = progress.open_display(f'sirl {source.stem}') if first else None
   try:
-    history = loop.run(experiment, workdir, progress=display, sinks=sinks).history
+    history = loop.run(
+      experiment, workdir, progress=display, sinks=sinks, accepted=accepted
+    ).history
   finally:
     if display is not None:
       display.close()
@@ -302,6 +307,16 @@ def fetch(arguments):
   from sirl.models import fetch as fetching
 
   print(fetching.fetch(arguments.name, arguments.folder, dtype=arguments.dtype))
+  return DONE
+
+
+def bench(arguments):
+  """sirl bench: measures and prints a table."""
+  from sirl.bench import command
+
+  command.bench(
+    arguments.cases, repeats=arguments.repeats, out=arguments.out, peers=arguments.peers
+  )
   return DONE
 
 

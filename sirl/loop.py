@@ -46,10 +46,13 @@ class Run(NamedTuple):
   history: list[Report]
 
 
-def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
+def run(
+  experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None
+) -> Run:
   """Runs or resumes an experiment in `workdir`.
 
   A warm start (`experiment.params` is itself an Experiment) runs first, in `workdir/warm`.
+  `accepted` is called once, when the checkpoints that are there have been found to be of this experiment.
   Raises: ValueError when the workdir belongs to another config, when prompts do not divide over the mesh, or when sampler and
   learner disagree in the first step.
   """
@@ -60,8 +63,10 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
   sharding.check_rows(config.prompts, mesh)
   with jax.set_mesh(mesh), Store(workdir, config, steps_per_round=steps) as store:
     restored = store.restore(abstract_state(experiment, mesh))
+    if restored is not None or not isinstance(experiment.params, Experiment):
+      accepted()
     if restored is None:
-      params = starting_params(experiment, workdir, progress)
+      params = starting_params(experiment, workdir, progress, accepted)
       restored = sharding.place(initial_state(experiment, params), mesh), [], []
     state, history, manifest = restored
     history, state = follow_answer(workdir, history, state, store)
@@ -106,7 +111,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=()) -> Run:
         )
         history = [*history, dataclasses.replace(report, decision=decision)]
         state = follow(decision, state, store)
-        state = state.replace(round=state.round + 1, step=jnp.int32(0))
+        state = dataclasses.replace(state, round=state.round + 1, step=jnp.int32(0))
         if (
           decision.action is Action.ASK_HUMAN
         ):  # before the checkpoint: a resumed run would not write it again
@@ -156,6 +161,7 @@ def train_round(experiment, state, history, pool, store, log, watch):
       with watch.time('checkpoint'):
         store.save(state, history, pool.manifest())
 
+  assert outcome is not None  # a checkpoint within a round leaves at least one step to do
   log.samples(i, outcome)
   if experiment.refresh is not None:
     state = state.replace(train=experiment.refresh(state.train, i))
@@ -198,12 +204,13 @@ def abstract_state(experiment: Experiment, mesh):
   )
 
 
-def starting_params(experiment: Experiment, workdir, progress):
+def starting_params(experiment: Experiment, workdir, progress, accepted):
   """The weights given, or those at the end of the warm start's own run."""
   if not isinstance(experiment.params, Experiment):
     return experiment.params
-  warm = run(experiment.params, workdir / 'warm', progress=progress)
-  if warm.history[-1].decision.action is Action.ASK_HUMAN:
+  warm = run(experiment.params, workdir / 'warm', progress=progress, accepted=accepted)
+  decision = warm.history[-1].decision
+  if decision is not None and decision.action is Action.ASK_HUMAN:
     raise ValueError(
       f'the warm start waits for a human: read {workdir}/warm/question.md, then sirl answer {workdir}/warm'
     )
@@ -275,9 +282,9 @@ def follow(decision: Decision, state: LoopState, store: Store) -> LoopState:
   selector; the round count and the pool go on, so a retry draws other noise and other tasks than the path that failed."""
   if decision.action in (Action.ROLLBACK, Action.STOP) and decision.round is not None:
     past = store.restore_round(decision.round, state)
-    return state.replace(train=past.train, selector=past.selector)
+    return dataclasses.replace(state, train=past.train, selector=past.selector)
   if decision.action is Action.SET_DIFFICULTY:
-    return state.replace(difficulty=jnp.float32(decision.difficulty))
+    return dataclasses.replace(state, difficulty=jnp.float32(decision.difficulty))
   return state
 
 
@@ -321,4 +328,7 @@ def follow_answer(workdir, history, state, store):
     by='human',
   )
   history = [*history[:-1], dataclasses.replace(history[-1], decision=decision)]
-  return history, follow(decision, state, store)
+  state = follow(decision, state, store)
+  if hosts.is_first():
+    (workdir / 'question.md').unlink(missing_ok=True)
+  return history, state

@@ -107,6 +107,21 @@ def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
   assert json.loads((workdir / 'config.json').read_text())['config']['seed'] == 3
 
 
+def test_a_workdir_that_refuses_a_run_keeps_what_it_says_of_itself(tmp_path, experiment, capsys):
+  """The numbers are the same, the model is another one: only the checkpoint can tell."""
+  command = ['run', str(experiment), '--workdir', str(tmp_path / 'w'), '--set', 'max_rounds=1']
+  assert cli.main(command) == 0
+  before = [(tmp_path / 'w' / name).read_bytes() for name in ('config.json', 'experiment.py')]
+  capsys.readouterr()
+  experiment.write_text(experiment.read_text().replace('jnp.zeros(3)', 'jnp.zeros(4)'))
+  assert cli.main(command) == 2
+  error = capsys.readouterr().err
+  assert 'train.params.w is float32 [3] there and float32 [4] here' in error
+  assert 'has changed since' not in error
+  after = [(tmp_path / 'w' / name).read_bytes() for name in ('config.json', 'experiment.py')]
+  assert after == before
+
+
 def test_a_question_stops_the_run_and_an_answer_continues_it(tmp_path, experiment, capsys):
   workdir = tmp_path / 'asking'
   command = [

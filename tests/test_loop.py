@@ -140,11 +140,33 @@ def test_a_run_that_asks_waits_for_the_answer_and_follows_it(tmp_path):
   assert 'a rule wants to know' in question
   assert 'sirl answer' in question
   chex.assert_trees_all_equal(loop.run(build(), tmp_path).state, waiting.state)  # still waiting
+  assert (tmp_path / 'question.md').read_text() == question
 
   (tmp_path / 'answer.json').write_text(json.dumps({'round': 0, 'action': 'continue'}))
   done = loop.run(build(), tmp_path)
   assert [report.round for report in done.history] == [-1, 0, 1, 2]
   assert done.history[1].decision.by == 'human'
+  assert not (tmp_path / 'question.md').exists()
+
+
+def test_a_run_is_accepted_once_its_checkpoints_are_found_to_be_its_own(tmp_path):
+  """A warm start that was killed has the only checkpoints: they decide."""
+  seen = []
+
+  def dies():
+    if seen:
+      raise Killed
+
+  build = lambda lr, on_step: toy.build(
+    toy.Config(lr=lr, max_rounds=1), params=toy.build(toy.Config(lr=lr), on_step=on_step)
+  )
+  with pytest.raises(Killed):
+    loop.run(build(0.3, dies), tmp_path, accepted=lambda: seen.append('first'))
+  with pytest.raises(ValueError, match=r'lr \(0.3 -> 0.1\)'):
+    loop.run(build(0.1, dies), tmp_path, accepted=lambda: seen.append('another'))
+  loop.run(build(0.3, lambda: None), tmp_path, accepted=lambda: seen.append('resumed'))
+  loop.run(build(0.3, lambda: None), tmp_path, accepted=lambda: seen.append('finished'))
+  assert seen == ['first', 'resumed', 'finished']
 
 
 def test_sampler_and_learner_that_disagree_stop_the_run(tmp_path):
