@@ -97,6 +97,12 @@ def parser():
   sub.add_argument('name', metavar='NAME')
   sub.add_argument('folder', metavar='FOLDER')
   sub.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'), help='of weights')
+
+  sub = command('bench', bench, 'measure speed beside the limits of the machine and other libraries')
+  sub.add_argument('--cases', default='all', metavar='SETS', help='such as tiny,smol,step,growth')
+  sub.add_argument('--repeats', type=int, default=5, metavar='N', help='measurements of each case')
+  sub.add_argument('--out', default='runs/bench', metavar='DIR', help='for the table and pictures')
+  sub.add_argument('--peers', default='.peers', metavar='DIR', help="the peers' environments")
   return top
 
 

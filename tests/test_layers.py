@@ -23,7 +23,9 @@ ALLOWED = {
   'figures': BELOW | {'drawing'},
   'report': BELOW | {'figures', 'drawing', 'doctor'},
   'doctor': BELOW,
-  'cli': {'loop', 'report', 'doctor', 'models', *BELOW},
+  # Measures whole steps as an experiment composes them.
+  'bench': {'models', 'generation', 'rewards', 'optimization', 'gro', 'drawing', *BELOW},
+  'cli': {'loop', 'report', 'doctor', 'models', 'bench', *BELOW},
   '__main__': {'cli'},
   '__init__': set(),
 }

@@ -1,0 +1,161 @@
+"""What is measured: shapes, cases, and which side plays which case in which variants. Plain data, sent to the sides as JSON."""
+
+import dataclasses
+
+from sirl.models.presets import preset
+
+# Every side runs on its own process per variant; of a peer's variants the fastest counts.
+VARIANTS = {
+  'sirl': {
+    'decode': ('plain', 'two devices'),
+    'prefill': ('plain',),
+    'train': ('whole', 'micro', 'two devices'),
+    'step': ('whole', 'micro'),
+    'sampling': ('plain',),
+    'refill': ('static', 'refill'),
+    'overhead': ('plain',),
+    'growth': ('plain',),
+    'limit': ('plain',),
+  },
+  'transformers': {
+    'decode': ('dynamic', 'static'),
+    'prefill': ('dynamic',),
+    'train': ('whole', 'micro'),
+  },
+  'trl': {'step': ('whole', 'micro', 'whole async', 'micro async')},
+  'tunix': {'decode': ('plain',), 'train': ('whole',), 'step': ('whole',)},
+}
+OURS, PEERS = 'sirl', ('transformers', 'trl', 'tunix')
+SMALL_ONLY = ('tunix',)  # sides that play only the shapes of a few million parameters
+GROUPS = ('tiny', 'smol', 'step', 'sampling', 'refill', 'overhead', 'growth')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+  """One row of the table. Lengths in tokens; B = prompts * group_size rows."""
+
+  name: str
+  set: str  # one of GROUPS, or 'limit'
+  kind: str  # a key of VARIANTS
+  shape: str = 'tiny'  # a key of SHAPES
+  cores: int = 2  # 1: the side is pinned to one core
+  by: str = 'wall'  # 'wall' | 'cpu': which seconds are compared
+  prompts: int = 1
+  group_size: int = 1
+  prompt: int = 64
+  new: int = 64
+  micro: int = 4  # rows of a micro-batch in the variants called 'micro'
+  lengths: str = (
+    'fixed'  # 'lognormal': mean 40 of at most `new`; drawn by our side, the same for every side
+  )
+  reward_seconds: float = 0.0  # what the reward of one completion takes, asleep
+  what: str = ''  # of limits, samplers and growth curves: which one
+  layers: int | None = None  # instead of the shape's own
+  peers: tuple[str, ...] = PEERS
+
+
+def from_json(fields):
+  """The Case of `dataclasses.asdict`, read back from JSON."""
+  return Case(**{**fields, 'peers': tuple(fields['peers'])})
+
+
+def shape(case):
+  """The numbers of a case's architecture that every side can build from, as a dict."""
+  name, changes = SHAPES[case.shape]
+  if case.layers is not None:
+    changes = {**changes, 'layers': case.layers}
+  numbers = dataclasses.asdict(preset(name, **changes))
+  return {field: numbers[field] for field in FIELDS}
+
+
+FIELDS = ('vocab', 'width', 'layers', 'heads', 'kv_heads', 'head_width', 'ffw', 'rope_theta')
+SHAPES = {
+  'tiny': ('tiny', {}),  # 3.3M
+  'words': ('tiny', {'vocab': 6144}),  # 4.8M: tiny with a vocabulary of words
+  'smol': ('smollm2-135m', {}),
+}
+
+
+def limits(cores):
+  """What the machine can do on so many cores."""
+  names = ('matrix product', 'memory read', 'empty call')
+  return [
+    Case(name=f'{what}, {_on(cores)}', set='limit', kind='limit', cores=cores, what=what, peers=())
+    for what in names
+  ]
+
+
+def _on(cores):
+  return 'one core' if cores == 1 else 'two cores'
+
+
+def _case(set, name, kind, cores=2, **numbers):
+  by = numbers.pop('by', 'cpu' if cores == 1 else 'wall')
+  return Case(
+    name=f'{name}, {_on(cores)}', set=set, kind=kind, shape=numbers.pop('shape', set), cores=cores,
+    by=by, **numbers,
+  )  # fmt: skip
+
+
+def growth():
+  """One GRO step, doubled along one number at a time."""
+  base = {'prompts': 4, 'group_size': 4, 'prompt': 16, 'new': 32, 'layers': 2}
+  sizes = {
+    'group_size': (2, 4, 8, 16),
+    'prompts': (2, 4, 8, 16),
+    'new': (16, 32, 64, 128),
+    'layers': (1, 2, 4, 8),
+  }
+  return [
+    _case('growth', f'step, {what.replace("_", " ")} {n}', 'growth', shape='tiny', what=what, peers=(),
+          **{**base, what: n})
+    for what, ns in sizes.items()
+    for n in ns
+  ]  # fmt: skip
+
+
+_ONLY_OURS: dict = {'peers': ()}
+CASES = [
+  _case('tiny', 'decode tiny 1x(64+64)', 'decode'),
+  _case('tiny', 'decode tiny 16x(64+64)', 'decode', prompts=16),
+  _case('tiny', 'decode tiny 64x(64+64)', 'decode', prompts=64),
+  _case('tiny', 'decode tiny 8 groups of 8, 64+64', 'decode', prompts=8, group_size=8),
+  _case('tiny', 'train tiny 32x(64+64)', 'train', prompts=32),
+  _case('tiny', 'train tiny 4 groups of 8, 64+64', 'train', prompts=4, group_size=8),
+  _case('tiny', 'train tiny 32x(64+64)', 'train', cores=1, prompts=32),
+  _case('smol', 'decode smol 1x(16+32)', 'decode', cores=1, prompt=16, new=32),
+  _case('smol', 'decode smol 16x(16+24)', 'decode', cores=1, prompts=16, prompt=16, new=24),
+  _case('smol', 'decode smol 64x(16+8)', 'decode', cores=1, prompts=64, prompt=16, new=8),
+  _case('smol', 'decode smol 2 groups of 8, 64+16', 'decode', cores=1, prompts=2, group_size=8, new=16),
+  _case('smol', 'prefill smol 4x128', 'prefill', cores=1, prompts=4, prompt=128, new=0),
+  _case('smol', 'train smol 4x(64+64)', 'train', cores=1, prompts=4, micro=2),
+  _case('smol', 'prefill smol 4x128', 'prefill', prompts=4, prompt=128, new=0),
+  _case('smol', 'train smol 4x(64+64)', 'train', prompts=4, micro=2),
+  _case('step', 'step words 8 groups of 8, 12+32', 'step', cores=1, shape='words', prompts=8, group_size=8,
+        prompt=12, new=32, micro=16),
+  _case('step', 'step words 8 groups of 8, 12+128 lognormal, 20 ms a reward', 'step', cores=1, by='wall',
+        shape='words', prompts=8, group_size=8, prompt=12, new=128, micro=16, lengths='lognormal',
+        reward_seconds=0.02),
+  *[_case('sampling', f'sampling 16x49152, {what}', 'sampling', cores=1, shape='smol', prompts=16, what=what,
+          **_ONLY_OURS) for what in ('plain', 'top-k 50', 'top-p 0.9')],
+  _case('refill', 'refill tiny 64 in 16 slots, lognormal', 'refill', cores=1, shape='tiny', prompts=64, new=128,
+        lengths='lognormal', **_ONLY_OURS),
+  _case('refill', 'refill tiny 64 in 16 slots, equal', 'refill', cores=1, shape='tiny', prompts=64, new=40,
+        **_ONLY_OURS),
+  _case('overhead', 'host share of a step, words 8 groups of 8', 'overhead', shape='words', prompts=8,
+        group_size=8, prompt=12, new=32, **_ONLY_OURS),
+  *growth(),
+]  # fmt: skip
+
+
+def chosen(sets):
+  """The cases of the named sets, those that share processes side by side.
+
+  Raises: ValueError for an unknown set.
+  """
+  for name in sets:
+    if name not in GROUPS:
+      raise ValueError(f'unknown cases {name!r}; expected some of {", ".join(GROUPS)}')
+  cases = [case for case in CASES if case.set in sets]
+  cases = [*(limit for n in sorted({case.cores for case in cases}) for limit in limits(n)), *cases]
+  return sorted(cases, key=lambda case: (case.cores, case.kind != 'limit', case.kind))

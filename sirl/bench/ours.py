@@ -1,0 +1,356 @@
+"""This library's side of the benchmarks: `python -m sirl.bench.ours VARIANT` answers `protocol`.
+
+Random weights, random prompts without padding. The functions below make, for one kind of case each, what runs once per
+measurement; everything is the public engine, called as an experiment calls it.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import math
+import statistics
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sirl import config, gro, rewards
+from sirl.bench import cases, limits, protocol
+from sirl.generation import explore, sampling
+from sirl.generation.decode import decode
+from sirl.models import functional
+from sirl.models.transformer import Architecture
+from sirl.ops import prefill
+from sirl.optimization import advantages, make_optimize, objectives, transforms
+from sirl.runtime import hosts, sharding
+from sirl.types import Codec, Model, Rollouts, Task, TrainState
+
+PAD, EOS = 1, 0
+SLOTS = 16  # of the continuous-batching cases
+
+
+def main(variant):
+  """Serves the cases in one variant."""
+  if variant == 'two devices':
+    jax.config.update('jax_num_cpu_devices', 2)
+  mesh = sharding.make_mesh(config.Mesh())
+
+  def prepare(case, numbers, lengths):
+    del lengths  # this side draws them
+    case = cases.from_json(case)
+    if mesh.size > 1 and (case.prompts % mesh.size or case.cores == 1):
+      raise protocol.Skip('two devices need an even number of prompts and two cores')
+    with jax.set_mesh(mesh):
+      run = KINDS[case.kind](case, numbers, variant)
+
+    def inside():
+      with jax.set_mesh(mesh):
+        return run()
+
+    return inside
+
+  protocol.serve(prepare, {'jax': jax.__version__, 'jaxlib': jax.lib.__version__})
+
+
+# ---------------------------------------------------------------- the kinds of cases
+
+
+def run_limit(case, numbers, variant):
+  """A limit of the machine."""
+  return limits.MEASURES[case.what]()
+
+
+def run_decode(case, numbers, variant):
+  """One rollout of every prompt and group member."""
+  if variant == 'first token':
+    case = dataclasses.replace(case, new=1)
+  model, params = policy(case, numbers)
+  sample = sampler_of(case, model, params, prompts(case, numbers))
+  return lambda: {'tokens': int(np.sum(sample().action))}
+
+
+def run_prefill(case, numbers, variant):
+  """Prompts to the logits of the first new token, and their cache."""
+  model, params = policy(case, numbers)
+  tokens_PS = prompts(case, numbers)
+
+  @jax.jit
+  def first_logits(params, tokens_PS):
+    x_BD, cache = prefill.prefill(
+      model, params, tokens_PS, jnp.ones(tokens_PS.shape, bool), group_size=1, room=0
+    )
+    return model.unembed(params, x_BD), cache
+
+  def run():
+    jax.block_until_ready(first_logits(params, tokens_PS))
+    return {'tokens': tokens_PS.size}
+
+  return run
+
+
+def run_train(case, numbers, variant):
+  """One update on rollouts that were there before."""
+  model, params = policy(case, numbers)
+  P, G, T = case.prompts, case.group_size, case.prompt + case.new
+  random = np.random.default_rng(0)
+  action = np.broadcast_to(np.arange(T) >= case.prompt, (P, G, T))
+  tokens = random.integers(2, numbers['vocab'], (P, G, T), np.int32)
+  tokens[:, :, : case.prompt] = tokens[:, :1, : case.prompt]  # a group shares its prompt
+  rollouts = Rollouts(
+    tokens=tokens,
+    valid=np.ones((P, G, T), bool),
+    action=action.copy(),
+    logp=np.zeros((P, G, T), np.float32),
+    truncated=np.ones((P, G), bool),
+    prompt_width=case.prompt,
+  )
+  rollouts = jax.tree.map(on_devices, rollouts)
+  rewards_PG = on_devices(random.random((P, G), np.float32))
+  optimize = optimizer_of(case, model, variant)
+  state = fresh(params)
+
+  def run():
+    nonlocal state
+    state, metrics = optimize(state, rollouts, rewards_PG, jax.random.key(0))
+    jax.device_get(metrics)
+    return {'tokens': P * G * T}
+
+  return run
+
+
+def run_step(case, numbers, variant):
+  """One whole GRO step: generate, reward, optimize."""
+  step, state, tasks, _ = whole_step(case, numbers, variant)
+
+  def run():
+    nonlocal state
+    state, outcome = step(state, tasks, jax.random.key(0))
+    rollouts = outcome.samples.rollouts
+    lengths = np.asarray(rollouts.action).sum(axis=-1).reshape(-1)
+    tokens = int(lengths.sum()) + lengths.size * case.prompt
+    times = {name: value for name, value in outcome.metrics.items() if name.startswith('time/')}
+    return {'tokens': tokens, 'lengths': lengths.tolist()} | times
+
+  return run
+
+
+def run_growth(case, numbers, variant):
+  """The same, for the curves."""
+  return run_step(case, numbers, 'whole')
+
+
+def run_overhead(case, numbers, variant):
+  """One whole step beside direct calls of its two compiled programs: what share is neither."""
+  step, state, tasks, (sample, optimize) = whole_step(case, numbers, 'whole')
+  rewards_PG = on_devices(
+    np.random.default_rng(0).random((case.prompts, case.group_size), np.float32)
+  )
+
+  def run():
+    nonlocal state
+    started = time.perf_counter()
+    state, outcome = step(state, tasks, jax.random.key(0))
+    stepped = time.perf_counter()
+    rollouts = jax.block_until_ready(sample())
+    sampled = time.perf_counter()
+    state, metrics = optimize(state, rollouts, rewards_PG, jax.random.key(0))
+    jax.device_get(metrics)
+    optimized = time.perf_counter()
+    times = {name: value for name, value in outcome.metrics.items() if name.startswith('time/')}
+    programs = {'decode': sampled - stepped, 'optimize': optimized - sampled}
+    tokens = rollouts.tokens.size
+    return {'tokens': tokens, 'step': stepped - started} | programs | times
+
+  return run
+
+
+def run_sampling(case, numbers, variant):
+  """One draw per row from logits of the whole vocabulary."""
+  sampler = {
+    'plain': sampling.sampler(),
+    'top-k 50': sampling.sampler(top_k=50),
+    'top-p 0.9': sampling.sampler(top_p=0.9),
+  }[case.what]
+  key = jax.random.key(0)
+  logits_BV = 3 * jax.random.normal(key, (case.prompts, numbers['vocab']))
+  uniform_B = jax.random.uniform(key, (case.prompts,))
+  draw = jax.jit(functools.partial(sampling.draw, sampler=sampler))
+
+  def run(times=20):
+    started = time.perf_counter()
+    for _ in range(times):
+      jax.block_until_ready(draw(logits_BV, uniform_B))
+    each = (time.perf_counter() - started) / times
+    return {'tokens': times * case.prompts, 'each': each}
+
+  return run
+
+
+def run_refill(case, numbers, variant):
+  """More prompts than slots: batch after batch with early exit, or finished rows refilled from the queue."""
+  model, params = policy(case, numbers)
+  tokens_PS = prompts(case, numbers)
+  if variant == 'static':
+    batches = range(0, case.prompts, SLOTS)
+    samples = [sampler_of(case, model, params, tokens_PS[i : i + SLOTS], first=i) for i in batches]
+    return lambda: {'tokens': sum(int(np.sum(sample().action)) for sample in samples)}
+  try:
+    from sirl.generation.refill import refill
+  except ImportError:
+    raise protocol.Skip('no continuous batching in this version') from None
+  sample = sampler_of(case, model, params, tokens_PS, with_=functools.partial(refill, slots=SLOTS))
+  return lambda: {'tokens': int(np.sum(sample().action))}
+
+
+KINDS = {
+  name.removeprefix('run_'): function
+  for name, function in list(globals().items())
+  if name.startswith('run_')
+}
+
+
+# ---------------------------------------------------------------- what they are made of
+
+
+def policy(case, numbers):
+  """A Model of random weights and its params, on the devices in use."""
+  model = functional.build(Architecture(**numbers))
+  params = jax.jit(model.init)(jax.random.key(0))
+  return model, placed(params)
+
+
+def prompts(case, numbers):
+  """int32 [P, S] of random tokens, none of them padding or an end."""
+  random = np.random.default_rng(0)
+  return random.integers(2, numbers['vocab'], (case.prompts, case.prompt), np.int32)
+
+
+def sampler_of(case, model, params, tokens_PS, *, first=0, with_=decode):
+  """() -> Rollouts of the prompts, of fixed or lognormal lengths. Row `first` is the noise of the first one."""
+  model, ends = ending(case, model)
+  ids_P = np.arange(first, first + len(tokens_PS), dtype=np.uint32)
+  arrays = (tokens_PS, np.ones(tokens_PS.shape, bool), ids_P, np.zeros(len(ids_P), np.int32))
+  tokens, valid, *address = (on_devices(x) for x in arrays)
+
+  def sample():
+    rollouts = with_(
+      model, params, tokens, valid, tuple(address), jax.random.key(0), group_size=case.group_size,
+      max_new=case.new, sampler=sampling.sampler(), eos_ids=ends, pad_id=PAD,
+    )  # fmt: skip
+    return jax.block_until_ready(rollouts)
+
+  return sample
+
+
+def optimizer_of(case, model, variant):
+  """GRPO with AdamW, on whole batches, or a few rows at a time where the variant says so."""
+  few = variant == 'micro'
+  return make_optimize(
+    model,
+    transforms.adamw(1e-5),
+    advantages.normalized if case.group_size > 1 else advantages.raw,
+    objectives.clipped(),
+    rows=case.micro if few else None,
+    widths=widths(case) if few else (),
+  )
+
+
+def widths(case):
+  """Completion widths that pieces may be cut to, where lengths differ."""
+  return (case.new // 4, case.new // 2) if case.lengths != 'fixed' else ()
+
+
+def whole_step(case, numbers, variant):
+  """(step, state, tasks, (sample, optimize)): a GRO step, and direct calls of its two compiled programs."""
+  model, params = policy(case, numbers)
+  tokens_PS = prompts(case, numbers)
+  sampled_from, ends = ending(case, model)
+  tasks = [Task(id=f'bench-{p}', prompt=' '.join(map(str, row))) for p, row in enumerate(tokens_PS)]
+  optimize = optimizer_of(case, model, variant)
+  generate = explore(
+    sampled_from,
+    words(numbers['vocab'], ends),
+    group_size=case.group_size,
+    max_prompt=case.prompt,
+    max_new=case.new,
+  )
+  step = gro.make_step(generate, rewards.per_completion(reward_of(case), workers=64), optimize)
+  return step, fresh(params), tasks, (sampler_of(case, model, params, tokens_PS), optimize)
+
+
+def words(vocab, ends):
+  """A Codec of numbers as words: token 17 is '17'."""
+  read = lambda text: [int(word) for word in text.split()]
+  write = lambda ids: ' '.join(map(str, ids))
+  return Codec(read, write, read, pad_id=PAD, eos_ids=ends, vocab=vocab)
+
+
+def reward_of(case):
+  """A reward of the text alone, which takes as long as the case says."""
+
+  def odd(task, text):
+    if case.reward_seconds:
+      time.sleep(case.reward_seconds)
+    return len(text) % 7 / 7
+
+  return odd
+
+
+def fresh(params):
+  """TrainState around a copy of params: the copy may be donated."""
+  params = jax.tree.map(jnp.copy, params)
+  opt_state = transforms.adamw(1e-5).init(params)
+  return placed(TrainState(jnp.int32(0), params, opt_state, skipped=jnp.int32(0)))
+
+
+def placed(tree):
+  """The tree whole on every device of the mesh in use."""
+  mesh = jax.sharding.get_mesh()
+  return sharding.place(tree, mesh) if mesh.size > 1 else tree
+
+
+def on_devices(array):
+  """Rows [P, ...] split over the devices of the mesh in use, as `explore` does it."""
+  return jnp.asarray(hosts.global_rows(array))
+
+
+# ---------------------------------------------------------------- lengths
+
+
+def ending(case, model: Model):
+  """(model, end tokens): never an end for fixed lengths, else ends at a rate that depends on position alone.
+
+  With token 0 as the end, an inverse-CDF draw ends a row where its noise is below the rate: lengths are then a function of the
+  row's key, the same in every batch layout, and unknown to whatever batches the rows.
+  """
+  if case.lengths == 'fixed':
+    return model, ()
+  rate_N = jnp.asarray(end_rates(case.new), jnp.float32)
+
+  def hidden(params, tokens_BT, positions_BT, *rest, **more):
+    x_BTD, cache = model.hidden(params, tokens_BT, positions_BT, *rest, **more)
+    return jnp.concatenate([x_BTD, positions_BT[..., None].astype(x_BTD.dtype)], axis=-1), cache
+
+  def unembed(params, x):
+    logits = model.unembed(params, x[..., :-1])
+    index = jnp.clip(x[..., -1].astype(jnp.int32) + 1 - case.prompt, 0, case.new - 1)
+    others = jax.nn.logsumexp(logits[..., 1:], axis=-1)
+    return logits.at[..., EOS].set(others + jax.scipy.special.logit(rate_N[index]))
+
+  return model._replace(hidden=hidden, unembed=unembed), (EOS,)
+
+
+def end_rates(limit, mean=40.0, sigma=0.75):
+  """Probability that a completion ends at each token if it came so far, float [limit], of lognormal lengths."""
+  normal = statistics.NormalDist(math.log(mean) - sigma**2 / 2, sigma)
+  longer = [1.0] + [1 - normal.cdf(math.log(n)) for n in range(1, limit + 1)]
+  rates = [1 - after / before for before, after in itertools.pairwise(longer)]
+  return np.clip(rates, 1e-9, 1 - 1e-6)
+
+
+if __name__ == '__main__':
+  with contextlib.suppress(KeyboardInterrupt):
+    main(sys.argv[1] if len(sys.argv) > 1 else 'plain')

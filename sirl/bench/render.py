@@ -1,0 +1,235 @@
+"""What came out of `driver.measure`: a table in Markdown, a picture of ratios, and the growth curves."""
+
+import statistics
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from sirl import drawing
+from sirl.bench import cases, limits
+from sirl.bench.driver import MISSING
+
+NOTHING = '-'  # this side has no such case
+FIRST = 'first token'  # not a contender: what is taken off a rollout to get the time of a turn
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def seconds(entry, by):
+  """Median over the runs of one variant, None without runs. Args: by: 'wall' or 'cpu'."""
+  values = [run[by] for run in entry['runs']]
+  return statistics.median(values) if values else None
+
+
+def best(variants, by):
+  """(variant, entry) of the smallest median; None when no variant ran."""
+  ran = [
+    (seconds(entry, by), name)
+    for name, entry in variants.items()
+    if entry['runs'] and name != FIRST
+  ]
+  return (min(ran)[1], variants[min(ran)[1]]) if ran else None
+
+
+def why(variants):
+  """What stands in a cell without a number."""
+  if not variants:
+    return NOTHING
+  for kind in ('missing', 'error', 'skip'):
+    for entry in variants.values():
+      if kind in entry:
+        return {'missing': MISSING, 'error': 'failed', 'skip': NOTHING}[kind]
+  return NOTHING
+
+
+def ratio(row, side):
+  """How many times faster our best variant is than a side's best per token, or a word saying why there is no number."""
+  by, sides = row['case']['by'], row['sides']
+  ours, theirs = best(sides[cases.OURS], by), best(sides.get(side, {}), by)
+  if ours is None:
+    return why(sides[cases.OURS])
+  if theirs is None:
+    return why(sides.get(side, {}))
+  return cost(theirs[1], by) / cost(ours[1], by)
+
+
+def cost(entry, by):
+  """Median seconds per token."""
+  return seconds(entry, by) / entry['runs'][0]['tokens']
+
+
+def machine_limits(rows):
+  """{(what, cores): best rate}: a limit is what was reached once."""
+  return {
+    (row['case']['what'], row['case']['cores']): max(run['rate'] for run in entry['runs'])
+    for row in rows
+    if row['case']['kind'] == 'limit'
+    for entry in row['sides'][cases.OURS].values()
+    if entry['runs']
+  }
+
+
+def share_of_limit(row, found):
+  """Time at the machine's limit over the time taken, None where there is no limit to compare with.
+
+  The limit of a rollout is that of its turns, by arithmetic or by reading, whichever is slower; the time of a turn is what a
+  rollout takes beyond its first token.
+  """
+  case, by = row['case'], row['case']['by']
+  ours = best(row['sides'][cases.OURS], by)
+  product = found.get(('matrix product', case['cores']))
+  if ours is None or product is None or case['lengths'] != 'fixed':
+    return None
+  if case['kind'] != 'decode':
+    return row['flops'] / product / seconds(ours[1], by) if row['flops'] else None
+  variants = row['sides'][cases.OURS]
+  read = found.get(('memory read', case['cores']))
+  first, whole = (
+    seconds(variants[name], by) if name in variants else None for name in (FIRST, 'plain')
+  )
+  if None in (first, whole, read) or whole <= first:
+    return None
+  plain = cases.from_json(case)
+  turn = (whole - first) / (plain.new - 1)
+  at_limit = max(
+    limits.turn_flops(row['shape'], plain) / product, limits.turn_bytes(row['shape'], plain) / read
+  )
+  return at_limit / turn
+
+
+def host_share(entry):
+  """Median share of a step spent in neither of its two compiled programs."""
+  runs = entry['runs']
+  return statistics.median(1 - (run['decode'] + run['optimize']) / run['step'] for run in runs)
+
+
+# ---------------------------------------------------------------- table
+
+
+def table(results):
+  """The results as a Markdown table, growth curves left out; below it what the columns mean."""
+  found = machine_limits(results['rows'])
+  head = ['case', 'ours', 'of the limit', *(f'/ {peer}' for peer in cases.PEERS)]
+  lines = [_line(head), _line(['---'] * len(head))]
+  for row in results['rows']:
+    if row['case']['kind'] != 'growth':
+      lines.append(_line(_cells(row, found)))
+  machine = results['machine']
+  versions = ', '.join(
+    f'{name} {version}'
+    for side in results['versions'].values()
+    for name, version in sorted(side.items())
+  )
+  lines += [
+    '',
+    f'Medians of {results["repeats"]}, sides in turn; {machine["cpu"]}, {machine["cores"]} cores. One-core cases compare CPU '
+    'seconds of pinned processes, the others wall time; the best variant of every side counts. A number under a peer is how '
+    'many times faster we are. Of the limit: of a matrix product or a memory read measured in the same run, whichever '
+    'binds.',
+    f'Versions: {versions}.',
+  ]
+  return '\n'.join(lines) + '\n'
+
+
+def _line(cells):
+  return '| ' + ' | '.join(cells) + ' |'
+
+
+def _cells(row, found):
+  case = row['case']
+  ours = best(row['sides'][cases.OURS], case['by'])
+  ratios = [ratio(row, peer) for peer in cases.PEERS]
+  cells = [x if isinstance(x, str) else f'{x:.2f}' for x in ratios]
+  if ours is None:
+    return [case['name'], why(row['sides'][cases.OURS]), NOTHING, *cells]
+  share = share_of_limit(row, found)
+  shown = NOTHING if share is None else f'{share:.2f}'
+  return [case['name'], _absolute(row, *ours), shown, *cells]
+
+
+def _absolute(row, name, entry):
+  """The number of a case in its own unit."""
+  case, by = row['case'], row['case']['by']
+  if case['kind'] == 'limit':
+    rate = max(run['rate'] for run in entry['runs'])
+    return {
+      'matrix product': f'{rate / 1e9:.0f} GFLOP/s',
+      'memory read': f'{rate / 1e9:.1f} GB/s',
+      'empty call': f'{1e6 / rate:.0f} us',
+    }[case['what']]
+  if case['kind'] == 'sampling':
+    return f'{1000 * statistics.median(run["each"] for run in entry["runs"]):.1f} ms a draw'
+  if case['kind'] == 'overhead':
+    return f'{100 * host_share(entry):.1f} % of a step'
+  if case['kind'] == 'refill':
+    static = row['sides'][cases.OURS].get('static', {'runs': []})
+    refill = row['sides'][cases.OURS].get('refill', {'runs': []})
+    if not (static['runs'] and refill['runs']):
+      return f'{1 / cost(entry, by):.0f} tok/s static; refill {why({"refill": refill})}'
+    return f'refill {cost(static, by) / cost(refill, by):.2f} times static'
+  return f'{1 / cost(entry, by):.0f} tok/s ({name}, {seconds(entry, by):.2f} s)'
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def picture(results, path):
+  """Writes a PNG: for every case, how many times faster we are than each peer. Returns whether there was anything."""
+  rows = [
+    (row['case']['name'], {peer: ratio(row, peer) for peer in cases.PEERS})
+    for row in results['rows']
+    if row['case']['peers']
+  ]
+  rows = [
+    (name, {p: x for p, x in found.items() if not isinstance(x, str)}) for name, found in rows
+  ]
+  rows = [(name, found) for name, found in rows if found][::-1]
+  if not rows:
+    return False
+  with matplotlib.rc_context(drawing.STYLE):
+    figure = Figure(figsize=(8, 1.2 + 0.32 * len(rows)), layout='constrained')
+    axes = figure.subplots()
+    for peer, colour in zip(cases.PEERS, drawing.COLOURS):
+      points = [(found[peer], y) for y, (_, found) in enumerate(rows) if peer in found]
+      if points:
+        axes.plot(*zip(*points), 'o', color=colour, label=peer)
+    axes.axvline(1, color=drawing.INK, linewidth=1)
+    axes.set_xscale('log', base=2)
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.set_xlabel('times faster per token than the peer')
+    drawing.legend(axes)
+    figure.savefig(path, dpi=150)
+  return True
+
+
+def growth(results, path):
+  """Writes a PNG: step time and FLOPs along each number, both relative to the smallest. Returns whether there was anything."""
+  curves = {}
+  for row in results['rows']:
+    ours = best(row['sides'][cases.OURS], row['case']['by'])
+    if row['case']['kind'] == 'growth' and ours is not None:
+      what = row['case']['what']
+      point = (row['case'][what], seconds(ours[1], row['case']['by']), row['flops'])
+      curves.setdefault(what, []).append(point)
+  if not curves:
+    return False
+  with matplotlib.rc_context(drawing.STYLE):
+    figure = Figure(figsize=(2.6 * len(curves), 2.6), layout='constrained')
+    panels = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+    for axes, (what, points) in zip(panels, curves.items()):
+      x, time, flops = zip(*sorted(points))
+      axes.plot(
+        x, [t / time[0] for t in time], 'o-', color=drawing.COLOURS[0], label='time of a step'
+      )
+      axes.plot(x, [f / flops[0] for f in flops], '--', color=drawing.FAINT, label='its FLOPs')
+      axes.set_xscale('log', base=2)
+      axes.set_yscale('log', base=2)
+      axes.set_xticks(x, [str(value) for value in x])
+      axes.yaxis.set_major_formatter('{x:g}')
+      axes.set_xlabel({'new': 'completion length'}.get(what, what.replace('_', ' ')))
+    panels[0].set_ylabel('times the smallest')
+    drawing.legend(panels[0])
+    figure.savefig(path, dpi=150)
+  return True
