@@ -176,7 +176,8 @@ class Worker:
 
   def close(self):
     """Ends the process."""
-    self.process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # it died before it read the last question
+      self.process.stdin.close()
     try:
       self.process.wait(timeout=10)
     except subprocess.TimeoutExpired:
