@@ -48,7 +48,7 @@ class Config(config.Base):
   max_new: int = 32  # tokens
   temperature: float = 0.8
   lr: float = 2e-5
-  microbatches: int = 4
+  rows: int = 16  # completions that the learner computes at once
   acquired: int = 200  # new sums per round
   heldout: int = 200
   samples: int = 8  # per held-out sum
@@ -59,7 +59,7 @@ def shrink(c: Config) -> Config:
   """A minute on a laptop: a tiny random model that reads bytes, nothing to fetch."""
   return dataclasses.replace(
     c, model='toy', max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=4, acquired=8,
-    heldout=8, samples=2, microbatches=2,
+    heldout=8, samples=2, rows=4,
   )  # fmt: skip
 
 
@@ -92,7 +92,6 @@ def build(
         max_prompt=c.max_prompt,
         max_new=c.max_new,
         sampler=sampler,
-        widths=(c.max_new // 4, c.max_new // 2),
       ),
       reward=reward,
       optimize=make_optimize(
@@ -100,7 +99,8 @@ def build(
         optimizer,
         advantage,
         objective or objectives.policy_gradient(),
-        microbatches=c.microbatches,
+        rows=c.rows,
+        widths=(c.max_new // 4, c.max_new // 2),
         sampler=sampler,
       ),
     ),

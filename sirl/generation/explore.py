@@ -3,8 +3,6 @@
 The host side of generation: encode, call the compiled decoder, detokenize.
 """
 
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,13 +20,10 @@ def explore(
   max_prompt: int,
   max_new: int,
   sampler=None,
-  widths: Sequence[int] = (),
 ) -> Generate:
   """Generate that draws `group_size` completions of every task from the policy.
 
   Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation.
-  `widths` are completion widths below max_new: when all completions fit, only so many columns are handed on, and the learner
-  does not compute padding. Each width in use compiles the learner once.
   Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt`, with the
   task's id.
   """
@@ -55,28 +50,10 @@ def explore(
       eos_ids=codec.eos_ids,
       pad_id=codec.pad_id,
     )
-    rollouts = narrowed(rollouts, widths)
     mine = hosts.local_rows(rollouts.tokens), hosts.local_rows(rollouts.action)
     return Samples(hosts.share(tasks), texts.completions(codec, *mine), rollouts)
 
   return generate
-
-
-def narrowed(rollouts: Rollouts, widths: Sequence[int]) -> Rollouts:
-  """Rollouts cut to the smallest of the widths that holds every completion; uncut when none does."""
-  if not widths:
-    return rollouts
-  longest = int(jnp.max(jnp.sum(rollouts.action, axis=-1)))
-  fitting = [width for width in sorted(widths) if width >= longest]
-  if not fitting:
-    return rollouts
-  cut = lambda x: x[..., : rollouts.prompt_width + fitting[0]]
-  return rollouts.replace(
-    tokens=cut(rollouts.tokens),
-    valid=cut(rollouts.valid),
-    action=cut(rollouts.action),
-    logp=cut(rollouts.logp),
-  )
 
 
 def demonstrate(codec: Codec, *, max_prompt: int, max_new: int) -> Generate:

@@ -42,19 +42,20 @@ def entropy_of(logits):
   return -jnp.sum(jnp.exp(logp) * jnp.maximum(logp, EXCLUDED), axis=-1)
 
 
-def token_stats(model, params, rollouts, *, sampler=PLAIN, chunk=64):
+def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=64):
   """Log-prob and entropy of every completion token under `params`, as the sampler would have drawn it.
 
-  Args: rollouts: Rollouts with leaves [P, G, T]; chunk: completion columns unembedded at once.
+  Args: rollouts: Rollouts with leaves [P, G, T]; prompts: what the rows' prompts left behind, from `prefill.for_rows` with
+    T slots, None to compute each group's here; chunk: completion columns unembedded at once.
   Returns: TokenStats with float32 [P, G, T] leaves, 0 in the first `prompt_width` columns.
   """
   P, G, T = rollouts.tokens.shape
   S = rollouts.prompt_width
   tokens_BT, valid_BT = trees.flatten_groups((rollouts.tokens, rollouts.valid))
-  x_B1D, cache = prefill.prefill(
+  x_BD, cache = prompts or prefill.prefill(
     model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S], group_size=G, room=T - S
   )
-  x_BCD = x_B1D[:, None]
+  x_BCD = x_BD[:, None]
   # The cache has as many slots as the rollouts have columns. Unless they were narrowed, those are the sampler's: sums then run
   # in its order, and float32 log-probs agree to the bit.
   if T - 1 > S:  # the state before a column predicts its token, so the last column is no input

@@ -15,15 +15,28 @@ def positions(valid_BT):
   return jnp.maximum(jnp.cumsum(valid_BT, axis=-1, dtype=jnp.int32) - 1, 0)
 
 
-def prefill(model, params, prompts_PS, valid_PS, *, group_size, room):
-  """Runs P left-padded prompts and repeats what they leave behind for the G rows of each group.
+def once(model, params, prompts_PS, valid_PS):
+  """What P left-padded prompts leave behind: the state after the last token, x_PD, and a cache [P, K, S, H].
 
-  Args: prompts_PS: int32 [P, S]; valid_PS: bool [P, S]; room: empty cache slots after the prompt's S.
-  Returns: x_BD, the state after each row's last prompt token, and a cache of S + room slots for B = P * G rows.
+  Args: prompts_PS: int32 [P, S]; valid_PS: bool [P, S].
   """
   x_PSD, cache = model.hidden(params, prompts_PS, positions(valid_PS), causal_mask(valid_PS))
+  return x_PSD[:, -1], cache
 
-  def widen(kv_PKSH):
-    return jnp.pad(jnp.repeat(kv_PKSH, group_size, axis=0), ((0, 0), (0, 0), (0, room), (0, 0)))
 
-  return jnp.repeat(x_PSD[:, -1], group_size, axis=0), jax.tree.map(widen, cache)
+def prefill(model, params, prompts_PS, valid_PS, *, group_size, room):
+  """`once`, repeated for the G rows of each group: x_BD and a cache of S + room slots for B = P * G rows."""
+  state = once(model, params, prompts_PS, valid_PS)
+  x_BD, cache = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), state)
+  return x_BD, widened(cache, room)
+
+
+def for_rows(state, prompt_B, room):
+  """The state that `once` returned, for rows in any order: row b continues prompt number prompt_B[b] (int32 [B])."""
+  x_BD, cache = jax.tree.map(lambda x: x[prompt_B], state)
+  return x_BD, widened(cache, room)
+
+
+def widened(cache, room):
+  """The cache with `room` empty slots after those it has."""
+  return jax.tree.map(lambda kv: jnp.pad(kv, ((0, 0), (0, 0), (0, room), (0, 0))), cache)

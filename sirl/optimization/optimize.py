@@ -1,16 +1,19 @@
 """Optimize: rollouts and rewards to new weights, in one compiled program with the state donated.
 
 Judge and credit (advantages), score (old and reference log-probs), then epochs of minibatches, each the sum of
-micro-batches. Groups are never split: minibatches and micro-batches are slices of P.
+micro-batches. Groups are never split: minibatches and micro-batches are slices of P. Within one, completions may go
+through the model a few at a time, sorted by length, after the prompts that they share (`passes`).
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from sirl.ops import logprobs, masked, trees
+from sirl.optimization import passes
 from sirl.optimization.objectives import token_mean
 from sirl.optimization.transforms import learning_rate_of
 from sirl.types import Advantage, Counts, Experience, Model, Objective, Optimize, Sampler
@@ -25,6 +28,8 @@ def make_optimize(
   epochs: int = 1,
   minibatches: int = 1,
   microbatches: int = 1,
+  rows: int | None = None,
+  widths: Sequence[int] = (),
   sampler: Sampler = logprobs.PLAIN,
   from_reference: bool = False,
   chunk: int = 64,
@@ -35,6 +40,10 @@ def make_optimize(
     epochs, minibatches: epochs * minibatches updates per call; each epoch shuffles the tasks anew.
     microbatches: pieces of a minibatch whose gradients are added, for memory; changes nothing but rounding (about 1e-5 nats
       between sampler and learner, where whole batches agree to the bit).
+    rows: completions that go through the model at once within a micro-batch, longest first; None: all of them. Objectives that
+      compare completions of one group need None.
+    widths: completion columns, below max_new, that pieces of `rows` are cut to when they fit. Every width is compiled into the
+      one program, so no batch compiles anew.
     sampler: the one that `explore` drew with, so that log-probs are of the distribution sampled from.
     from_reference: train a copy of the reference weights afresh, optimizer included (STaR, ReST-EM).
     chunk: completion columns unembedded at once.
@@ -42,21 +51,11 @@ def make_optimize(
   Metrics are float32 scalars on the device, named as in docs/metrics.md.
   Raises: ValueError at the first call when P does not divide into minibatches and micro-batches.
   """
-  score = functools.partial(logprobs.token_stats, model, sampler=sampler, chunk=chunk)
   updates = epochs * minibatches
 
-  def scored(params, rollouts):
-    """Log-probs without a gradient, in as many pieces as the gradient takes."""
-    if microbatches == 1:
-      return score(params, rollouts).logp
-    pieces = trees.split_leading(rollouts, microbatches)
-    return jax.lax.map(lambda piece: score(params, piece).logp, pieces).reshape(rollouts.logp.shape)
-
-  def loss_fn(params, experience):
-    stats = score(params, experience.rollouts)
-    if (
-      updates == 1
-    ):  # the weights have not moved yet, so this forward pass gives the old log-probs too
+  def loss_fn(stats, experience):
+    # Of a single update the weights have not moved yet: its forward pass gives the old log-probs too.
+    if updates == 1:
       experience = experience.replace(old_logp=jax.lax.stop_gradient(stats.logp))
     loss, metrics = objective(stats, experience)
     metrics |= {'entropy': token_mean(stats.entropy, experience)}
@@ -64,28 +63,18 @@ def make_optimize(
       metrics |= {'kl': token_mean(logprobs.k3(stats.logp, experience.ref_logp), experience)}
     return loss, (metrics, sampler_gap(stats.logp, experience.rollouts))
 
-  def gradients(params, experience):
-    """Loss, summed metrics, largest gap and gradient of one minibatch."""
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    if microbatches == 1:
-      (loss, (metrics, gap)), grads = grad_fn(params, experience)
-      return loss, metrics, gap, grads
-
-    def accumulate(total, piece):
-      (loss, (metrics, gap)), grads = grad_fn(params, piece)
-      sums = jax.tree.map(jnp.add, total[:3], (loss, metrics, grads))
-      return (*sums, merge_gap(total[3], gap)), None
-
-    pieces = _slices(experience, microbatches)
-    shapes = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], pieces))
-    (loss0, (metrics0, gap0)), grads0 = jax.tree.map(jnp.zeros_like, shapes)
-    (loss, metrics, grads, gap), _ = jax.lax.scan(
-      accumulate, (loss0, metrics0, grads0, gap0), pieces
-    )
-    return loss, metrics, gap, grads
+  scored, gradients = passes.make_passes(
+    model,
+    loss_fn,
+    microbatches=microbatches,
+    rows=rows,
+    widths=widths,
+    sampler=sampler,
+    chunk=chunk,
+  )
 
   def update(state, experience):
-    loss, metrics, gap, grads = gradients(state.params, experience)
+    (loss, (metrics, gap)), grads = gradients(state.params, experience)
     norm = trees.global_norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     steps, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -107,9 +96,9 @@ def make_optimize(
       state = state.replace(params=params, opt_state=optimizer.init(params))
     experience = _experience(rollouts, rewards_PG, advantage)
     if updates > 1:
-      experience = experience.replace(old_logp=scored(state.params, rollouts))
+      experience = experience.replace(old_logp=scored(state.params, experience))
     if state.ref_params is not None:
-      experience = experience.replace(ref_logp=scored(state.ref_params, rollouts))
+      experience = experience.replace(ref_logp=scored(state.ref_params, experience))
 
     if updates == 1:
       state, (metrics, gap, _) = update(state, _with_counts(experience))
@@ -158,12 +147,6 @@ def _with_counts(experience):
   return experience.replace(counts=Counts(tokens=tokens, sequences=sequences))
 
 
-def _slices(experience, parts):
-  """[parts, P / parts, ...] leaves; the denominators stay those of the whole."""
-  counts = jax.tree.map(lambda x: jnp.broadcast_to(x, (parts,)), experience.counts)
-  return trees.split_leading(experience.replace(counts=None), parts).replace(counts=counts)
-
-
 def _check_split(P, minibatches, microbatches):
   if P % (minibatches * microbatches):
     raise ValueError(
@@ -178,11 +161,6 @@ def sampler_gap(logp_PGT, rollouts):
   gap = jnp.abs(jnp.where(sampled, jax.lax.stop_gradient(logp_PGT) - rollouts.logp, 0.0))
   gap = jnp.where(jnp.isnan(gap), jnp.inf, gap)  # a learner that gives NaN agrees with nothing
   return jnp.sum(gap), masked.count(sampled), jnp.max(gap)
-
-
-def merge_gap(a, b):
-  """The gap of two pieces together."""
-  return a[0] + b[0], a[1] + b[1], jnp.maximum(a[2], b[2])
 
 
 def _gap_metrics(gap):

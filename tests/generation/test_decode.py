@@ -8,7 +8,6 @@ import pytest
 
 from sirl.generation import sampling, texts
 from sirl.generation.decode import decode
-from sirl.generation.explore import narrowed
 from sirl.ops import logprobs
 
 import enumeration as exact
@@ -117,15 +116,3 @@ def test_greedy_takes_the_most_likely_token_with_log_prob_zero(params):
   first = int(jnp.argmax(params['logits'][0, 2]))
   assert (np.asarray(rollouts.tokens[0, :, 1]) == first).all()
   assert float(jnp.abs(rollouts.logp).max()) == 0.0
-
-
-def test_narrowing_drops_padding_columns_only(params):
-  rollouts = sample(params, [[exact.PROMPT]], ['a'], group_size=8, max_new=2)
-  one = jax.tree.map(lambda x: x[:, np.asarray(rollouts.action[0, :, 2] == 0)], rollouts)
-  assert one.tokens.shape[1] > 0  # some completions ended with their first token
-  narrow = narrowed(one, (1,))
-  assert narrow.tokens.shape[-1] == 2
-  np.testing.assert_array_equal(narrow.tokens, one.tokens[..., :2])
-  learner = lambda r: logprobs.token_stats(exact.MODEL, params, r).logp
-  np.testing.assert_allclose(learner(narrow)[..., 1], learner(one)[..., 1], atol=1e-6)
-  assert narrowed(rollouts, (1,)).tokens.shape == rollouts.tokens.shape  # another one is longer

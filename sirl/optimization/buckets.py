@@ -1,0 +1,69 @@
+"""Completions of like length together: padding is neither computed nor stored.
+
+  lengths   3 9 1 8 2 2 7 1      rows=4, widths=(4,)      9 8 7 3 | 2 2 1 1
+                                                          all columns, then 4 of them
+
+Pieces hold flat rows, [M, R, 1, ...], longest first, so that groups may be torn apart; their prompts were computed before.
+A piece is computed in the first of `widths` that holds its longest completion. All widths are branches of one program.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from sirl.ops import prefill, trees
+from sirl.types import Array, Experience
+
+
+@struct.dataclass
+class Piece:
+  """Some rows of an Experience, as groups of one. Filler rows repeat another row and have no action tokens."""
+
+  experience: Experience  # leaves [R, 1, ...]
+  row: Array  # int32 [R]  number of the row in the whole, P * G for filler
+  group_size: int = struct.field(pytree_node=False)
+
+  def stats(self, score, params, state):
+    """TokenStats of these rows, given the state that their prompts left behind."""
+    T, S = self.experience.rollouts.tokens.shape[-1], self.experience.rollouts.prompt_width
+    last = jax.tree.leaves(state)[0].shape[0] - 1
+    prompts = prefill.for_rows(state, jnp.minimum(self.row // self.group_size, last), T - S)
+    return score(params, self.experience.rollouts, prompts=prompts)
+
+
+def cut(experience, rows) -> Piece:
+  """The experience as pieces of `rows` completions (None: all in one), leaves [M, R, ...], longest first."""
+  rollouts = experience.rollouts
+  P, G, _ = rollouts.tokens.shape
+  B, R = P * G, min(rows or P * G, P * G)
+  lengths_B = jnp.sum(rollouts.action, axis=-1).reshape(B)
+  order = jnp.argsort(lengths_B, descending=True, stable=True).astype(jnp.int32)
+  order_MR = jnp.pad(order, (0, -B % R), constant_values=B).reshape(-1, R)
+
+  counts, flat = experience.counts, trees.flatten_groups(experience.replace(counts=None))
+  taken = jax.tree.map(lambda x: x[jnp.minimum(order_MR, B - 1)][:, :, None], flat)
+  real = (order_MR < B)[:, :, None, None]
+  taken = taken.replace(
+    mask=taken.mask & real,
+    rollouts=taken.rollouts.replace(action=taken.rollouts.action & real),
+    counts=jax.tree.map(lambda x: jnp.broadcast_to(x, len(order_MR)), counts),
+  )
+  return Piece(taken, order_MR, G)
+
+
+def fitted(fn, piece, widths):
+  """fn(piece), computed in the first completion width that holds all of its action tokens; fn's output has one shape."""
+  S = piece.experience.rollouts.prompt_width
+  full = piece.experience.rollouts.tokens.shape[-1] - S
+  widths = [width for width in sorted(widths) if width < full]
+  if not widths:
+    return fn(piece)
+  longest = jnp.max(jnp.sum(piece.experience.rollouts.action, axis=-1))
+  branches = [lambda piece, width=width: fn(_narrow(piece, S + width)) for width in widths]
+  return jax.lax.switch(jnp.searchsorted(jnp.asarray(widths), longest), [*branches, fn], piece)
+
+
+def _narrow(piece, columns):
+  """The first columns of every leaf that has columns: those with axes [R, 1, T]."""
+  keep = lambda x: x[..., :columns] if x.ndim == 3 else x
+  return piece.replace(experience=jax.tree.map(keep, piece.experience))
