@@ -31,12 +31,25 @@ def main(argv=None):
     if arguments.command is run:
       message += '; what was saved stays, and the same command resumes the run'
     print(f'sirl: {message}', file=sys.stderr)
-    return INTERRUPTED
+    return left(arguments, INTERRUPTED)
   except Exception as error:
     if arguments.traceback or not understood(error):
       traceback.print_exc()
     print(f'sirl: error: {message_of(error)}', file=sys.stderr)
-    return ERROR
+    return left(arguments, ERROR)
+
+
+def left(arguments, code):
+  """The exit code. One of several processes is gone at once instead: an orderly end would wait for the others.
+
+  They wait for it in turn, in a collective that it will never join. They end when their connection breaks (CPU and GPU
+  hosts), at the latest when its heartbeat is missed, and the same command resumes the run.
+  """
+  if getattr(arguments, 'distributed', False):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  return code
 
 
 def understood(error):
@@ -98,7 +111,9 @@ def parser():
   sub.add_argument('folder', metavar='FOLDER')
   sub.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'), help='of weights')
 
-  sub = command('bench', bench, 'measure speed beside the limits of the machine and other libraries')
+  sub = command(
+    'bench', bench, 'measure speed beside the limits of the machine and other libraries'
+  )
   sub.add_argument('--cases', default='all', metavar='SETS', help='such as tiny,smol,step,growth')
   sub.add_argument('--repeats', type=int, default=5, metavar='N', help='measurements of each case')
   sub.add_argument('--out', default='runs/bench', metavar='DIR', help='for the table and pictures')

@@ -21,16 +21,17 @@ def initialize():
   Raises: ValueError when only some of them are set, or one is no number.
   """
   names = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
-  values = [os.environ.get(name) for name in names]
-  if values == [None] * 3:
+  given = {name: os.environ[name] for name in names if name in os.environ}
+  if not given:
     jax.distributed.initialize()
     return
-  if None in values or not (values[1].isdigit() and values[2].isdigit()):
-    given = ', '.join(f'{name}={value}' for name, value in zip(names, values))
+  address, processes, own = (given.get(name, '') for name in names)
+  if not (address and processes.isdigit() and own.isdigit()):
+    said = ', '.join(f'{name}={given.get(name)}' for name in names)
     raise ValueError(
-      f'{given}: expected all three, an address host:port and two numbers, or none of them'
+      f'{said}: expected all three, an address host:port and two numbers, or none of them'
     )
-  jax.distributed.initialize(values[0], int(values[1]), int(values[2]))
+  jax.distributed.initialize(address, int(processes), int(own))
 
 
 def index():
@@ -114,14 +115,39 @@ def global_rows(array, mesh=None):
 
 
 def local_rows(array):
-  """This process's rows [P_local, ...] of a global array [P, ...], as numpy, in order."""
+  """This process's rows [P_local, ...] of a global array [P, ...], as numpy, in order, however it is laid out.
+
+  Raises: ValueError when the processes' shares are not equal, or when some of the rows lie on other processes only.
+  """
   if not isinstance(array, jax.Array) or array.is_fully_addressable:
     return np.asarray(array)
-  pieces = {}
+  size, rest = divmod(array.shape[0], count())
+  if rest:
+    raise ValueError(f'{array.shape[0]} rows cannot be split over {count()} processes')
+  return assembled(array, index() * size, size)
+
+
+def assembled(array, first, size):
+  """Rows first .. first + size - 1 of a global array, numpy [size, ...], from the shards that this process holds.
+
+  A shard may hold other rows as well (a compiled program may replicate what it returns) or only some of the columns.
+  Raises: ValueError when they do not cover the rows.
+  """
+  rows = np.empty((size, *array.shape[1:]), array.dtype)
+  covered = np.zeros(rows.shape, bool)
   for shard in array.addressable_shards:
-    start = shard.index[0].start or 0
-    pieces.setdefault(start, np.asarray(shard.data))  # replicas over other axes hold the same rows
-  return np.concatenate([pieces[start] for start in sorted(pieces)])
+    start, stop, _ = shard.index[0].indices(array.shape[0])
+    low, high = max(start, first), min(stop, first + size)
+    if low < high:
+      where = (slice(low - first, high - first), *shard.index[1:])
+      rows[where] = np.asarray(shard.data)[low - start : high - start]
+      covered[where] = True
+  if not covered.all():
+    raise ValueError(
+      f'rows {first} to {first + size - 1} of an array {array.shape} are not all on this process, its sharding is '
+      f'{array.sharding}; shard rows over (data, fsdp), as hosts.global_rows does'
+    )
+  return rows
 
 
 def everywhere(array):
