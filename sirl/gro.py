@@ -5,6 +5,7 @@ import time
 import jax
 import numpy as np
 
+from sirl.overlap import overlapped
 from sirl.runtime import hosts
 from sirl.types import Generate, Optimize, Outcome, Reward, Rewards, Step
 
@@ -14,19 +15,32 @@ def everything(rewards: Rewards):
   return rewards.total
 
 
-def make_step(generate: Generate, reward: Reward, optimize: Optimize, *, keep=everything) -> Step:
+def make_step(
+  generate: Generate, reward: Reward, optimize: Optimize, *, keep=everything, slices: int = 1
+) -> Step:
   """Step(state, tasks, key) -> (state, Outcome). The state passed in is donated.
 
-  `keep` turns Rewards into the float32 [P, G] that is optimised, with NaN for what is left out; the outcome, and so the
-  selector and the monitors, see all rewards. Scalars come to the host once, at the end.
+  Args:
+    keep: turns Rewards into the float32 [P, G] that is optimised, with NaN for what is left out; the outcome, and so the
+      selector and the monitors, see all rewards.
+    slices: parts of the batch. While the reward of one is computed on a thread, the next one is generated: with the same
+      weights and the same noise, so nothing changes but the time. For rewards that wait for the host, a sandbox or a
+      network; one that runs collectives over several processes needs slices=1, for threads would issue them in any order.
+  Scalars come to the host once, at the end. 'time/reward' is what the step waited for rewards.
+  Raises: ValueError at a step whose P does not divide into the slices of every shard.
   """
 
   def step(state, tasks, key):
     key_generate, key_reward, key_optimize = jax.random.split(key, 3)
     started = time.perf_counter()
-    samples = generate(state.params, tasks, key_generate)
-    generated = time.perf_counter()
-    rewards = reward(state.params, samples, key_reward)
+    if slices == 1:
+      samples = generate(state.params, tasks, key_generate)
+      generated = time.perf_counter()
+      rewards = reward(state.params, samples, key_reward)
+    else:
+      samples, rewards, generated = overlapped(
+        generate, reward, state.params, tasks, key_generate, key_reward, slices
+      )
     kept_PG = keep(rewards)
     rewarded = time.perf_counter()
     state, metrics = optimize(state, samples.rollouts, kept_PG, key_optimize)

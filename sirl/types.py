@@ -71,6 +71,8 @@ class Samples:
   tasks: Sequence[Task]  # P
   texts: Sequence[Sequence[str]]  # P x G
   rollouts: Rollouts
+  # Number of each task's first sample; not 0 where a task stood in the batch before. Addresses the noise of rewards.
+  first: Sequence[int] | None = None
 
 
 @struct.dataclass
@@ -253,7 +255,8 @@ class Record:
   reference: Params | None = None  # the reference policy's weights; None when the run keeps none
 
 
-Generate: TypeAlias = Callable[[Params, Sequence[Task], Key], Samples]
+# (params, tasks, key) -> Samples. One that is to be sliced also takes rows=, the numbers of the tasks to do.
+Generate: TypeAlias = Callable[..., Samples]
 Reward: TypeAlias = Callable[[Params, Samples, Key], Rewards]
 Optimize: TypeAlias = Callable[[TrainState, Rollouts, Array, Key], tuple[TrainState, Metrics]]
 Step: TypeAlias = Callable[[TrainState, Sequence[Task], Key], tuple[TrainState, Outcome]]

@@ -16,7 +16,8 @@ ALLOWED = {
   'ops': {'types'},
   'runtime': {'types', 'config', 'ops'},
   **{name: BELOW for name in METHODS},
-  'gro': BELOW,
+  'overlap': BELOW,
+  'gro': BELOW | {'overlap'},
   # The loop knows the pool it extends; the methods themselves arrive in the Experiment.
   'loop': BELOW | {'acquisition'},
   'drawing': BELOW,

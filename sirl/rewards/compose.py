@@ -5,6 +5,7 @@ passes through a composition with everything that was computed beside it, so tha
 or around.
 """
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from sirl.ops import keys
 from sirl.rewards.scores import RewardError, batched, on_device, per_completion, per_group, shape_of
 from sirl.runtime import hosts
-from sirl.types import Reward, Rewards, Samples
+from sirl.types import Reward, Rewards
 
 __all__ = [
   'RewardError',
@@ -92,7 +93,7 @@ def by_role(**rewards: Reward | None) -> Reward:
         np.broadcast_to(np.asarray([[r == role] for r in roles], bool), shape_of(samples))
       )
       texts = [ts if r == role else NO_TEXTS for r, ts in zip(roles, samples.texts)]
-      view = Samples(samples.tasks, texts, samples.rollouts)
+      view = dataclasses.replace(samples, texts=texts)
       found = _attempt(
         judge, params, view, jax.random.fold_in(key, np.uint32(keys.text_id(role))), errors
       )

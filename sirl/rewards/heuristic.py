@@ -170,7 +170,8 @@ def random_reward(p: float = 0.5) -> Reward:
     del params
     ids = [task.id for task in samples.tasks]
     group_size = samples.rollouts.truncated.shape[1]
-    lucky_PG = draw(key, keys.text_ids(ids), keys.occurrences(ids) * group_size, group_size)
+    numbered = keys.occurrences(ids) * group_size if samples.first is None else samples.first
+    lucky_PG = draw(key, keys.text_ids(ids), np.asarray(numbered, np.int32), group_size)
     total: Any = hosts.global_rows(np.asarray(lucky_PG, np.float32))
     return Rewards(total, {'random': total})
 

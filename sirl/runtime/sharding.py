@@ -91,9 +91,14 @@ def batch_sharding(mesh):
   return NamedSharding(mesh, P(ROWS))
 
 
+def row_shards(mesh):
+  """Into how many parts the tasks of a batch are split; 1 for an empty mesh."""
+  return math.prod(mesh.shape.get(axis, 1) for axis in ROWS)
+
+
 def check_rows(prompts, mesh):
   """Raises ValueError when P tasks cannot be split evenly over the mesh."""
-  shards = math.prod(mesh.shape[axis] for axis in ROWS)
+  shards = row_shards(mesh)
   if prompts % shards:
     raise ValueError(
       f'prompts={prompts} cannot be split over {shards} data shards (mesh.data={mesh.shape["data"]} x '
@@ -103,7 +108,7 @@ def check_rows(prompts, mesh):
 
 def constrain(mesh):
   """x_BTD -> x_BTD, rows pinned to (data, fsdp): the `constrain` argument of a model whose weights are split."""
-  shards = math.prod(mesh.shape[axis] for axis in ROWS)
+  shards = row_shards(mesh)
   rows = batch_sharding(mesh)
 
   def pin(x_BTD):

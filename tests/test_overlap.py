@@ -1,0 +1,93 @@
+"""A step in slices gives what it gives whole, and rewards are computed while the next slice is generated."""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sirl import gro, overlap, rewards
+from sirl.generation import explore
+from sirl.models import tabular, tokenizer
+from sirl.ops import keys
+from sirl.rewards import heuristic
+from sirl.types import Task
+
+CODEC = tokenizer.characters('abc')
+MODEL = tabular.tabular(CODEC.vocab, 8)
+PARAMS = MODEL.init(jax.random.key(3))
+KEY = keys.at(0, 'gro', 0, 0)
+PROMPTS = ['a', 'bc', 'c', 'a', 'ab', 'b', 'a', 'ca']  # 'a' thrice: its samples are numbered on
+TASKS = [Task(id=prompt, prompt=prompt) for prompt in PROMPTS]
+GENERATE = explore(MODEL, CODEC, group_size=3, max_prompt=2, max_new=5)
+REWARD = rewards.weighted(
+  length=(1.0, rewards.per_completion(lambda task, text: float(len(text)))),
+  coin=(0.5, heuristic.random_reward(0.5)),
+)
+
+
+def untrained(state, rollouts, rewards_PG, key):
+  return state, {}
+
+
+class State:
+  params = PARAMS
+
+
+def outcome_of(slices, *, generate=GENERATE, reward=REWARD):
+  return gro.make_step(generate, reward, untrained, slices=slices)(State, TASKS, KEY)[1]
+
+
+@pytest.mark.parametrize('slices', [2, 8])
+def test_slices_change_no_sample_and_no_reward(slices):
+  whole, sliced = outcome_of(1), outcome_of(slices)
+  assert list(sliced.samples.tasks) == TASKS
+  assert [list(texts) for texts in sliced.samples.texts] == whole.samples.texts
+  assert whole.samples.texts[0] != whole.samples.texts[3]
+  assert list(sliced.samples.first) == [0, 0, 0, 3, 0, 0, 6, 0]
+  jax.tree.map(np.testing.assert_array_equal, sliced.samples.rollouts, whole.samples.rollouts)
+  jax.tree.map(np.testing.assert_array_equal, sliced.rewards, whole.rewards)
+  assert sliced.rewards.parts.keys() == {'length', 'coin'}
+
+
+def test_a_slice_is_judged_while_the_next_one_is_generated():
+  """Each side waits for the other: the first reward ends only after the second generation began."""
+  began, happened = threading.Event(), []
+
+  def generate(params, tasks, key, rows):
+    if 0 not in rows:
+      began.set()
+    return GENERATE(params, tasks, key, rows)
+
+  def reward(params, samples, key):
+    happened.append(began.wait(timeout=60))
+    return REWARD(params, samples, key)
+
+  outcome_of(2, generate=generate, reward=reward)
+  assert happened == [True, True]
+
+
+def test_an_error_of_the_reward_comes_through():
+  def broken(task, text):
+    raise RuntimeError('no sandbox')
+
+  with pytest.raises(rewards.RewardError, match='no sandbox'):
+    outcome_of(2, reward=rewards.per_completion(broken))
+
+
+def test_prompts_that_do_not_divide_are_refused():
+  with pytest.raises(ValueError, match=r'prompts=8 cannot be cut into slices=3 .* multiple of 3'):
+    outcome_of(3)
+
+
+def test_rows_of_several_shards_stay_where_they_are():
+  """Two shards of rows 0-5 and 6-11 in three slices: each slice has rows of both, and joining restores the order."""
+  numbers = overlap.slice_numbers(12, 3, 2)
+  assert numbers.tolist() == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+  whole = jnp.arange(24).reshape(12, 2)
+  np.testing.assert_array_equal(
+    overlap.joined([whole[rows] for rows in numbers], shards=2, where=None), whole
+  )
+  lists = [[f'row {row}' for row in rows] for rows in numbers]
+  assert overlap.interleaved(lists, 2) == [f'row {row}' for row in range(12)]
