@@ -182,7 +182,7 @@ def monitors(run, axes):
       n
       for r in run.history
       for n in r.metrics
-      if n.startswith('monitor/') and not n.endswith(metrics.NOT_ACCURACIES)
+      if n.startswith('monitor/') and not n.endswith(tuple(metrics.BESIDE))
     }
   )
   for name, colour in zip(names, drawing.cycle()):

@@ -69,9 +69,9 @@ def reward_metrics(rewards: Rewards, kept_PG):
   for name, part in rewards.parts.items():
     part = np.asarray(part)
     metrics[f'rewards/{name}/mean'] = _mean(part)
-    metrics[f'rewards/{name}/std'] = (
-      float(np.nanstd(part)) if np.isfinite(part).any() else float('nan')
-    )
+    judged = part[np.isfinite(part)]
+    spread = float(np.std(judged, ddof=1)) if judged.size > 1 else float('nan')
+    metrics[f'rewards/{name}/std'] = spread
     metrics[f'rewards/{name}/unjudged'] = float(1 - np.isfinite(part).mean())
   return metrics
 

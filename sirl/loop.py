@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from sirl.acquisition.pool import Pool
 from sirl.ops import keys, trees
-from sirl.runtime import files, hosts, record, sharding
+from sirl.runtime import files, hosts, metrics, record, sharding
 from sirl.runtime.checkpoint import Store
 from sirl.runtime.stopwatch import Stopwatch
 from sirl.types import (
@@ -33,9 +33,7 @@ from sirl.types import (
 )
 
 BASELINE = -1  # the round number of the measurement before any training
-# Step metrics of which a round reports the last value, not the mean; and those where one value that is not finite makes
-# the round's mean NaN: elsewhere NaN means absent.
-CUMULATIVE = ('updates_skipped',)
+# Step metrics where one value that is not finite makes the round's mean NaN: elsewhere NaN means absent.
 STRICT = ('loss', 'grad_norm')
 
 
@@ -46,9 +44,7 @@ class Run(NamedTuple):
   history: list[Report]
 
 
-def run(
-  experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None
-) -> Run:
+def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None) -> Run:
   """Runs or resumes an experiment in `workdir`.
 
   A warm start (`experiment.params` is itself an Experiment) runs first, in `workdir/warm`.
@@ -260,7 +256,7 @@ def train_means(rows):
     values = [row[name] for row in rows if row.get(name) is not None]
     if name not in STRICT:
       values = [value for value in values if math.isfinite(value)]
-    if name in CUMULATIVE:
+    if name in metrics.CUMULATIVE:
       means[f'train/{name}'] = values[-1] if values else math.nan
       continue
     mean = sum(values) / len(values) if values else math.nan

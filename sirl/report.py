@@ -123,8 +123,10 @@ def header(run):
     if last
     else ''
   )
-  tokens = sum(runs.finite(row.get('num_tokens'), 0.0) for row in run.steps)
-  done = f'{run.status()}, {len(run.steps)} GRO steps, {tokens:,.0f} tokens'
+  done = f'{run.status()}, {len(run.steps)} GRO steps'
+  if 'step_tokens' in run.step_names:
+    tokens = sum(runs.finite(row.get('step_tokens'), 0.0) for row in run.steps)
+    done += f', {tokens:,.0f} tokens'
   return (
     f'<header><h1>{text(run.name)}</h1><p>{text(done)}</p>{decision}'
     f'<p class="faint small">{text(" · ".join(fact for fact in facts if fact))}</p></header>'
@@ -278,7 +280,10 @@ def definitions(run):
     if not name.startswith('train/') and not name.endswith(tuple(metrics.BESIDE))
   ]
   rows = [
-    [f'<code>{text(name)}</code>', text(metrics.describe(name) or 'Defined by this experiment.')]
+    [
+      f'<code>{text(name)}</code>',
+      text(metrics.describe(name, reported) or 'Defined by this experiment.'),
+    ]
     for name in dict.fromkeys(names)
   ]
   return (

@@ -17,7 +17,7 @@ def healthy_step(serial):
     'rewards/format/mean': 0.95, 'rewards/format/std': 0.2, 'rewards/format/unjudged': 0.0,
     'entropy': 0.8 - 0.5 * right, 'kl': 0.001 * serial, 'grad_norm': 0.5, 'loss': 0.0, 'learning_rate': 1e-3,
     'completions/mean_length': 4.0, 'completions/min_length': 2.0, 'completions/max_length': 6.0,
-    'completions/mean_terminated_length': 4.0, 'completions/clipped_ratio': 0.02, 'num_tokens': 500.0,
+    'completions/mean_terminated_length': 4.0, 'completions/clipped_ratio': 0.02, 'step_tokens': 500.0,
     'sampling/sampling_logp_difference/mean': 1e-7, 'sampling/sampling_logp_difference/max': 1e-6,
     'updates_skipped': 0.0, 'step_time': 1.0, 'time/generate': 0.6, 'time/reward': 0.1, 'time/optimize': 0.3,
   }  # fmt: skip

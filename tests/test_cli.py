@@ -39,7 +39,7 @@ EXPERIMENT = """
     rewards = Rewards(jnp.ones((1, 1)), {'correct': jnp.ones((1, 1))})
     params = {'w': state.params['w'] + 1}
     return state.replace(params=params, step=state.step + 1), Outcome(
-      Samples(tasks[:1], [['2']], rollouts), rewards, {'reward': 1.0, 'entropy': 0.5, 'num_tokens': 2.0})
+      Samples(tasks[:1], [['2']], rollouts), rewards, {'reward': 1.0, 'entropy': 0.5, 'step_tokens': 2.0})
 
   def build(c):
     if c.interrupted:

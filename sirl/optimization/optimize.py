@@ -179,7 +179,7 @@ def _batch_metrics(state, rollouts, experience):
   ended_PG = ~rollouts.truncated
   return {
     'learning_rate': jnp.asarray(learning_rate_of(state.opt_state), jnp.float32),
-    'num_tokens': jnp.sum(rollouts.valid, dtype=jnp.float32),
+    'step_tokens': jnp.sum(rollouts.valid, dtype=jnp.float32),
     'completions/mean_length': jnp.mean(lengths_PG),
     'completions/min_length': jnp.min(lengths_PG),
     'completions/max_length': jnp.max(lengths_PG),

@@ -152,7 +152,7 @@ class Clock:
     now = time.monotonic()
     seconds = row.get('step_time') or now - self.last
     self.last = now
-    return row.get('num_tokens', 0.0) / max(seconds, 1e-9)
+    return row.get('step_tokens', 0.0) / max(seconds, 1e-9)
 
 
 def place_words(display, row):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sirl import cli
-from sirl.runtime import record
+from sirl.runtime import metrics, record, runs
 
 SMALL = [
   'max_rounds=1',
@@ -34,7 +34,21 @@ def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
   assert len(rows) == 2
   found = {key.split('/')[1] for key in rows[0] if key.startswith('rewards/')}
   assert found == parts
+  assert undescribed(runs.read(tmp_path)) == []
   assert (tmp_path / 'report.html').exists()
   lines = (tmp_path / 'pool' / 'round_00000.jsonl').read_text().splitlines()
   tasks = [json.loads(line) for line in lines[1:]]
   assert all((task['answer'] is not None) == answered for task in tasks)
+
+
+def undescribed(run):
+  """Numbers of a run, and of its warm start, that docs/metrics.md does not define, or whose interval it promises in vain."""
+  reported = {name for report in run.history for name in report.metrics}
+  wrong = [
+    name for name in run.step_names if not (name in record.ADDRESS or metrics.describe(name))
+  ]
+  wrong += [name for name in reported if not metrics.describe(name, reported)]
+  for name in reported:
+    if metrics.beside(name, reported) == metrics.INTERVAL:
+      wrong += [name + end for end in metrics.INTERVAL if name + end not in reported]
+  return wrong + (undescribed(run.warm) if run.warm else [])
