@@ -1,3 +1,50 @@
-"""sirl: a language model improves itself, in a loop that is watched and can be stopped."""
+"""sirl: a language model improves itself, in a loop that is watched and can be stopped.
+
+What a notebook needs first stands here; everything else is imported from its own module, such as `sirl.rewards`.
+
+  import sirl
+  sirl.run(experiment, 'runs/mine')
+  print([report.metrics['heldout/pass@1'] for report in sirl.read('runs/mine').history])
+"""
+
+# pyright: reportUnsupportedDunderAll=false
 
 __version__ = '0.1.0'
+__all__ = [
+  'Experiment',
+  'Task',
+  'diagnose',
+  'explore',
+  'make_ask',
+  'make_optimize',
+  'make_step',
+  'per_completion',
+  'read',
+  'run',
+  'weighted',
+]
+
+
+def __getattr__(name):
+  """Imports the names above when one is first asked for, so that `import sirl` itself loads no other library."""
+  if name not in __all__:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  from sirl.doctor import diagnose
+  from sirl.generation import explore, make_ask
+  from sirl.gro import make_step
+  from sirl.loop import run
+  from sirl.optimization import make_optimize
+  from sirl.rewards import per_completion, weighted
+  from sirl.runtime.runs import read
+  from sirl.types import Experiment, Task
+
+  values = (
+    Experiment, Task, diagnose, explore, make_ask, make_optimize, make_step, per_completion, read, run, weighted,
+  )  # fmt: skip
+  globals().update({value.__name__: value for value in values})
+  return globals()[name]
+
+
+def __dir__():
+  """The names above complete as if they were here already."""
+  return sorted({*globals(), *__all__})
