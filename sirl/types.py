@@ -77,6 +77,8 @@ class Samples:
 
 @struct.dataclass
 class Rewards:
+  """What a batch of completions earned: the number that is optimised and what it was made of."""
+
   total: Array  # float32 [P, G]  what is optimised; NaN = not judged, which is not zero
   parts: Mapping[str, Array]  # each float32 [P, G], unweighted; NaN = this part did not apply
 
@@ -117,6 +119,8 @@ class TokenStats:
 
 @struct.dataclass
 class TrainState:
+  """All that an update changes; `optimize` takes it, donates its buffers and returns the next one."""
+
   step: Array  # int32 []  optimizer updates so far
   params: Params
   opt_state: PyTree
@@ -126,6 +130,8 @@ class TrainState:
 
 @struct.dataclass
 class LoopState:
+  """All that a run carries from one GRO step to the next, and so what a checkpoint holds."""
+
   train: TrainState
   selector: PyTree
   round: Array  # int32 []  monotonic, not rewound by a rollback
@@ -192,6 +198,8 @@ class Selector(NamedTuple):
 
 
 class Action(enum.StrEnum):
+  """What a run can do after a round."""
+
   CONTINUE = 'continue'
   STOP = 'stop'
   ROLLBACK = 'rollback'
@@ -201,6 +209,8 @@ class Action(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
+  """What is done after a round, and why: the words of the rule that fired, or of the human who answered."""
+
   action: Action
   reason: str
   # ROLLBACK and STOP: back to the weights at the end of this round; -1 is before round 0.
@@ -231,6 +241,8 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
+  """Where in a run an acquire or an evaluator is called, and the key of its randomness."""
+
   round: int
   difficulty: float
   key: Key
