@@ -3,23 +3,32 @@
 import numpy as np
 
 from sirl.generation import sampling, texts
-from sirl.generation.decode import decode
+from sirl.generation.refill import decoder
 from sirl.runtime import hosts
 from sirl.types import Ask, Codec, Model
 
 
 def make_ask(
-  model: Model, codec: Codec, *, max_prompt: int, max_new: int, sampler=None, batch: int = 64
+  model: Model,
+  codec: Codec,
+  *,
+  max_prompt: int,
+  max_new: int,
+  sampler=None,
+  batch: int = 64,
+  slots: int | None = None,
 ) -> Ask:
   """Ask(params, prompts, key, n) -> n texts per prompt, each prompt one user turn.
 
   Prompts go through the decoder `batch` at a time, the last batch padded with copies of its first prompt, so any number
   of prompts runs one compiled program per n. Noise is addressed by the prompt's text: order and batching change nothing.
+  With `slots` at most so many of a batch's rows are at work at once and ended ones are replaced (`refill`); None starts all.
   Every process asks everything and sees the same texts.
   Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt` tokens.
   """
   texts.check_fit(model, codec)
   sampler = sampler or sampling.sampler()
+  decode = decoder(slots)
 
   def ask(params, prompts, key, n):
     if not prompts:

@@ -42,20 +42,15 @@ def decode(
   Returns: Rollouts [P, G, S + max_new].
   """
   (P, S), G = prompts_PS.shape, group_size
-  keys_B = addressed.rows(key, *address, G).reshape(-1)
+  ids_P, first_P = address
+  keys_B = addressed.rows(key, ids_P, first_P, G).reshape(-1)
   x_BD, cache = prefill.prefill(model, params, prompts_PS, valid_PS, group_size=G, room=max_new)
   lengths_B = jnp.repeat(jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
   visible_BT = jnp.pad(jnp.repeat(valid_PS, G, axis=0), ((0, 0), (0, max_new)))
 
-  def choose(logits_BV, t, done_B):
-    uniform_B = jax.vmap(jax.random.uniform)(addressed.fold_each(keys_B, jnp.full((P * G,), t)))
-    token_B, logp_B = sampling.draw(logits_BV, uniform_B, sampler)
-    ended_B = jnp.isin(token_B, jnp.asarray(eos_ids, jnp.int32))
-    return jnp.where(done_B, pad_id, token_B), jnp.where(done_B, 0.0, logp_B), done_B | ended_B
-
-  def write(out, t, token_B, logp_B, done_B):
-    tokens, logp, action = out
-    return tokens.at[:, t].set(token_B), logp.at[:, t].set(logp_B), action.at[:, t].set(~done_B)
+  def choose(x_BD, t, done_B):
+    t_B = jnp.full((P * G,), t)
+    return draw(model.unembed(params, x_BD), keys_B, t_B, done_B, sampler, eos_ids, pad_id)
 
   def turn(carry):
     t, token_B, done_B, visible_BT, cache, out = carry
@@ -64,34 +59,66 @@ def decode(
     x_B1D, cache = model.hidden(
       params, token_B[:, None], (lengths_B + t - 1)[:, None], visible_BT[:, None], cache, slot_B
     )
-    token_B, logp_B, now_done_B = choose(model.unembed(params, x_B1D[:, 0]), t, done_B)
-    return t + 1, token_B, now_done_B, visible_BT, cache, write(out, t, token_B, logp_B, done_B)
+    token_B, logp_B, now_done_B = choose(x_B1D[:, 0], t, done_B)
+    out = write(out, (slice(None), t), token_B, logp_B, done_B)
+    return t + 1, token_B, now_done_B, visible_BT, cache, out
 
   def unfinished(carry):
     return (carry[0] < max_new) & ~jnp.all(carry[2])
 
   nobody = jnp.zeros(P * G, bool)
-  out = (
-    jnp.full((P * G, max_new), pad_id, jnp.int32),
-    jnp.zeros((P * G, max_new), jnp.float32),
-    jnp.zeros((P * G, max_new), bool),
-  )
-  token_B, logp_B, done_B = choose(model.unembed(params, x_BD), 0, nobody)
-  out = write(out, 0, token_B, logp_B, nobody)
+  token_B, logp_B, done_B = choose(x_BD, 0, nobody)
+  out = write(blank(P * G, max_new, pad_id), (slice(None), 0), token_B, logp_B, nobody)
   carry = jax.lax.while_loop(
     unfinished, turn, (jnp.int32(1), token_B, done_B, visible_BT, cache, out)
   )
-  _, _, done_B, _, _, (tokens_BN, logp_BN, action_BN) = carry
+  _, _, done_B, _, _, out = carry
+  return beside_prompts(prompts_PS, valid_PS, out, ~done_B, G)
 
-  def beside_prompt(prompt_PS, new_BN):
-    return jnp.concatenate([jnp.repeat(prompt_PS, G, axis=0), new_BN], axis=1)
 
-  rollouts = Rollouts(
-    tokens=beside_prompt(prompts_PS, tokens_BN),
-    valid=beside_prompt(valid_PS, action_BN),
-    action=beside_prompt(jnp.zeros_like(valid_PS), action_BN),
-    logp=beside_prompt(jnp.zeros(prompts_PS.shape, jnp.float32), logp_BN),
-    truncated=~done_B,
-    prompt_width=S,
+# ---------------------------------------------------------------- parts that continuous batching shares, see `refill`
+
+
+def draw(logits_BV, keys_B, t_B, done_B, sampler, eos_ids, pad_id):
+  """Token t_B[b] of each row's completion with the noise that belongs to it; padding for rows that are done.
+
+  Returns: tokens int32 [B], log-probs float32 [B], and which rows have ended by now, bool [B].
+  """
+  uniform_B = jax.vmap(jax.random.uniform)(addressed.fold_each(keys_B, t_B))
+  token_B, logp_B = sampling.draw(logits_BV, uniform_B, sampler)
+  ended_B = jnp.isin(token_B, jnp.asarray(eos_ids, jnp.int32))
+  return jnp.where(done_B, pad_id, token_B), jnp.where(done_B, 0.0, logp_B), done_B | ended_B
+
+
+def blank(rows, max_new, pad_id):
+  """Completions without a token: ids, log-probs and which entries are tokens, each [rows, max_new]."""
+  shape = (rows, max_new)
+  return jnp.full(shape, pad_id, jnp.int32), jnp.zeros(shape, jnp.float32), jnp.zeros(shape, bool)
+
+
+def write(out, where, token_B, logp_B, done_B):
+  """Completions with one more token per row that is not done, at the index `where`."""
+  tokens, logp, action = out
+  return (
+    tokens.at[where].set(token_B),
+    logp.at[where].set(logp_B),
+    action.at[where].set(~done_B),
   )
-  return trees.split_groups(rollouts, G)
+
+
+def beside_prompts(prompts_PS, valid_PS, out, truncated_B, group_size):
+  """Rollouts [P, G, S + max_new] of prompts and their completions."""
+
+  def beside(prompt_PS, new_BN):
+    return jnp.concatenate([jnp.repeat(prompt_PS, group_size, axis=0), new_BN], axis=1)
+
+  tokens_BN, logp_BN, action_BN = out
+  rollouts = Rollouts(
+    tokens=beside(prompts_PS, tokens_BN),
+    valid=beside(valid_PS, action_BN),
+    action=beside(jnp.zeros_like(valid_PS), action_BN),
+    logp=beside(jnp.zeros(prompts_PS.shape, jnp.float32), logp_BN),
+    truncated=truncated_B,
+    prompt_width=prompts_PS.shape[1],
+  )
+  return trees.split_groups(rollouts, group_size)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.generation import sampling, texts
-from sirl.generation.decode import decode
+from sirl.generation.refill import decoder
 from sirl.runtime import hosts
 from sirl.types import Codec, Generate, Model, Rollouts, Samples
 
@@ -20,10 +20,13 @@ def explore(
   max_prompt: int,
   max_new: int,
   sampler=None,
+  slots: int | None = None,
 ) -> Generate:
   """Generate that draws `group_size` completions of every task from the policy.
 
   Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation.
+  `slots` rows are at work at once and ended ones are replaced (`refill`), the same samples in less time where lengths differ;
+  None starts all rows together.
   Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt`, with the
   task's id.
   """
@@ -31,6 +34,7 @@ def explore(
   if group_size < 1:
     raise ValueError(f'group_size={group_size}; expected at least 1 completion per task')
   sampler = sampler or sampling.sampler()
+  decode = decoder(slots)
 
   def generate(params, tasks, key):
     ids = [task.id for task in tasks]
