@@ -188,7 +188,7 @@ def describe(name, names=()):
     if number != name and suffix in beside(number, names):
       return f'{what} {number}.'
   template = _template(name, names)
-  if template is None or not name.startswith('train/'):
+  if not template or not name.startswith('train/'):
     return METRICS.get(template)
   over = (
     "Value after the round's last step."
@@ -230,14 +230,14 @@ def markdown():
 
 
 def _template(name, names=()):
-  """The entry of the tables that a name is written by, of STEP for train/...; None without one."""
+  """The entry of the tables that a name is written by, of STEP for train/...; '' without one."""
   inner = name.removeprefix('train/')
   for template in METRICS if inner == name else STEP:
     if template == '{set}/{refiner}' and f'{name}_gain' not in names:
       continue
     if re.fullmatch(re.sub(r'\\\{(\w+)\\\}', _group, re.escape(template)), inner):
       return template
-  return None
+  return ''
 
 
 def _group(match):
