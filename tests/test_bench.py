@@ -23,7 +23,9 @@ CASE = cases.Case(
 
 
 def counted(function, *arguments):
-  return jax.jit(function).lower(*arguments).compile().cost_analysis()['flops']
+  analysis = jax.jit(function).lower(*arguments).compile().cost_analysis()
+  assert analysis is not None
+  return analysis['flops']
 
 
 @pytest.fixture(scope='module')

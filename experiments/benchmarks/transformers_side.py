@@ -38,9 +38,9 @@ def llama(shape):
     bos_token_id=None,
     eos_token_id=None,
     pad_token_id=1,
-    attn_implementation='sdpa',
   )
-  return transformers.LlamaForCausalLM(config).float().eval()
+  model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation='sdpa')
+  return model.float().eval()
 
 
 def decode(case, model, variant):

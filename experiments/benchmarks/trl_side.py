@@ -8,6 +8,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from typing import Any
 
 import datasets
 import tokenizers
@@ -37,7 +38,7 @@ def step(case, shape, lengths, variant):
     raise protocol.Skip('rewards take no time here')
   rows = case['prompts'] * case['group_size']
   piece = case['micro'] if 'micro' in variant else rows
-  model = llama(shape)
+  model: Any = llama(shape)
   if lengths:
     model.generate = with_ends(model.generate, case['prompt'], lengths)
   arguments = trl.GRPOConfig(

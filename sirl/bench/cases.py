@@ -10,7 +10,7 @@ VARIANTS = {
     'decode': ('plain', 'two devices'),
     'prefill': ('plain',),
     'train': ('whole', 'micro', 'two devices'),
-    'step': ('whole', 'micro'),
+    'step': ('whole', 'micro', 'micro refill', 'micro refill sliced'),
     'sampling': ('plain',),
     'refill': ('static', 'refill'),
     'overhead': ('plain',),
@@ -115,6 +115,7 @@ def growth():
 
 
 _ONLY_OURS: dict = {'peers': ()}
+SAMPLED = 'decode smol 16x(16+24), one core'  # whose turns draw as the sampling cases do
 CASES = [
   _case('tiny', 'decode tiny 1x(64+64)', 'decode'),
   _case('tiny', 'decode tiny 16x(64+64)', 'decode', prompts=16),

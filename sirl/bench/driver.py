@@ -52,11 +52,12 @@ def measure(sets, *, repeats, peers, logs, say=print):
 def run_case(case, sides, repeats):
   """One row of results."""
   message = {'case': dataclasses.asdict(case), 'shape': table.shape(case), 'lengths': None}
-  found = {side: {} for side in (table.OURS, *case.peers)}
+  found: dict[str, dict] = {side: {} for side in (table.OURS, *case.peers)}
   playing = []
   sides.keep(case.kind, case.cores)
   for side, variant in contenders(case):
-    found[side][variant] = entry = {'runs': []}
+    entry: dict = {'runs': []}
+    found[side][variant] = entry
     worker = sides.get(side, variant, case.cores)
     if worker is None:
       entry['missing'] = MISSING
@@ -134,7 +135,9 @@ def command_of(side, variant, peers):
   if side == table.OURS:
     return [sys.executable, '-m', 'sirl.bench.ours', variant]
   python, script = peers / side / 'bin' / 'python', SCRIPTS / f'{side}_side.py'
-  if not python.is_file() or not script.is_file():
+  if (
+    not (peers / side / 'installed').is_file() or not script.is_file()
+  ):  # the mark of a finished installation
     return None
   return [str(python.absolute()), str(script), variant]
 
@@ -144,27 +147,29 @@ class Worker:
 
   def __init__(self, command, cores, log):
     self.log = log
-    path = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
     with open(log, 'a') as stderr:
       self.process = subprocess.Popen(
         pinned(command, cores), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(path), 'HF_HUB_OFFLINE': '1'},
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'HF_HUB_OFFLINE': '1'},
       )  # fmt: skip
+    assert self.process.stdin is not None
+    assert self.process.stdout is not None
+    self.questions, self.answers = self.process.stdin, self.process.stdout
     self.versions = self.answer().get('versions', {})
 
   def ask(self, message):
     """The answer to a message, as a dict."""
     try:
-      self.process.stdin.write((json.dumps(message) + '\n').encode())
-      self.process.stdin.flush()
+      self.questions.write((json.dumps(message) + '\n').encode())
+      self.questions.flush()
     except OSError:
       return self.gone()
     return self.answer()
 
   def answer(self):
     """The next line of the process, as a dict."""
-    ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-    line = self.process.stdout.readline() if ready else b''
+    ready, _, _ = select.select([self.answers], [], [], PATIENCE)
+    line = self.answers.readline() if ready else b''
     if not ready:
       self.process.kill()
     return json.loads(line) if line else self.gone()
@@ -177,13 +182,13 @@ class Worker:
   def close(self):
     """Ends the process."""
     with contextlib.suppress(BrokenPipeError):  # it died before it read the last question
-      self.process.stdin.close()
+      self.questions.close()
     try:
       self.process.wait(timeout=10)
     except subprocess.TimeoutExpired:
       self.process.kill()
       self.process.wait()
-    self.process.stdout.close()
+    self.answers.close()
 
 
 def pinned(command, cores):

@@ -12,6 +12,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ import numpy as np
 
 from sirl import config, gro, rewards
 from sirl.bench import cases, limits, protocol
-from sirl.generation import explore, sampling
+from sirl.generation import explore, refill, sampling
 from sirl.generation.decode import decode
 from sirl.models import functional
 from sirl.models.transformer import Architecture
@@ -29,7 +30,8 @@ from sirl.runtime import hosts, sharding
 from sirl.types import Codec, Model, Rollouts, Task, TrainState
 
 PAD, EOS = 1, 0
-SLOTS = 16  # of the continuous-batching cases
+SLOTS = 16  # rows at work at once where ended ones are refilled
+SLICES = 2  # of a batch whose rewards are computed while the next one generates
 
 
 def main(variant):
@@ -99,15 +101,15 @@ def run_train(case, numbers, variant):
   action = np.broadcast_to(np.arange(T) >= case.prompt, (P, G, T))
   tokens = random.integers(2, numbers['vocab'], (P, G, T), np.int32)
   tokens[:, :, : case.prompt] = tokens[:, :1, : case.prompt]  # a group shares its prompt
-  rollouts = Rollouts(
-    tokens=tokens,
-    valid=np.ones((P, G, T), bool),
-    action=action.copy(),
-    logp=np.zeros((P, G, T), np.float32),
-    truncated=np.ones((P, G), bool),
-    prompt_width=case.prompt,
-  )
-  rollouts = jax.tree.map(on_devices, rollouts)
+  arrays = {
+    'tokens': tokens,
+    'valid': np.ones((P, G, T), bool),
+    'action': action,
+    'logp': np.zeros((P, G, T), np.float32),
+    'truncated': np.ones((P, G), bool),
+  }
+  arrays = {name: on_devices(array) for name, array in arrays.items()}
+  rollouts = Rollouts(**arrays, prompt_width=case.prompt)
   rewards_PG = on_devices(random.random((P, G), np.float32))
   optimize = optimizer_of(case, model, variant)
   state = fresh(params)
@@ -180,11 +182,9 @@ def run_sampling(case, numbers, variant):
   draw = jax.jit(functools.partial(sampling.draw, sampler=sampler))
 
   def run(times=20):
-    started = time.perf_counter()
     for _ in range(times):
       jax.block_until_ready(draw(logits_BV, uniform_B))
-    each = (time.perf_counter() - started) / times
-    return {'tokens': times * case.prompts, 'each': each}
+    return {'tokens': times * case.prompts, 'draws': times}
 
   return run
 
@@ -197,12 +197,21 @@ def run_refill(case, numbers, variant):
     batches = range(0, case.prompts, SLOTS)
     samples = [sampler_of(case, model, params, tokens_PS[i : i + SLOTS], first=i) for i in batches]
     return lambda: {'tokens': sum(int(np.sum(sample().action)) for sample in samples)}
-  try:
-    from sirl.generation.refill import refill
-  except ImportError:
-    raise protocol.Skip('no continuous batching in this version') from None
-  sample = sampler_of(case, model, params, tokens_PS, with_=functools.partial(refill, slots=SLOTS))
-  return lambda: {'tokens': int(np.sum(sample().action))}
+  used = []  # slot-turns computed
+
+  def counted(*arguments, **how):
+    rollouts, slot_turns = refill.counted(*arguments, **how, slots=SLOTS)
+    used[:] = [slot_turns]
+    return rollouts
+
+  sample = sampler_of(case, model, params, tokens_PS, with_=counted)
+
+  def run():
+    rollouts = sample()
+    use = refill.slot_use(rollouts, used[0])
+    return {'tokens': int(np.sum(rollouts.action)), 'slot_use': float(use)}
+
+  return run
 
 
 KINDS = {
@@ -228,7 +237,7 @@ def prompts(case, numbers):
   return random.integers(2, numbers['vocab'], (case.prompts, case.prompt), np.int32)
 
 
-def sampler_of(case, model, params, tokens_PS, *, first=0, with_=decode):
+def sampler_of(case, model, params, tokens_PS, *, first=0, with_: Callable = decode):
   """() -> Rollouts of the prompts, of fixed or lognormal lengths. Row `first` is the noise of the first one."""
   model, ends = ending(case, model)
   ids_P = np.arange(first, first + len(tokens_PS), dtype=np.uint32)
@@ -247,7 +256,7 @@ def sampler_of(case, model, params, tokens_PS, *, first=0, with_=decode):
 
 def optimizer_of(case, model, variant):
   """GRPO with AdamW, on whole batches, or a few rows at a time where the variant says so."""
-  few = variant == 'micro'
+  few = 'micro' in variant
   return make_optimize(
     model,
     transforms.adamw(1e-5),
@@ -276,8 +285,11 @@ def whole_step(case, numbers, variant):
     group_size=case.group_size,
     max_prompt=case.prompt,
     max_new=case.new,
+    slots=SLOTS if 'refill' in variant else None,
   )
-  step = gro.make_step(generate, rewards.per_completion(reward_of(case), workers=64), optimize)
+  judge = rewards.per_completion(reward_of(case), workers=case.prompts * case.group_size)
+  slices = SLICES if 'sliced' in variant else 1
+  step = gro.make_step(generate, judge, optimize, slices=slices)
   return step, fresh(params), tasks, (sampler_of(case, model, params, tokens_PS), optimize)
 
 

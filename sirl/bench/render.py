@@ -10,6 +10,7 @@ from sirl.bench import cases, limits
 from sirl.bench.driver import MISSING
 
 NOTHING = '-'  # this side has no such case
+NO_RUNS: dict = {'runs': []}
 FIRST = 'first token'  # not a contender: what is taken off a rollout to get the time of a turn
 
 
@@ -70,11 +71,19 @@ def machine_limits(rows):
   }
 
 
+def turn_seconds(row):
+  """Seconds of one token for every row of a rollout: what it takes beyond its first token. None where that is not known."""
+  variants, by = row['sides'][cases.OURS], row['case']['by']
+  first, whole = (seconds(variants.get(name, NO_RUNS), by) for name in (FIRST, 'plain'))
+  if first is None or whole is None or whole <= first:
+    return None
+  return (whole - first) / (row['case']['new'] - 1)
+
+
 def share_of_limit(row, found):
   """Time at the machine's limit over the time taken, None where there is no limit to compare with.
 
-  The limit of a rollout is that of its turns, by arithmetic or by reading, whichever is slower; the time of a turn is what a
-  rollout takes beyond its first token.
+  The limit of a rollout is that of its turns, by arithmetic or by reading, whichever is slower.
   """
   case, by = row['case'], row['case']['by']
   ours = best(row['sides'][cases.OURS], by)
@@ -83,19 +92,12 @@ def share_of_limit(row, found):
     return None
   if case['kind'] != 'decode':
     return row['flops'] / product / seconds(ours[1], by) if row['flops'] else None
-  variants = row['sides'][cases.OURS]
-  read = found.get(('memory read', case['cores']))
-  first, whole = (
-    seconds(variants[name], by) if name in variants else None for name in (FIRST, 'plain')
-  )
-  if None in (first, whole, read) or whole <= first:
+  turn, read = turn_seconds(row), found.get(('memory read', case['cores']))
+  if turn is None or read is None:
     return None
-  plain = cases.from_json(case)
-  turn = (whole - first) / (plain.new - 1)
-  at_limit = max(
-    limits.turn_flops(row['shape'], plain) / product, limits.turn_bytes(row['shape'], plain) / read
-  )
-  return at_limit / turn
+  arithmetic = limits.turn_flops(row['shape'], cases.from_json(case)) / product
+  reading = limits.turn_bytes(row['shape'], cases.from_json(case)) / read
+  return max(arithmetic, reading) / turn
 
 
 def host_share(entry):
@@ -114,7 +116,7 @@ def table(results):
   lines = [_line(head), _line(['---'] * len(head))]
   for row in results['rows']:
     if row['case']['kind'] != 'growth':
-      lines.append(_line(_cells(row, found)))
+      lines.append(_line(_cells(row, found, results['rows'])))
   machine = results['machine']
   versions = ', '.join(
     f'{name} {version}'
@@ -136,7 +138,7 @@ def _line(cells):
   return '| ' + ' | '.join(cells) + ' |'
 
 
-def _cells(row, found):
+def _cells(row, found, rows):
   case = row['case']
   ours = best(row['sides'][cases.OURS], case['by'])
   ratios = [ratio(row, peer) for peer in cases.PEERS]
@@ -145,10 +147,10 @@ def _cells(row, found):
     return [case['name'], why(row['sides'][cases.OURS]), NOTHING, *cells]
   share = share_of_limit(row, found)
   shown = NOTHING if share is None else f'{share:.2f}'
-  return [case['name'], _absolute(row, *ours), shown, *cells]
+  return [case['name'], _absolute(row, *ours, rows), shown, *cells]
 
 
-def _absolute(row, name, entry):
+def _absolute(row, name, entry, rows):
   """The number of a case in its own unit."""
   case, by = row['case'], row['case']['by']
   if case['kind'] == 'limit':
@@ -159,15 +161,19 @@ def _absolute(row, name, entry):
       'empty call': f'{1e6 / rate:.0f} us',
     }[case['what']]
   if case['kind'] == 'sampling':
-    return f'{1000 * statistics.median(run["each"] for run in entry["runs"]):.1f} ms a draw'
+    draw = seconds(entry, by) / entry['runs'][0]['draws']
+    turn = next((turn_seconds(row) for row in rows if row['case']['name'] == cases.SAMPLED), None)
+    share = f', {100 * draw / turn:.0f} % of a turn' if turn else ''
+    return f'{1000 * draw:.1f} ms a draw{share}'
   if case['kind'] == 'overhead':
     return f'{100 * host_share(entry):.1f} % of a step'
   if case['kind'] == 'refill':
-    static = row['sides'][cases.OURS].get('static', {'runs': []})
-    refill = row['sides'][cases.OURS].get('refill', {'runs': []})
+    static = row['sides'][cases.OURS].get('static', NO_RUNS)
+    refill = row['sides'][cases.OURS].get('refill', NO_RUNS)
     if not (static['runs'] and refill['runs']):
       return f'{1 / cost(entry, by):.0f} tok/s static; refill {why({"refill": refill})}'
-    return f'refill {cost(static, by) / cost(refill, by):.2f} times static'
+    use = refill['runs'][0]['slot_use']
+    return f'refill {cost(static, by) / cost(refill, by):.2f} times static, slot use {use:.2f}'
   return f'{1 / cost(entry, by):.0f} tok/s ({name}, {seconds(entry, by):.2f} s)'
 
 
