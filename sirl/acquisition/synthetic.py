@@ -46,6 +46,7 @@ def self_instruct(
   *,
   per_round,
   examples=3,
+  among=None,
   template=TEMPLATE,
   show=question_and_answer,
   separator='\n\n',
@@ -60,6 +61,7 @@ def self_instruct(
     ask: (params, prompts, key, n) -> n texts per prompt.
     per_round: texts asked for in a round, so the most tasks that can come of it.
     examples: tasks of the pool shown in each prompt (all, where the pool holds fewer), drawn anew for each prompt.
+    among: task -> bool, the tasks of the pool that may be shown; None shows any.
     template: prompt with the field {examples}; other braces stay as they are. A model that only continues text
       takes template='{examples}' with a show such as lambda task: f'{task.prompt}{task.answer}'.
     show: task -> text of one example; separator: text between examples.
@@ -77,13 +79,15 @@ def self_instruct(
     raise ValueError(f'per_round={per_round}, examples={examples}; expected at least 1 of each')
 
   def acquire(params, pool, context):
-    if not len(pool):
+    candidates = [task for task in pool if among is None or among(task)]
+    if not candidates:
+      which = f'none of whose {len(pool)} pass among' if len(pool) else 'which is empty'
       raise ValueError(
-        'self_instruct shows tasks of the pool, which is empty; chain(once(seed_tasks), self_instruct(...))'
+        f'self_instruct shows tasks of the pool, {which}; chain(once(seed_tasks), self_instruct(...))'
       )
     key_examples, key_ask = jax.random.split(context.key)
     address = np.asarray(jax.random.key_data(key_examples)).tobytes().hex()
-    shown = [_sample(pool, examples, rng_of(name, address, i)) for i in range(per_round)]
+    shown = [_sample(candidates, examples, rng_of(name, address, i)) for i in range(per_round)]
     prompts = [template.replace('{examples}', separator.join(map(show, tasks))) for tasks in shown]
     texts = ask(params, prompts, key_ask, 1)
 
@@ -102,9 +106,9 @@ def self_instruct(
   return acquire
 
 
-def _sample(pool, n, rng):
-  """Up to n distinct tasks of the pool."""
-  return pool[rng.permutation(len(pool))[:n]]
+def _sample(tasks, n, rng):
+  """Up to n distinct ones of the tasks."""
+  return [tasks[row] for row in rng.permutation(len(tasks))[:n]]
 
 
 def _task(parse, text, name, context, shown):

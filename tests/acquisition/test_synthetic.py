@@ -63,6 +63,19 @@ def test_examples_are_addressed_by_the_key():
   assert asks[0].prompts == asks[1].prompts != asks[2].prompts
 
 
+def test_only_tasks_that_pass_are_shown():
+  ask = Script('')
+  even = lambda task: int(task.answer) % 2 == 0
+  synthetic.self_instruct(
+    ask, per_round=20, among=even, template='{examples}', show=lambda t: t.prompt, separator='|'
+  )(None, pool_of(), context())
+  shown = {prompt for text in ask.prompts for prompt in text.split('|')}
+  assert shown == {'1+1=', '3+1=', '5+1='}
+  none = synthetic.self_instruct(ask, per_round=1, among=lambda task: False)
+  with pytest.raises(ValueError, match='none of whose 6 pass among'):
+    none(None, pool_of(), context())
+
+
 def test_small_pools_show_all_they_have():
   ask = Script('')
   synthetic.self_instruct(ask, per_round=1, examples=5)(None, pool_of(SEEDS[:2]), context())
