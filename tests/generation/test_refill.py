@@ -3,7 +3,6 @@
 import functools
 import json
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -20,6 +19,7 @@ from sirl.models import tabular, tokenizer
 from sirl.types import Task
 
 import enumeration as exact
+from hlo import makers
 
 PAD, ENDS = (
   0,
@@ -165,19 +165,6 @@ def test_numbers_that_make_no_schedule_are_refused(slots, block, message):
 
 
 # ---------------------------------------------------------------- the compiled program
-
-
-def makers(program, shape):
-  """Operations, as opcodes, that make an array of this shape within the loops of a compiled program."""
-  bodies = dict(re.findall(r'^%?([\w.\-]+) [^\n]*\{\n(.*?)^\}', program, re.M | re.S))
-  todo, seen = re.findall(r'body=%?([\w.\-]+)', program), set()
-  while todo:
-    name = todo.pop()
-    if name in bodies and name not in seen:
-      seen.add(name)
-      todo += re.findall(r'(?:calls|to_apply|body)=%?([\w.\-]+)', bodies[name])
-  text = '\n'.join(bodies[name] for name in seen)
-  return set(re.findall(rf'= \w+\[{shape}\]\S* ([\w\-]+)\(', text))
 
 
 @pytest.mark.parametrize('rewrites', [False, True], ids=['', 'a model that rewrites its cache'])

@@ -1,0 +1,94 @@
+"""Structural facts of the compiled programs, which timings rest on: read from the compiler's output, not from a clock."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sirl import models
+from sirl.generation import sampling
+from sirl.generation.decode import decode
+from sirl.ops import keys
+from sirl.optimization import advantages, make_optimize, objectives, transforms
+from sirl.types import Rollouts, TrainState
+
+from hlo import makers
+
+V, P, G, S, N = 2048, 4, 2, 8, 32
+MODEL = models.build(
+  models.preset('toy', vocab=V, width=16, layers=1, head_width=8, ffw=32, tied=False)
+)
+PARAMS = jax.eval_shape(MODEL.init, jax.random.key(0))
+OPTIMIZER = transforms.adamw(1e-3)
+SHAPE = re.compile(r'\b(?:f32|bf16|s32|u32|pred)\[([\d,]+)\]')
+
+
+def abstract_update(chunk=4, **cuts):
+  """The compiled update, from shapes alone."""
+  array = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
+  T = S + N
+  rollouts = Rollouts(
+    tokens=array(jnp.int32, P, G, T),
+    valid=array(bool, P, G, T),
+    action=array(bool, P, G, T),
+    logp=array(jnp.float32, P, G, T),
+    truncated=array(bool, P, G),
+    prompt_width=S,
+  )
+  state = TrainState(
+    step=array(jnp.int32),
+    params=PARAMS,
+    opt_state=jax.eval_shape(OPTIMIZER.init, PARAMS),
+    skipped=array(jnp.int32),
+  )
+  update = make_optimize(
+    MODEL, OPTIMIZER, advantages.centered, objectives.policy_gradient(), chunk=chunk, **cuts
+  )
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return update.lower(state, rollouts, array(jnp.float32, P, G), key).compile(), state
+
+
+def largest_buffer(compiled):
+  """Elements of the largest array that appears in the program."""
+  shapes = SHAPE.findall(compiled.as_text())
+  return max(int(np.prod([int(n) for n in shape.split(',')])) for shape in shapes)
+
+
+@pytest.mark.parametrize(
+  'cuts', [{}, {'rows': 4, 'widths': (16,)}], ids=['whole batch', 'rows by length']
+)
+def test_the_update_writes_into_the_state_it_was_given_and_never_holds_all_logits(cuts):
+  compiled, state = abstract_update(**cuts)
+  given = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+  assert compiled.memory_analysis().alias_size_in_bytes == given
+  # Larger than the weights and a chunk of logits, far below the logits of every completion token.
+  assert largest_buffer(compiled) >= P * G * 4 * V / (2 if cuts else 1)
+  assert largest_buffer(compiled) <= P * G * N * V / 4
+
+
+def test_without_chunks_all_logits_would_be_there():
+  """The reading above can fail: one chunk as long as the completions holds [B, N, V]."""
+  assert largest_buffer(abstract_update(chunk=N)[0]) >= P * G * N * V
+
+
+def test_decoding_a_token_copies_no_cache():
+  """Inside the loop over tokens the cache is written in place: no copy of an array of its size."""
+  addresses = jnp.arange(P, dtype=jnp.uint32), jnp.zeros(P, jnp.int32)
+  compiled = decode.lower(
+    MODEL,
+    PARAMS,
+    jnp.zeros((P, S), jnp.int32),
+    jnp.ones((P, S), bool),
+    addresses,
+    keys.at(0, 'gro'),
+    group_size=G,
+    max_new=N,
+    sampler=sampling.sampler(),
+    eos_ids=(1,),
+    pad_id=0,
+  ).compile()
+  made = makers(compiled.as_text(), f'{P * G},2,{S + N},8')
+  assert 'scatter' in made
+  assert made <= {'scatter', 'fusion', 'parameter', 'get-tuple-element'}
