@@ -5,6 +5,9 @@ blocks, and a row's cache starts as a copy of its prompt's, which is computed on
 empty and few rows are left, they go on in a narrower loop. Samples are those of `decode`: a token's noise belongs to its row
 and its index in the completion, wherever and whenever it is computed.
 
+The caches of all P prompts stay in memory beside those of the slots. On several devices the slots run in step, and what enters
+one is fetched from wherever its prompt was computed; no cache moves with a token.
+
 Letters: W slots, E rows that enter at once; the rest as in `types`.
 """
 
