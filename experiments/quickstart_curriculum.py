@@ -98,7 +98,7 @@ def by_level(model, heldout):
 def summary(history):
   """Before and after, over all held-out sums and by level, and when the difficulty rose."""
   rows = common.HEADLINE | {
-    f'pass@1, {level} carries': f'heldout_{level}/pass@1' for level in LEVELS
+    f'pass@1, carries: {level}': f'heldout_{level}/pass@1' for level in LEVELS
   }
   raised = [report for report in history if report.decision.difficulty is not None]
   lines = [f'round {report.round}: {report.decision.reason}' for report in raised]

@@ -92,12 +92,9 @@ def _prompts(codec, tasks, *, max_prompt):
 def _rollouts(prompts_PS, valid_PS, scored_PN, action_PN):
   """What is scored, in the layout that the learner reads; nobody sampled it."""
   tokens = np.concatenate([prompts_PS, scored_PN], axis=1)[:, None]
+  valid = np.concatenate([valid_PS, action_PN], axis=1)[:, None]
   action = np.concatenate([np.zeros_like(valid_PS), action_PN], axis=1)[:, None]
-  return Rollouts(
-    tokens=tokens,
-    valid=np.concatenate([valid_PS, action_PN], axis=1)[:, None],
-    action=action,
-    logp=np.where(action, np.nan, 0).astype(np.float32),
-    truncated=np.zeros(tokens.shape[:2], bool),
-    prompt_width=prompts_PS.shape[1],
-  )
+  logp = np.where(action, np.nan, 0).astype(np.float32)
+  truncated = np.zeros(tokens.shape[:2], bool)
+  fields = map(jnp.asarray, (tokens, valid, action, logp, truncated))
+  return Rollouts(*fields, prompt_width=prompts_PS.shape[1])
