@@ -138,10 +138,13 @@ def shortness(task, text):
   return -float(len(text)) + 0.1 * text.count(task.prompt[0])
 
 
-def step_of(microbatches):
+def step_of(microbatches, *, slots=None, slices=1, **cuts):
   """A GRO step with plain SGD, whose update is as smooth in the gradient as the gradient itself."""
   return gro.make_step(
-    generate=explore(MODEL, CODEC, group_size=G, max_prompt=MAX_PROMPT, max_new=MAX_NEW),
+    generate=explore(
+      MODEL, CODEC, group_size=G, max_prompt=MAX_PROMPT, max_new=MAX_NEW, slots=slots
+    ),
+    slices=slices,
     reward=rewards.per_completion(shortness, workers=1),
     optimize=make_optimize(
       MODEL,
@@ -149,6 +152,7 @@ def step_of(microbatches):
       advantages.centered,
       objectives.policy_gradient(),
       microbatches=microbatches,
+      **cuts,
     ),
   )
 
@@ -183,14 +187,19 @@ def test_micro_batches_change_no_sample_and_weights_by_rounding_only():
       np.testing.assert_array_equal(theirs, mine)
 
 
-def test_a_second_step_compiles_nothing():
+@pytest.mark.parametrize(
+  'choices',
+  [dict(microbatches=2), dict(microbatches=1, rows=8, widths=(3, 6), slots=6, slices=2)],
+  ids=['plain', 'refilled slots, slices, rows by length'],
+)
+def test_a_second_step_compiles_nothing(choices):
   """Other tasks, prompts and answers of other lengths: the same programs."""
   compiled = []
   listen = lambda event, seconds, **_: (
     compiled.append(event) if 'backend_compile' in event else None
   )
   jax.monitoring.register_event_duration_secs_listener(listen)
-  step, state = step_of(2), fresh_state()
+  step, state = step_of(**choices), fresh_state()
   counts, lengths = [0], []
   for s, texts in enumerate([SUMS, ['3=', *SUMS[::-1][:7]], ['1+1='] * 8]):
     tasks = [Task(id=f'{s} {i}', prompt=text) for i, text in enumerate(texts)]
