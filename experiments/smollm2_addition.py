@@ -4,7 +4,7 @@
   sirl run experiments/smollm2_addition.py [--set model=FOLDER_OR_HUB_NAME] [--set debug=true]
 
 The reward is 1 for the right number as the last integer of the reply, plus 0.2 when the reply is nothing but a number. Any
-Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 3 GB, about an hour.
+Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 3 GB, about half an hour.
 
 Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL; one update per rollout, so plain policy gradient; short replies.
 """
@@ -39,8 +39,8 @@ class Config(config.Base):
   model: str = (
     'weights/smollm2-135m-instruct'  # folder, hub name or .gguf file; 'toy' is a tiny random model
   )
-  max_rounds: int = 6
-  steps_per_round: int = 15
+  max_rounds: int = 4
+  steps_per_round: int = 10
   checkpoint_every: int = 5
   prompts: int = 8  # P
   group_size: int = 8  # G
@@ -52,7 +52,7 @@ class Config(config.Base):
   acquired: int = 200  # new sums per round
   heldout: int = 200
   samples: int = 8  # per held-out sum
-  max_logp_gap: float = 1e-3  # nats: 30 layers and 49k tokens of float32 rounding
+  max_logp_gap: float = 2e-4  # nats: 30 layers and 49k tokens of float32 rounding
 
 
 def shrink(c: Config) -> Config:
