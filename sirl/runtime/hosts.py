@@ -114,7 +114,7 @@ def global_rows(array, mesh=None):
   return jax.make_array_from_process_local_data(sharding, np.asarray(array))
 
 
-def local_rows(array):
+def local_rows(array) -> np.ndarray:
   """This process's rows [P_local, ...] of a global array [P, ...], as numpy, in order, however it is laid out.
 
   Raises: ValueError when the processes' shares are not equal, or when some of the rows lie on other processes only.
@@ -127,7 +127,7 @@ def local_rows(array):
   return assembled(array, index() * size, size)
 
 
-def assembled(array, first, size):
+def assembled(array, first, size) -> np.ndarray:
   """Rows first .. first + size - 1 of a global array, numpy [size, ...], from the shards that this process holds.
 
   A shard may hold other rows as well (a compiled program may replicate what it returns) or only some of the columns.
