@@ -24,7 +24,8 @@ def explore(
 ) -> Generate:
   """Generate that draws `group_size` completions of every task from the policy.
 
-  Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation.
+  Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation. Generate's
+  `rows` are the numbers of the tasks to do now (default: all); the others still count for the numbering of samples.
   `slots` rows are at work at once and ended ones are replaced (`refill`), the same samples in less time where lengths differ;
   None starts all rows together.
   Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt`, with the
@@ -36,10 +37,14 @@ def explore(
   sampler = sampler or sampling.sampler()
   decode = decoder(slots)
 
-  def generate(params, tasks, key):
-    ids = [task.id for task in tasks]
-    prompts = texts.encode(codec, [task.prompt for task in tasks], max_prompt, ids)
-    arrays = (*prompts, *texts.address(ids, group_size))
+  def generate(params, tasks, key, rows=None):
+    ids_P, first_P = texts.address([task.id for task in tasks], group_size)
+    rows = np.arange(len(tasks)) if rows is None else rows
+    tasks = [tasks[row] for row in rows]
+    prompts = texts.encode(
+      codec, [task.prompt for task in tasks], max_prompt, [task.id for task in tasks]
+    )
+    arrays = (*prompts, ids_P[rows], first_P[rows])
     prompts_PS, valid_PS, *address = (hosts.global_rows(hosts.share(x)) for x in arrays)
     rollouts = decode(
       model,
@@ -55,7 +60,8 @@ def explore(
       pad_id=codec.pad_id,
     )
     mine = hosts.local_rows(rollouts.tokens), hosts.local_rows(rollouts.action)
-    return Samples(hosts.share(tasks), texts.completions(codec, *mine), rollouts)
+    first = hosts.share(first_P[rows].tolist())
+    return Samples(hosts.share(tasks), texts.completions(codec, *mine), rollouts, first)
 
   return generate
 
