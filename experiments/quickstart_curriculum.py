@@ -28,8 +28,11 @@ CODEC, MAX_PROMPT, MAX_NEW = quickstart.CODEC, quickstart.MAX_PROMPT, quickstart
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(quickstart.Config):
-  max_rounds: int = 22
+  """Numbers of the run; each can be set with --set NAME=VALUE."""
+
+  max_rounds: int = 20
   steps_per_round: int = 20
+  acquired: int = 120  # per round; there are about 1800 sums with two carries
   saturated: float = 0.75  # mean reward of a round at which the difficulty rises
 
 

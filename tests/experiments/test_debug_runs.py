@@ -20,6 +20,8 @@ PARTS = {  # experiment -> reward parts it must report, and whether its tasks ho
   'quickstart_rejection': ({'correct'}, True),
   'quickstart_majority': ({'vote', 'majority_ratio', 'parsed'}, False),
   'quickstart_majority_careless': ({'vote', 'majority_ratio', 'parsed'}, False),
+  'quickstart_curriculum': ({'correct'}, True),
+  'quickstart_self_instruct': ({'correct', 'written'}, False),
   'smollm2_addition': ({'correct', 'bare'}, True),
 }
 

@@ -1,0 +1,141 @@
+"""Self-instruct: quickstart whose policy writes its own sums, from a few dozen that it is given.
+
+  sirl run experiments/quickstart_self_instruct.py
+
+The warm start teaches one model two things: to answer '12+34=', and to continue a list of sums such as '12+34=56+10=' with one
+more. In every round the policy is shown lists drawn from the pool and writes new sums; those that are well formed, new and
+not held out enter the pool. Nobody gives an answer: the reward works each sum out from its prompt, so a wrong answer of the
+writer can teach nothing. monitor/synthetic_share is the share of the pool that the policy wrote.
+A policy that is only trained to answer soon forgets how to write (545 of 560 texts well formed, then 395, then 198), so lists
+of the given sums stand in the pool as tasks of their own, rewarded when the continuation is a sum that they do not hold.
+
+Hardware: 2 CPU cores, about 5 minutes. Source: Self-Instruct, Wang et al. 2022 (arXiv 2212.10560); one model that poses tasks
+and solves them, checked by a program, Absolute Zero, Zhao et al. 2025 (arXiv 2505.03335). Differs from the latter: writing is
+rewarded for its form alone, not for how much a task teaches.
+"""
+
+import dataclasses
+import re
+
+from experiments import common, quickstart
+from sirl import gro, rewards
+from sirl.acquisition import chain, hygiene, once, pool, procedural, synthetic
+from sirl.generation import demonstrate, explore, make_ask
+from sirl.optimization import advantages, make_optimize, objectives
+from sirl.selection import adaptive
+from sirl.types import Experiment, Task
+
+CODEC = quickstart.CODEC
+EXAMPLES = 2  # sums that a list holds
+MAX_PROMPT, MAX_NEW = 6 * EXAMPLES, 7  # tokens: a list; '12+34=' and the end token
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(quickstart.Config):
+  """Numbers of the run; each can be set with --set NAME=VALUE."""
+
+  warm_prompts: int = 80
+  given: int = 48  # sums without answers; the rest of the pool is the policy's own work
+
+
+def shrink(c: Config):
+  """quickstart's small numbers."""
+  return dataclasses.replace(quickstart.shrink(c), given=8)
+
+
+# ---------------------------------------------------------------- what is rewarded
+
+
+def parse(text):
+  """A text that is one sum of two-digit numbers, such as '12+34=', as a task; anything else is malformed."""
+  return {'prompt': text} if re.fullmatch(r'[1-9]\d\+[1-9]\d=', text) else None
+
+
+def correct(task, text):
+  """1.0 when the completion is the sum that the prompt asks for; the task itself holds no answer."""
+  total = sum(map(int, task.prompt.removesuffix('=').split('+')))
+  return quickstart.CORRECT(dataclasses.replace(task, answer=str(total)), text)
+
+
+def written(task, text):
+  """1.0 when the completion is a sum, and another one than those in the list."""
+  return float(parse(text) is not None and text not in task.prompt)
+
+
+REWARD = rewards.by_role(
+  solve=rewards.weighted(correct=(1.0, rewards.per_completion(correct, workers=1))),
+  propose=rewards.weighted(written=(1.0, rewards.per_completion(written, workers=1))),
+)
+
+
+# ---------------------------------------------------------------- the experiment
+
+
+def build(c: Config) -> Experiment:
+  """quickstart with another source of tasks, a reward without answers, and a warm start that also teaches to write."""
+  plain = quickstart.build(c)
+  taken = [task for tasks in quickstart.unseen(c) for task in tasks]
+  return dataclasses.replace(
+    plain,
+    params=warm_start(plain.params, taken),
+    acquire=acquire(c, plain.model, taken),
+    selector=adaptive.success_rate(
+      target=0.5, part='either'
+    ),  # no such part: the total, of either role
+    step=gro.make_step(
+      generate=explore(
+        plain.model, CODEC, group_size=c.group_size, max_prompt=MAX_PROMPT, max_new=MAX_NEW
+      ),
+      reward=REWARD,
+      optimize=make_optimize(
+        plain.model, plain.optimizer, advantages.normalized, quickstart.POLICY_GRADIENT
+      ),
+    ),
+  )
+
+
+def acquire(c: Config, model, taken):
+  """The given sums and lists of them in round 0; in every round what the policy writes, held-out sums left out."""
+  given = procedural.fixed_set(quickstart.TASK, n=c.given, seed=0, namespace='given', exclude=taken)
+  tasks = [dataclasses.replace(task, answer=None, meta={}) for task in given]
+  write = synthetic.self_instruct(
+    make_ask(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.acquired),
+    per_round=c.acquired,
+    examples=EXAMPLES,
+    among=lambda task: task.role == 'solve',
+    template='{examples}',
+    show=lambda task: task.prompt,
+    separator='',
+    parse=parse,
+    answers=False,
+  )
+  return chain(once(tasks + lists(given, answers=False)), hygiene.exclude(write, taken))
+
+
+def warm_start(plain, taken) -> Experiment:
+  """quickstart's, where one demonstration in five continues a list."""
+  solved = procedural.fixed_set(quickstart.TASK, n=4000, seed=0, namespace='warm', exclude=taken)
+  return dataclasses.replace(
+    plain,
+    acquire=once(solved + lists(solved[:1000])),
+    step=gro.make_step(
+      generate=demonstrate(CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW),
+      reward=rewards.per_completion(common.demonstrated, workers=1),
+      optimize=make_optimize(plain.model, plain.optimizer, advantages.raw, objectives.nll()),
+    ),
+  )
+
+
+def lists(tasks, *, answers=True):
+  """Consecutive prompts as a list to continue; as a demonstration the next prompt is the answer."""
+  prompts = [task.prompt for task in tasks]
+  found = []
+  for i in range(len(prompts) - EXAMPLES):
+    listed, after = ''.join(prompts[i : i + EXAMPLES]), prompts[i + EXAMPLES]
+    identity = pool.content_id('list', listed)
+    answer = after if answers else None
+    found.append(Task(id=identity, prompt=listed, answer=answer, role='propose'))
+  return found
+
+
+summary = quickstart.summary
