@@ -34,8 +34,6 @@ def main(variant):
 
 def step(case, shape, lengths, variant):
   """One optimizer step of the trainer: generate, reward, update."""
-  if 'async' in variant and not case['reward_seconds']:
-    raise protocol.Skip('rewards take no time here')
   rows = case['prompts'] * case['group_size']
   piece = case['micro'] if 'micro' in variant else rows
   model: Any = llama(shape)

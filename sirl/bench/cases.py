@@ -26,7 +26,7 @@ VARIANTS = {
   'tunix': {'decode': ('plain',), 'train': ('whole',), 'step': ('whole',)},
 }
 OURS, PEERS = 'sirl', ('transformers', 'trl', 'tunix')
-SMALL_ONLY = ('tunix',)  # sides that play only the shapes of a few million parameters
+FIRST = 'first token'  # no contender: what is taken off our rollout to get the time of a turn
 GROUPS = ('tiny', 'smol', 'step', 'sampling', 'refill', 'overhead', 'growth')
 
 
@@ -52,11 +52,37 @@ class Case:
   what: str = ''  # of limits, samplers and growth curves: which one
   layers: int | None = None  # instead of the shape's own
   peers: tuple[str, ...] = PEERS
+  ours: tuple[str, ...] | None = (
+    None  # variants of our side, where memory forbids all of them at once
+  )
 
 
 def from_json(fields):
   """The Case of `dataclasses.asdict`, read back from JSON."""
-  return Case(**{**fields, 'peers': tuple(fields['peers'])})
+  values: dict = {name: tuple(x) if isinstance(x, list) else x for name, x in fields.items()}
+  return Case(**values)
+
+
+def contenders(case):
+  """(side, variant) of everybody who plays a case, our side first."""
+  for side in (OURS, *case.peers):
+    variants = VARIANTS[side].get(case.kind, ())
+    if side == OURS:
+      variants = (*(case.ours or variants), *((FIRST,) if case.kind == 'decode' else ()))
+    for variant in variants:
+      if makes_sense(side, variant, case):
+        yield side, variant
+
+
+def makes_sense(side, variant, case):
+  """Whether a variant differs from the others in this case, and the side can play it at all."""
+  if 'two devices' in variant:
+    return case.cores > 1 and case.prompts % 2 == 0
+  if 'async' in variant:
+    return case.reward_seconds > 0
+  if side == 'tunix':  # small shapes only, and its sampler cannot be given lengths
+    return case.shape != 'smol' and case.lengths == 'fixed'
+  return True
 
 
 def shape(case):
@@ -129,9 +155,10 @@ CASES = [
   _case('smol', 'decode smol 64x(16+8)', 'decode', cores=1, prompts=64, prompt=16, new=8),
   _case('smol', 'decode smol 2 groups of 8, 64+16', 'decode', cores=1, prompts=2, group_size=8, new=16),
   _case('smol', 'prefill smol 4x128', 'prefill', cores=1, prompts=4, prompt=128, new=0),
-  _case('smol', 'train smol 4x(64+64)', 'train', cores=1, prompts=4, micro=2),
+  _case('smol', 'train smol 4x(64+64)', 'train', cores=1, prompts=4, micro=2,
+        ours=('whole', 'micro')),
   _case('smol', 'prefill smol 4x128', 'prefill', prompts=4, prompt=128, new=0),
-  _case('smol', 'train smol 4x(64+64)', 'train', prompts=4, micro=2),
+  _case('smol', 'train smol 4x(64+64)', 'train', prompts=4, micro=2, ours=('micro', 'two devices')),
   _case('step', 'step words 8 groups of 8, 12+32', 'step', cores=1, shape='words', prompts=8, group_size=8,
         prompt=12, new=32, micro=16),
   _case('step', 'step words 8 groups of 8, 12+128 lognormal, 20 ms a reward', 'step', cores=1, by='wall',

@@ -1,7 +1,7 @@
 """All sides in turn: one process per side and variant, each idle while another measures.
 
 A repeat goes once around all contenders of a case, so that a busy spell of the machine meets all of them. Rows of results:
-{'case': fields, 'shape': numbers, 'sides': {side: {variant: {'runs': [answers]} | {'skip' or 'error' or 'missing': why}}}}.
+{'case': fields, 'shape': numbers, 'sides': {side: {variant: {'runs': [answers]} | {'error' or 'missing': why}}}}.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ def run_case(case, sides, repeats):
   found: dict[str, dict] = {side: {} for side in (table.OURS, *case.peers)}
   playing = []
   sides.keep(case.kind, case.cores)
-  for side, variant in contenders(case):
+  for side, variant in table.contenders(case):
     entry: dict = {'runs': []}
     found[side][variant] = entry
     worker = sides.get(side, variant, case.cores)
@@ -63,7 +63,8 @@ def run_case(case, sides, repeats):
       entry['missing'] = MISSING
       continue
     answer = worker.ask(message | {'measure': False})
-    entry.update({name: answer[name] for name in ('skip', 'error') if name in answer})
+    if 'error' in answer:
+      entry['error'] = answer['error']
     if answer.get('ready'):
       playing.append((worker, entry))
       message['lengths'] = message['lengths'] or answer.get(
@@ -83,18 +84,6 @@ def run_case(case, sides, repeats):
     'flops': limits.flops(message['shape'], case),
     'sides': found,
   }
-
-
-def contenders(case):
-  """(side, variant) of everybody who plays a case, our side first."""
-  for side in (table.OURS, *case.peers):
-    if side in table.SMALL_ONLY and case.shape == 'smol':
-      continue
-    variants = table.VARIANTS[side].get(case.kind, ())
-    if side == table.OURS and case.kind == 'decode':
-      variants = (*variants, 'first token')  # what is taken off to get the time of a turn
-    for variant in variants:
-      yield side, variant
 
 
 class Sides:

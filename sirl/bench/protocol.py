@@ -3,7 +3,7 @@
 The driver writes {"case": {...}, "shape": {...}, "lengths": [...] or null, "measure": bool}. A side that meets a case for the
 first time prepares and warms up. It then answers {"ready": true, ...}, or measures once and answers
 {"wall": seconds, "cpu": seconds of the process, ...}; the dots are what the case returned, such as "tokens".
-A case that is not for this side answers {"skip": reason}, one that broke {"error": message}; the side lives on.
+A case that broke answers {"error": message}; the side lives on.
 """
 
 import gc
@@ -16,10 +16,6 @@ import time
 import traceback
 
 WARM_UPS = 2  # the first compiles; the second finds whatever the first left to do
-
-
-class Skip(Exception):
-  """This side does not play this case, or not in this variant."""
 
 
 def serve(prepare, versions):
@@ -48,9 +44,6 @@ def serve(prepare, versions):
         for _ in range(WARM_UPS):
           found = run()
       say(measured(run) if message['measure'] else {'ready': True} | found)
-    except Skip as reason:
-      current = None
-      say({'skip': str(reason)})
     except Exception as error:
       current = None
       traceback.print_exc()

@@ -11,7 +11,6 @@ from sirl.bench.driver import MISSING
 
 NOTHING = '-'  # this side has no such case
 NO_RUNS: dict = {'runs': []}
-FIRST = 'first token'  # not a contender: what is taken off a rollout to get the time of a turn
 
 
 # ---------------------------------------------------------------- numbers
@@ -28,7 +27,7 @@ def best(variants, by):
   ran = [
     (seconds(entry, by), name)
     for name, entry in variants.items()
-    if entry['runs'] and name != FIRST
+    if entry['runs'] and name != cases.FIRST
   ]
   return (min(ran)[1], variants[min(ran)[1]]) if ran else None
 
@@ -37,10 +36,10 @@ def why(variants):
   """What stands in a cell without a number."""
   if not variants:
     return NOTHING
-  for kind in ('missing', 'error', 'skip'):
-    for entry in variants.values():
-      if kind in entry:
-        return {'missing': MISSING, 'error': 'failed', 'skip': NOTHING}[kind]
+  if any('missing' in entry for entry in variants.values()):
+    return MISSING
+  if any('error' in entry for entry in variants.values()):
+    return 'failed'
   return NOTHING
 
 
@@ -74,7 +73,7 @@ def machine_limits(rows):
 def turn_seconds(row):
   """Seconds of one token for every row of a rollout: what it takes beyond its first token. None where that is not known."""
   variants, by = row['sides'][cases.OURS], row['case']['by']
-  first, whole = (seconds(variants.get(name, NO_RUNS), by) for name in (FIRST, 'plain'))
+  first, whole = (seconds(variants.get(name, NO_RUNS), by) for name in (cases.FIRST, 'plain'))
   if first is None or whole is None or whole <= first:
     return None
   return (whole - first) / (row['case']['new'] - 1)
