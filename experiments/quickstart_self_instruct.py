@@ -79,16 +79,18 @@ def build(c: Config) -> Experiment:
     plain,
     params=warm_start(plain.params, taken),
     acquire=acquire(c, plain.model, taken),
-    selector=adaptive.success_rate(
-      target=0.5, part='either'
-    ),  # no such part: the total, of either role
+    # No part is called so, hence the total is read: the selector learns from tasks of either role.
+    selector=adaptive.success_rate(target=0.5, part='either'),
     step=gro.make_step(
       generate=explore(
         plain.model, CODEC, group_size=c.group_size, max_prompt=MAX_PROMPT, max_new=MAX_NEW
       ),
       reward=REWARD,
       optimize=make_optimize(
-        plain.model, plain.optimizer, advantages.normalized, quickstart.POLICY_GRADIENT
+        plain.model,
+        plain.optimizer,
+        advantages.normalized,
+        objectives.add(quickstart.POLICY_GRADIENT, (c.kl, objectives.kl())),
       ),
     ),
   )
