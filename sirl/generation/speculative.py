@@ -1,7 +1,8 @@
 """Speculative decoding: a cheap draft guesses several tokens, the model checks them all in one pass.
 
-One pass over K tokens costs little more than over one wherever reading the weights is what takes time, so every guess
-that holds saves a pass. A draft decides how fast, a rule decides what is drawn; no draft can change the distribution.
+One pass over K tokens costs little more than over one where reading the weights is what takes time, so every guess that
+holds saves a pass: on accelerators with few rows. On a CPU core products of a few rows are slow: prompt lookup of width 8
+made the 3M model 2 times as fast at one repetitive row and 0.8 times at four. A draft decides how fast, a rule decides what is drawn; no draft can change the distribution.
 
 A round of one row with width 3. The last known token `c` is not in the cache yet; three guesses follow it:
 
@@ -9,7 +10,6 @@ A round of one row with width 3. The last known token `c` is not in the cache ye
   model draws     y0  y1  y2  y3     y0 holds anyway; y1 if d0 = y0; y2 if also d1 = y1; ...
   if d1 differs   y0  y1             are appended; the cache entries of d1 and d2 are overwritten by the next round
 
-A rule decides what is drawn, `drafts` what is guessed.
 Sources: Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
 """
 
@@ -36,6 +36,8 @@ def coupled(logits_BKV, guess_BW, guess_logits_BWV, keys_BK, sampler):
   So the samples are those of `decode`, and the distribution trivially is; only rounding of logits can tell the two apart.
   A fixed guess x holds with probability p(x): no rule does better. A guess drawn from q with the same noise holds where
   the two inverse CDFs give one token: certainly if q = p, but with less than the best probability 1 - TV(p, q) otherwise.
+  On 512 tokens with random logits of p and a draft that errs by 0.3 each, .84 of .93 at an entropy of 1.3 nats, .72 of .91
+  at 2.1, .41 of .89 at 4.4: for a draft model and flat distributions prefer `rejection`.
   """
   del guess_logits_BWV
   B, K, V = logits_BKV.shape
@@ -124,6 +126,8 @@ class Statistics:
 
 
 class Progress(NamedTuple):
+  """How far every row is, between two rounds."""
+
   tokens: Array  # int32 [B, T]  prompt and completion
   logp: Array  # float32 [B, T]
   count: Array  # int32 [B]  tokens of the completion
