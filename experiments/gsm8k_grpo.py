@@ -43,6 +43,8 @@ CORRECT = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(config.Base):
+  """Numbers of the run; each can be set with --set NAME=VALUE."""
+
   data: str = 'data/gsm8k'  # folder
   model: str = (
     'Qwen/Qwen2.5-0.5B-Instruct'  # folder, GGUF file or hub name; Qwen/Qwen3-0.6B works as well

@@ -38,6 +38,8 @@ MAX_PROMPT, MAX_NEW = 6, 5  # tokens: '99+99=', '198' and the end token, one to 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(config.Base):
+  """Numbers of the run; each can be set with --set NAME=VALUE."""
+
   max_rounds: int = 12
   steps_per_round: int = 40
   checkpoint_every: int = 10

@@ -23,6 +23,8 @@ from sirl.rewards import heuristic
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(quickstart.Config):
+  """Numbers of the run; each can be set with --set NAME=VALUE."""
+
   warm_goal: float = 0.6
   prompts: int = 16
   group_size: int = 32

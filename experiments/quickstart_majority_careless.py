@@ -15,6 +15,8 @@ from sirl.types import Experiment
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(quickstart.Config):
+  """Numbers of the run; each can be set with --set NAME=VALUE."""
+
   lr: float = 3e-4
   kl: float = 0.0
   steps_per_round: int = 10

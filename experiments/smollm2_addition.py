@@ -36,6 +36,8 @@ REWARD = rewards.weighted(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(config.Base):
+  """Numbers of the run; each can be set with --set NAME=VALUE."""
+
   model: str = (
     'weights/smollm2-135m-instruct'  # folder, hub name or .gguf file; 'toy' is a tiny random model
   )

@@ -105,7 +105,7 @@ class Experience:
   mask: Array  # bool    [P, G, T]  action tokens of judged completions
   old_logp: Array  # float32 [P, G, T]  the learner's own log-prob before this update
   ref_logp: Array | None  # float32 [P, G, T]; None: this run keeps no reference policy
-  counts: Counts
+  counts: Counts | None = None  # None until a minibatch is cut
 
 
 @struct.dataclass

@@ -8,7 +8,6 @@ configuration, weights. Does not read split files, mixtures of experts or vision
 """
 
 import dataclasses
-import itertools
 import json
 import math
 import pathlib
@@ -108,6 +107,8 @@ _GEMMA_NORMS = {
 
 @dataclasses.dataclass(frozen=True)
 class _Family:
+  """How a family of models is named and shaped in the file, and in Hugging Face's."""
+
   name: str  # general.architecture
   model_type: str
   architecture: str
@@ -261,14 +262,11 @@ def _entries(family, config, tensors):
     'token_embd.weight': 'model.embed_tokens.weight',
     'output_norm.weight': 'model.norm.weight',
   }
-  for layer, (ours, theirs) in itertools.product(
-    range(config['num_hidden_layers']), family.block.items()
-  ):
-    names[f'blk.{layer}.{ours}.weight'] = f'model.layers.{layer}.{theirs}.weight'
-  for layer, (ours, theirs) in itertools.product(
-    range(config['num_hidden_layers']), _biases(family, config).items()
-  ):
-    names[f'blk.{layer}.{ours}.bias'] = f'model.layers.{layer}.{theirs}.bias'
+  for layer in range(config['num_hidden_layers']):
+    for ours, theirs in family.block.items():
+      names[f'blk.{layer}.{ours}.weight'] = f'model.layers.{layer}.{theirs}.weight'
+    for ours, theirs in _biases(family, config).items():
+      names[f'blk.{layer}.{ours}.bias'] = f'model.layers.{layer}.{theirs}.bias'
   if not config['tie_word_embeddings']:
     names['output.weight'] = 'lm_head.weight'
 

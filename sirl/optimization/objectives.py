@@ -160,10 +160,11 @@ def add(*terms) -> Objective:
     )
 
   def objective(stats, experience):
-    loss, metrics = 0.0, {}
+    values, metrics = [], {}
     for weight, term in weighted:
       value, extra = term(stats, experience)
-      loss, metrics = loss + weight * value, metrics | extra
-    return loss, metrics
+      values.append(weight * value)
+      metrics |= extra
+    return sum(values[1:], start=values[0]), metrics
 
   return objective

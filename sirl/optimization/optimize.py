@@ -5,6 +5,7 @@ micro-batches. Groups are never split: minibatches and micro-batches are slices 
 through the model a few at a time, sorted by length, after the prompts that they share (`passes`).
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -96,9 +97,11 @@ def make_optimize(
       state = state.replace(params=params, opt_state=optimizer.init(params))
     experience = _experience(rollouts, rewards_PG, advantage)
     if updates > 1:
-      experience = experience.replace(old_logp=scored(state.params, experience))
+      old_logp = scored(state.params, experience)
+      experience = dataclasses.replace(experience, old_logp=old_logp)
     if state.ref_params is not None:
-      experience = experience.replace(ref_logp=scored(state.ref_params, experience))
+      ref_logp = scored(state.ref_params, experience)
+      experience = dataclasses.replace(experience, ref_logp=ref_logp)
 
     if updates == 1:
       state, (metrics, gap, _) = update(state, _with_counts(experience))
@@ -108,8 +111,7 @@ def make_optimize(
       ).reshape(updates, -1)
 
       def turn(state, rows_p):
-        slice_ = jax.tree.map(lambda x: x[rows_p], experience.replace(counts=None))
-        return update(state, _with_counts(slice_))
+        return update(state, _with_counts(jax.tree.map(lambda x: x[rows_p], experience)))
 
       state, (metrics, _, tokens) = jax.lax.scan(turn, state, order)
       # Weighted by tokens: a minibatch with nothing judged says nothing.
@@ -136,7 +138,6 @@ def _experience(rollouts, rewards_PG, advantage):
     mask=mask_PGT,
     old_logp=jnp.zeros_like(rollouts.logp),
     ref_logp=None,
-    counts=None,
   )
 
 
