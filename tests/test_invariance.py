@@ -11,7 +11,8 @@ import optax
 import pytest
 
 from sirl import gro, models, rewards
-from sirl.generation import explore, sampling
+from sirl.generation import explore, refill, sampling
+from sirl.generation.decode import decode
 from sirl.models import tokenizer
 from sirl.ops import keys, logprobs, trees
 from sirl.optimization import advantages, make_optimize, objectives
@@ -138,11 +139,11 @@ def shortness(task, text):
   return -float(len(text)) + 0.1 * text.count(task.prompt[0])
 
 
-def step_of(microbatches, *, slots=None, slices=1, **cuts):
+def step_of(microbatches, *, decode=decode, slices=1, **cuts):
   """A GRO step with plain SGD, whose update is as smooth in the gradient as the gradient itself."""
   return gro.make_step(
     generate=explore(
-      MODEL, CODEC, group_size=G, max_prompt=MAX_PROMPT, max_new=MAX_NEW, slots=slots
+      MODEL, CODEC, group_size=G, max_prompt=MAX_PROMPT, max_new=MAX_NEW, decode=decode
     ),
     slices=slices,
     reward=rewards.per_completion(shortness, workers=1),
@@ -189,7 +190,10 @@ def test_micro_batches_change_no_sample_and_weights_by_rounding_only():
 
 @pytest.mark.parametrize(
   'choices',
-  [dict(microbatches=2), dict(microbatches=1, rows=8, widths=(3, 6), slots=6, slices=2)],
+  [
+    dict(microbatches=2),
+    dict(microbatches=1, rows=8, widths=(3, 6), decode=refill.decoder(6), slices=2),
+  ],
   ids=['plain', 'refilled slots, slices, rows by length'],
 )
 def test_a_second_step_compiles_nothing(choices):

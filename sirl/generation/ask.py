@@ -1,11 +1,13 @@
 """Ask: the policy as a function from texts to texts. Every method that works on text needs only this."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from sirl.generation import sampling, texts
-from sirl.generation.refill import decoder
+from sirl.generation.decode import decode as plain_decode
 from sirl.runtime import hosts
-from sirl.types import Ask, Codec, Model
+from sirl.types import Ask, Codec, Model, Rollouts
 
 
 def make_ask(
@@ -16,19 +18,18 @@ def make_ask(
   max_new: int,
   sampler=None,
   batch: int = 64,
-  slots: int | None = None,
+  decode: Callable[..., Rollouts] = plain_decode,
 ) -> Ask:
   """Ask(params, prompts, key, n) -> n texts per prompt, each prompt one user turn.
 
   Prompts go through the decoder `batch` at a time, the last batch padded with copies of its first prompt, so any number
   of prompts runs one compiled program per n. Noise is addressed by the prompt's text: order and batching change nothing.
-  With `slots` at most so many of a batch's rows are at work at once and ended ones are replaced (`refill`); None starts all.
+  `decode` may be another function of decode's signature, see `explore`.
   Every process asks everything and sees the same texts.
   Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt` tokens.
   """
   texts.check_fit(model, codec)
   sampler = sampler or sampling.sampler()
-  decode = decoder(slots)
 
   def ask(params, prompts, key, n):
     if not prompts:

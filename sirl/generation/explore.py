@@ -3,11 +3,13 @@
 The host side of generation: encode, call the compiled decoder, detokenize.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 
 from sirl.generation import sampling, texts
-from sirl.generation.refill import decoder
+from sirl.generation.decode import decode as plain_decode
 from sirl.runtime import hosts
 from sirl.types import Codec, Generate, Model, Rollouts, Samples
 
@@ -20,14 +22,14 @@ def explore(
   max_prompt: int,
   max_new: int,
   sampler=None,
-  slots: int | None = None,
+  decode: Callable[..., Rollouts] = plain_decode,
 ) -> Generate:
   """Generate that draws `group_size` completions of every task from the policy.
 
   Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation. Generate's
   `rows` are the numbers of the tasks to do now (default: all); the others still count for the numbering of samples.
-  `slots` rows are at work at once and ended ones are replaced (`refill`), the same samples in less time where lengths differ;
-  None starts all rows together.
+  `decode` may be another function of decode's signature with the same samples: `refill.decoder(slots)` where lengths differ,
+  `speculative.decoder(draft, width=...)` where a pass over few rows costs as much as over one.
   Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt`, with the
   task's id.
   """
@@ -35,7 +37,6 @@ def explore(
   if group_size < 1:
     raise ValueError(f'group_size={group_size}; expected at least 1 completion per task')
   sampler = sampler or sampling.sampler()
-  decode = decoder(slots)
 
   def generate(params, tasks, key, rows=None):
     ids_P, first_P = texts.address([task.id for task in tasks], group_size)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sirl.generation.decode import beside_prompts, blank, decode, draw, write
+from sirl.generation.decode import beside_prompts, blank, draw, write
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
 from sirl.types import Array, PyTree
@@ -39,9 +39,7 @@ def refill(*arguments, **options):
 
 
 def decoder(slots):
-  """`refill` with so many slots, or for None plain `decode`: a function with the signature of `decode`."""
-  if slots is None:
-    return decode
+  """`refill` with so many slots: a function with the signature of `decode`, for `explore` and `make_ask`."""
   _block(slots, None, slots)
   return functools.partial(refill, slots=slots)
 
@@ -177,7 +175,7 @@ def counted(
 def _block(slots, block, width):
   if slots < 1:
     raise ValueError(
-      f'slots={slots}; expected at least 1 row at work, or None to decode all rows at once'
+      f'slots={slots}; expected at least 1 row at work, or plain decode for all rows at once'
     )
   if block is None:
     return max(1, width // 8)

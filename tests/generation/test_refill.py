@@ -14,7 +14,7 @@ import pytest
 from sirl import models
 from sirl.generation import explore, make_ask, sampling, texts
 from sirl.generation.decode import decode
-from sirl.generation.refill import counted, refill, slot_use
+from sirl.generation.refill import counted, decoder, refill, slot_use
 from sirl.models import tabular, tokenizer
 from sirl.types import Task
 
@@ -142,14 +142,14 @@ def test_explore_and_ask_give_the_same_texts_with_slots():
   key = jax.random.key(2)
   tasks = [Task(id=f'{i}', prompt='ab'[i % 2]) for i in range(4)]
   samples, refilled = (
-    explore(model, codec, group_size=3, slots=slots, **sizes)(params, tasks, key)
-    for slots in (None, 5)
+    explore(model, codec, group_size=3, decode=how, **sizes)(params, tasks, key)
+    for how in (decode, decoder(5))
   )
   assert refilled.texts == samples.texts
   check_same(refilled.rollouts, samples.rollouts)
   asked, again = (
-    make_ask(model, codec, batch=4, slots=slots, **sizes)(params, ['a', 'b', 'a'], key, 2)
-    for slots in (None, 5)
+    make_ask(model, codec, batch=4, decode=how, **sizes)(params, ['a', 'b', 'a'], key, 2)
+    for how in (decode, decoder(5))
   )
   assert again == asked
   assert len({text for texts in asked for text in texts}) > 2
