@@ -34,7 +34,7 @@ done
 status=0
 JAX_PROCESS_ID=0 "${sirl[@]}" "$@" --distributed || status=$?
 
-# Where process 0 failed the others wait for it in vain, so they are ended; where it succeeded they finish by themselves.
+# A process that fails ends the others where its connection is seen to close; here they are ended for sure.
 ((status)) && stop
 for pid in "${started[@]}"; do
   wait "$pid" || { ((status)) || status=$?; }
