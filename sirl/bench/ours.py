@@ -283,7 +283,7 @@ def whole_step(case, numbers, variant):
     group_size=case.group_size,
     max_prompt=case.prompt,
     max_new=case.new,
-    slots=SLOTS if 'refill' in variant else None,
+    decode=refill.decoder(SLOTS) if 'refill' in variant else decode,
   )
   judge = rewards.per_completion(reward_of(case), workers=case.prompts * case.group_size)
   slices = SLICES if 'sliced' in variant else 1
