@@ -41,7 +41,7 @@ def steer_without_answers():
   return steering.first_of(
     steering.stop_if_not_finite(),
     steering.rollback_if('monitor/consensus/answer_entropy', fall=0.5, limit=1),
-    steering.rollback_if('monitor/consensus/anchor_agreement', fall=0.15, limit=1),
+    steering.rollback_if('monitor/consensus/anchor_agreement', share=0.8, limit=1),
     steering.rollback_if('monitor/consensus/parsed', below=0.8, limit=1),
   )
 

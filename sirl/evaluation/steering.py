@@ -156,6 +156,7 @@ def rollback_if(
   above: float | None = None,
   fall: float | None = None,
   rise: float | None = None,
+  share: float | None = None,
   horizon: int = KEPT,
   limit: int = 2,
 ) -> Rule:
@@ -164,10 +165,10 @@ def rollback_if(
   After `limit` rollbacks of the run, or with no such round in the last `horizon`, it stops instead.
 
   Args: below, above: limits of the value itself; fall, rise: limits of its change since the report of the first
-    round that has it (round -1, before any training).
+    round that has it (round -1, before any training); share: the part of that first value that must remain.
   """
-  if below is None and above is None and fall is None and rise is None:
-    raise ValueError(f'rollback_if: no limit for {metric}; give below, above, fall or rise.')
+  if all(limit is None for limit in (below, above, fall, rise, share)):
+    raise ValueError(f'rollback_if: no limit for {metric}; give below, above, fall, rise or share.')
   _at_least_one('horizon', horizon)
 
   def rule(reports):
@@ -175,19 +176,19 @@ def rollback_if(
     if not measured or measured[-1] is not reports[-1]:
       return None
     first = measured[0].metrics[metric]
-    low = max(
-      (x for x in (below, None if fall is None else first - fall) if x is not None), default=None
-    )
-    high = min(
-      (x for x in (above, None if rise is None else first + rise) if x is not None), default=None
-    )
+    fallen = None if fall is None else first - fall
+    left = None if share is None else first * share
+    risen = None if rise is None else first + rise
+    low = max((x for x in (below, fallen, left) if x is not None), default=None)
+    high = min((x for x in (above, risen) if x is not None), default=None)
     newest = reports[-1]
     said = history.outside(newest, metric, low, high)
     if said is None:
       return None
     path = history.within(history.measured(history.lineage(reports)[:-1], metric), newest, horizon)
     healthy = [report for report in path if history.outside(report, metric, low, high) is None]
-    since = '' if fall is None and rise is None else f' (it began at {first:.4g})'
+    relative = (fall, rise, share) != (None, None, None)
+    since = f' (it began at {first:.4g})' if relative else ''
     reason = f'In round {newest.round} {said}{since}.'
     if not healthy:
       return _stop(f'{reason} None of the last {horizon} rounds is within the limits.')

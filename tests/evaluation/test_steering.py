@@ -231,6 +231,8 @@ def test_after_so_many_rollbacks_it_stops_at_the_same_round():
     ({'fall': 0.3}, [0.9, 0.8, 0.65], None),
     ({'fall': 0.3}, [0.5, 0.9, 0.3], None),  # from the start, not from the best
     ({'rise': 0.3}, [0.1, 0.2, 0.45], (Action.ROLLBACK, 0)),
+    ({'share': 0.8}, [0.5, 0.45, 0.39], (Action.ROLLBACK, 0)),  # .5 * .8 = .4
+    ({'share': 0.8}, [0.5, 0.45, 0.41], None),
     ({'below': 0.5, 'fall': 0.1}, [0.9, 0.85, 0.7], (Action.ROLLBACK, 0)),  # the tighter of the two
     ({'below': 0.5}, [0.4, 0.3], (Action.STOP, None)),  # nothing sound to go back to
     ({'below': 0.5}, [0.9, 0.8, NAN], None),
