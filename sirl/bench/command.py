@@ -10,14 +10,16 @@ def bench(sets, *, repeats, out, peers):
   """Measures and writes into `out`. Args: as in `driver.measure`; sets: 'all' or names with commas between."""
   out = pathlib.Path(out)
   out.mkdir(parents=True, exist_ok=True)
-  results = driver.measure(
+  results: dict = {}
+  for results in driver.measure(
     cases.GROUPS if sets == 'all' else sets.split(','),
     repeats=repeats,
     peers=peers,
     logs=out / 'logs',
     say=lambda line: print(line, flush=True),
-  )
-  (out / 'bench.json').write_text(json.dumps(results, indent=1) + '\n')
+  ):
+    # After every case: an interrupted run keeps what it has.
+    (out / 'bench.json').write_text(json.dumps(results, indent=1) + '\n')
   show(results, out)
 
 

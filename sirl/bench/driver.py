@@ -25,11 +25,11 @@ PATIENCE = 1200  # seconds for one answer; compiling counts
 
 
 def measure(sets, *, repeats, peers, logs, say=print):
-  """Measures the named sets of cases.
+  """Measures the named sets of cases, and yields the results so far after every one of them.
 
   Args: sets: names in `cases.GROUPS`; repeats: measurements per contender; peers: folder of the peers' virtual environments;
     logs: folder for what the sides print; say: called with a line of progress.
-  Returns: {'machine': ..., 'versions': {side: ...}, 'rows': [...]}, JSON values only.
+  Yields: {'machine': ..., 'repeats': ..., 'versions': {side: ...}, 'rows': [...]}, JSON values only.
   Raises: ValueError for an unknown set or repeats < 1.
   """
   if repeats < 1:
@@ -41,12 +41,12 @@ def measure(sets, *, repeats, peers, logs, say=print):
     for i, case in enumerate(chosen):
       say(f'[{i + 1}/{len(chosen)}, {time.time() - started:.0f} s] {case.name}')
       rows.append(run_case(case, sides, repeats))
-  return {
-    'machine': machine() | {'seconds': time.time() - started},
-    'repeats': repeats,
-    'versions': sides.versions,
-    'rows': rows,
-  }
+      yield {
+        'machine': machine() | {'seconds': time.time() - started},
+        'repeats': repeats,
+        'versions': sides.versions,
+        'rows': rows,
+      }
 
 
 def run_case(case, sides, repeats):
@@ -81,6 +81,9 @@ def run_case(case, sides, repeats):
     'case': message['case'],
     'shape': message['shape'],
     'lengths': message['lengths'],
+    'load': os.getloadavg()[
+      0
+    ],  # of the last minute: far above the cores in use, somebody else computed
     'flops': limits.flops(message['shape'], case),
     'sides': found,
   }
@@ -198,10 +201,8 @@ def machine():
     cpu = next(
       (line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')), cpu
     )
-  load = os.getloadavg() if hasattr(os, 'getloadavg') else ()
   return {
     'cpu': cpu,
     'cores': os.cpu_count(),
-    'load': list(load),
     'python': platform.python_version(),
   }

@@ -116,7 +116,7 @@ def table(results):
   for row in results['rows']:
     if row['case']['kind'] != 'growth':
       lines.append(_line(_cells(row, found, results['rows'])))
-  machine = results['machine']
+  machine, loads = results['machine'], [row['load'] for row in results['rows']]
   versions = ', '.join(
     f'{name} {version}'
     for side in results['versions'].values()
@@ -128,7 +128,7 @@ def table(results):
     'seconds of pinned processes, the others wall time; the best variant of every side counts. A number under a peer is how '
     'many times faster we are. Of the limit: of a matrix product or a memory read measured in the same run, whichever '
     'binds.',
-    f'Versions: {versions}.',
+    f'Load average after each case {min(loads):.1f} to {max(loads):.1f}. Versions: {versions}.',
   ]
   return '\n'.join(lines) + '\n'
 
