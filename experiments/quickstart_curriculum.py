@@ -2,8 +2,8 @@
 
   sirl run experiments/quickstart_curriculum.py
 
-The difficulty is the number of carries: none ('12+34='), one ('19+34='), two ('79+34='). Steering raises it once the reward on
-the present tasks saturates. Of all sums acquired so far, on any level, a round trains on those whose right answer has a
+The difficulty is the most carries that a new sum may have: none ('12+34='), one ('19+34='), two ('79+34='). Steering raises it
+once the reward on the present tasks saturates. Of all sums acquired so far, on any level, a round trains on those whose right answer has a
 medium perplexity: what is known already teaches nothing, and neither does what is far out of reach. All levels are measured
 in every round, so one sees what a level gains before and after its turn.
 
@@ -22,7 +22,7 @@ from sirl.generation import make_ask, make_logp
 from sirl.selection import scores, selectors
 from sirl.types import Experiment
 
-LEVELS = (0, 1, 2)  # carries, which is the difficulty
+LEVELS = (0, 1, 2)  # carries
 CODEC, MAX_PROMPT, MAX_NEW = quickstart.CODEC, quickstart.MAX_PROMPT, quickstart.MAX_NEW
 
 
@@ -32,7 +32,7 @@ class Config(quickstart.Config):
 
   max_rounds: int = 20
   steps_per_round: int = 20
-  acquired: int = 120  # per round; there are about 1800 sums with two carries
+  acquired: int = 300  # of the 8100 sums, of which 1980 have no carry
   saturated: float = 0.75  # mean reward of a round at which the difficulty rises
 
 
@@ -50,13 +50,13 @@ def carries(task):
   return (a % 10 + b % 10 >= 10) + (a + b >= 100)
 
 
-def with_carries(rng, index, difficulty):
-  """A sum of two-digit numbers with as many carries as the difficulty says; a fraction is the probability of one more."""
-  level = min(math.floor(difficulty + rng.random()), LEVELS[-1])
+def up_to_carries(rng, index, difficulty):
+  """A sum of two-digit numbers with no more carries than the difficulty says; a fraction is the probability of one more."""
+  most = math.floor(difficulty + rng.random())
   while True:
     task = quickstart.TASK(rng, index, 0.0)
-    if carries(task) == level:
-      return dataclasses.replace(task, difficulty=float(level))
+    if carries(task) <= most:
+      return dataclasses.replace(task, difficulty=float(carries(task)))
 
 
 # ---------------------------------------------------------------- the experiment
@@ -70,7 +70,7 @@ def build(c: Config) -> Experiment:
   logp = make_logp(plain.model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=256)
   return dataclasses.replace(
     plain,
-    acquire=procedural.procedural(with_carries, per_round=c.acquired, exclude=taken),
+    acquire=procedural.procedural(up_to_carries, per_round=c.acquired, exclude=taken),
     selector=selectors.by_score(scores.perplexity(logp), selectors.band(0.5, 0.9)),
     evaluate=benchmarks.merge(plain.evaluate, *by_level(plain.model, heldout)),
   )
