@@ -117,10 +117,9 @@ def table(results):
     if row['case']['kind'] != 'growth':
       lines.append(_line(_cells(row, found, results['rows'])))
   machine, loads = results['machine'], [row['load'] for row in results['rows']]
-  versions = ', '.join(
-    f'{name} {version}'
-    for side in results['versions'].values()
-    for name, version in sorted(side.items())
+  versions = '; '.join(
+    f'{side}: {", ".join(f"{name} {version}" for name, version in found.items())}'
+    for side, found in results['versions'].items()
   )
   lines += [
     '',
@@ -173,7 +172,7 @@ def _absolute(row, name, entry, rows):
       return f'{1 / cost(entry, by):.0f} tok/s static; refill {why({"refill": refill})}'
     use = refill['runs'][0]['slot_use']
     return f'refill {cost(static, by) / cost(refill, by):.2f} times static, slot use {use:.2f}'
-  return f'{1 / cost(entry, by):.0f} tok/s ({name}, {seconds(entry, by):.2f} s)'
+  return f'{1 / cost(entry, by):.0f} tok/s ({name}, {seconds(entry, by):.3g} s)'
 
 
 # ---------------------------------------------------------------- pictures
