@@ -54,7 +54,7 @@ class Config(config.Base):
   acquired: int = 200  # new sums per round
   heldout: int = 200
   samples: int = 8  # per held-out sum
-  max_logp_gap: float = 2e-4  # nats: 30 layers and 49k tokens of float32 rounding
+  max_logp_gap: float = 1e-4  # nats: 30 layers and 49k tokens of float32 rounding
 
 
 def shrink(c: Config) -> Config:
@@ -102,7 +102,7 @@ def build(
         advantage,
         objective or objectives.policy_gradient(),
         rows=c.rows,
-        widths=(c.max_new // 4, c.max_new // 2),
+        widths=(max(1, c.max_new // 3),),
         sampler=sampler,
       ),
     ),

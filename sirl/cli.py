@@ -6,6 +6,7 @@ is one flag away. Exit codes: 0 done, 2 error, 3 the run waits for a human, 130 
 
 import argparse
 import difflib
+import hashlib
 import importlib.util
 import json
 import logging
@@ -59,7 +60,7 @@ def understood(error):
 
 
 def message_of(error):
-  """The message, with the file where Python's own OSError leaves it out, or the type where there is no message."""
+  """The message, or the type where there is none."""
   return str(error) or type(error).__name__
 
 
@@ -261,8 +262,9 @@ def _tensorboard(workdir, config):
 def _wandb(workdir, config):
   from sirl.runtime import record
 
+  place = hashlib.blake2b(str(workdir.resolve()).encode(), digest_size=8).hexdigest()
   return record.wandb(
-    project='sirl', name=workdir.name, config=configs.dump(config), resume='allow'
+    project='sirl', id=place, name=workdir.name, config=configs.dump(config), resume='allow'
   )
 
 

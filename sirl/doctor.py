@@ -247,7 +247,7 @@ def sampler_gap(run):
 
 
 def skipped_updates(run):
-  """Updates that were not finite."""
+  """Updates that were not finite; a step may hold several."""
   skipped = last_value(run, 'updates_skipped')
   if skipped > 0:
     share = skipped / len(run.steps)

@@ -108,9 +108,8 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
         history = [*history, dataclasses.replace(report, decision=decision)]
         state = follow(decision, state, store)
         state = dataclasses.replace(state, round=state.round + 1, step=jnp.int32(0))
-        if (
-          decision.action is Action.ASK_HUMAN
-        ):  # before the checkpoint: a resumed run would not write it again
+        # Before the checkpoint: a resumed run would not write it again.
+        if decision.action is Action.ASK_HUMAN and hosts.is_first():
           write_question(workdir, history, outcome)
         with watch.time('checkpoint'):
           store.save(state, history, pool.manifest())

@@ -15,3 +15,13 @@ _CACHE = os.environ.get('SIRL_CACHE', str(ROOT / '.cache' / 'jax'))
 jax.config.update('jax_compilation_cache_dir', _CACHE)
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+import pytest
+
+
+@pytest.fixture(scope='module')
+def quick_compiles():
+  """Compiles with few optimizations: for files whose time is compiling and whose laws do not rest on what is compiled."""
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)

@@ -18,6 +18,8 @@ from sirl.models import functional, gguf, presets, pretrained, tokenizer
 
 import tiny_gguf
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 TOY = """
   import dataclasses
   import functools

@@ -9,6 +9,8 @@ import pytest
 
 from sirl import cli
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 # A whole experiment of pure Python and one small array, so that a run takes a second.
 EXPERIMENT = """
   import dataclasses

@@ -13,6 +13,8 @@ from sirl.types import Action, Decision
 
 import toy
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 
 class Killed(Exception):
   """Stands for the process dying: nothing after it runs."""

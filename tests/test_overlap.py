@@ -14,6 +14,8 @@ from sirl.ops import keys
 from sirl.rewards import heuristic
 from sirl.types import Task
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 CODEC = tokenizer.characters('abc')
 MODEL = tabular.tabular(CODEC.vocab, 8)
 PARAMS = MODEL.init(jax.random.key(3))
@@ -79,6 +81,8 @@ def test_an_error_of_the_reward_comes_through():
 def test_prompts_that_do_not_divide_are_refused():
   with pytest.raises(ValueError, match=r'prompts=8 cannot be cut into slices=3 .* multiple of 3'):
     outcome_of(3)
+  with pytest.raises(ValueError, match='slices=0; expected at least 1'):
+    outcome_of(0)
 
 
 def test_rows_of_several_shards_stay_where_they_are():

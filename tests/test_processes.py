@@ -34,6 +34,8 @@ EXPERIMENT = """
       hosts.local_rows(laid_out(mesh, P(None, 'process'), whole))
     except ValueError as error:
       print(error)
+    agreed = hosts.agree({'pi': 3.141592653589793, 'nan': float('nan')} if hosts.is_first() else {'other': 1.0})
+    assert list(agreed) == ['pi', 'nan'] and agreed['pi'] == 3.141592653589793, agreed
     hosts.barrier('both are here')
     if hosts.index() == 1:
       raise ValueError('process 1 breaks')

@@ -35,6 +35,7 @@ def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
 
   The decision names the last round of the path in which all were finite.
   """
+  _kept(horizon)
   names = metrics or ('train/loss', 'train/grad_norm', 'train/reward')
 
   def broken(report):
@@ -85,6 +86,7 @@ def stop_if_collapsed(
   limits: Mapping[str, tuple[float | None, float | None]], *, horizon: int = KEPT
 ) -> Rule:
   """Stops when a metric leaves its (low, high); None is open. Names the last round of the path within all limits."""
+  _kept(horizon)
   for name, (low, high) in limits.items():
     if low is None and high is None:
       raise ValueError(
@@ -127,7 +129,7 @@ def rollback_if_regressed(
 
   Args: horizon: rounds back that a checkpoint is sure to be kept.
   """
-  _at_least_one('horizon', horizon)
+  _kept(horizon)
 
   def rule(reports):
     newest = reports[-1]
@@ -169,7 +171,7 @@ def rollback_if(
   """
   if all(limit is None for limit in (below, above, fall, rise, share)):
     raise ValueError(f'rollback_if: no limit for {metric}; give below, above, fall, rise or share.')
-  _at_least_one('horizon', horizon)
+  _kept(horizon)
 
   def rule(reports):
     measured = history.measured(reports, metric)
@@ -340,3 +342,8 @@ def _back(reports, round, reason, limit):
 def _at_least_one(name, value):
   if value < 1:
     raise ValueError(f'{name}={value}; expected at least 1')
+
+
+def _kept(horizon):
+  if not 1 <= horizon <= KEPT:
+    raise ValueError(f'horizon={horizon}; expected 1 to {KEPT}, the rounds whose weights are kept')

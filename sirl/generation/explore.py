@@ -74,8 +74,9 @@ def demonstrate(codec: Codec, *, max_prompt: int, max_new: int) -> Generate:
   Raises: ValueError for a task without an answer, or a prompt or answer over its limit.
   """
 
-  def generate(params, tasks, key):
+  def generate(params, tasks, key, rows=None):
     del params, key
+    tasks = tasks if rows is None else [tasks[row] for row in rows]
     prompts_PS, valid_PS = texts.encode(
       codec, [task.prompt for task in tasks], max_prompt, [task.id for task in tasks]
     )

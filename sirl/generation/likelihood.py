@@ -96,5 +96,4 @@ def _rollouts(prompts_PS, valid_PS, scored_PN, action_PN):
   action = np.concatenate([np.zeros_like(valid_PS), action_PN], axis=1)[:, None]
   logp = np.where(action, np.nan, 0).astype(np.float32)
   truncated = np.zeros(tokens.shape[:2], bool)
-  fields = map(jnp.asarray, (tokens, valid, action, logp, truncated))
-  return Rollouts(*fields, prompt_width=prompts_PS.shape[1])
+  return Rollouts(tokens, valid, action, logp, truncated, prompt_width=prompts_PS.shape[1])

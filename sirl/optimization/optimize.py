@@ -50,8 +50,12 @@ def make_optimize(
     chunk: completion columns unembedded at once.
   An update whose loss or gradient is not finite leaves weights and optimizer as they were and is counted.
   Metrics are float32 scalars on the device, named as in docs/metrics.md.
-  Raises: ValueError at the first call when P does not divide into minibatches and micro-batches.
+  Raises: ValueError here for rows or widths below 1; at the first call when P does not divide into minibatches and micro-batches.
   """
+  if (rows is not None and rows < 1) or any(width < 1 for width in widths):
+    raise ValueError(
+      f'rows={rows}, widths={tuple(widths)}: expected at least 1 completion and 1 column each'
+    )
   updates = epochs * minibatches
 
   def loss_fn(stats, experience):
@@ -136,7 +140,9 @@ def _experience(rollouts, rewards_PG, advantage):
     judged=judged_PG,
     advantages=jnp.where(mask_PGT, advantages, 0.0),
     mask=mask_PGT,
-    old_logp=jnp.zeros_like(rollouts.logp),
+    old_logp=jnp.zeros_like(
+      rollouts.logp
+    ),  # a placeholder until it is scored, or taken from the update itself
     ref_logp=None,
   )
 

@@ -39,9 +39,7 @@ def make_passes(model, loss, *, microbatches, rows, widths, sampler, chunk):
 
     logp_MR1T = jax.lax.map(lambda piece: buckets.fitted(logp_of, piece, widths), pieces)
     flat_BT = (
-      jnp.zeros((P * G, T))
-      .at[pieces.row.ravel()]
-      .set(logp_MR1T.reshape(-1, T), mode='drop', unique_indices=True)
+      jnp.zeros((P * G, T)).at[pieces.row.ravel()].set(logp_MR1T.reshape(-1, T), mode='drop')
     )
     return flat_BT.reshape(P, G, T)
 

@@ -5,6 +5,7 @@ rows of a batch [P, ...] and the device arrays are global.
 """
 
 import concurrent.futures
+import json
 import os
 
 import jax
@@ -158,11 +159,11 @@ def everywhere(array):
 
 
 def agree(numbers):
-  """{name: number} of process 0 on every process, which then decide alike. Each must hold the same names."""
+  """{name: number} of process 0 on every process, which then decide alike, whatever names the others hold."""
   if count() == 1:
     return numbers
-  values = np.asarray([numbers[name] for name in sorted(numbers)], np.float64)
-  sent = multihost_utils.broadcast_one_to_all(
-    values.view(np.uint8)
-  )  # as bytes: JAX would round to float32
-  return dict(zip(sorted(numbers), np.asarray(sent).view(np.float64).tolist()))
+  # As text: JAX would round to float32, and rows of one process may have a number that those of another have not.
+  own = json.dumps({name: float(value) for name, value in numbers.items()}).encode()
+  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(own))))
+  sent = multihost_utils.broadcast_one_to_all(np.frombuffer(own.ljust(size)[:size], np.uint8))
+  return json.loads(np.asarray(sent, np.uint8).tobytes())

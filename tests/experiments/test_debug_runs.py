@@ -7,6 +7,8 @@ import pytest
 from sirl import cli
 from sirl.runtime import metrics, record, runs
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 SMALL = [
   'max_rounds=1',
   'steps_per_round=2',
@@ -26,7 +28,12 @@ PARTS = {  # experiment -> reward parts it must report, and whether its tasks ho
 }
 
 
-@pytest.mark.parametrize('name', PARTS)
+SLOW = ('quickstart_random', 'quickstart_rejection', 'quickstart_majority_careless')  # choices that other tests have
+
+
+@pytest.mark.parametrize(
+  'name', [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PARTS]
+)
 def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
   numbers = [item for number in ('debug=true', *SMALL) for item in ('--set', number)]
   code = cli.main(['run', f'experiments/{name}.py', *numbers, '--workdir', str(tmp_path)])

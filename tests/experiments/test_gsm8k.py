@@ -14,6 +14,8 @@ from sirl.acquisition.pool import content_id
 from sirl.ops import keys
 from sirl.rewards import heuristic
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 ROWS = [
   {
     'question': 'Ann has 3 pens and buys 4. How many?',

@@ -10,6 +10,8 @@ from sirl import cli
 from sirl.runtime import record
 from sirl.types import Task
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 
 def code_lines(source):
   """Lines that hold code: neither blank, nor comment, nor docstring."""

@@ -12,6 +12,8 @@ from sirl.ops import prefill
 from sirl.selection import scores
 from sirl.types import Task
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 CODEC = tokenizer.characters('ab=')  # pad 0, eos 1, a 2, b 3, = 4
 MODEL = models.build(models.preset('toy', vocab=CODEC.vocab, width=16, layers=2, head_width=8))
 TASKS = [

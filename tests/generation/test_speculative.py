@@ -14,6 +14,8 @@ from sirl.models import functional, tabular
 from sirl.models.transformer import Architecture
 from sirl.ops import logprobs
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 EOS, PAD, MAX_NEW = 1, 0, 4
 TABLE = tabular.tabular(4, 3 + MAX_NEW)
 PARAMS, OTHERS = TABLE.init(jax.random.key(3)), TABLE.init(jax.random.key(4))  # they disagree

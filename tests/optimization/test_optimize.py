@@ -15,6 +15,8 @@ from sirl.types import TrainState
 
 import enumeration as exact
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 SGD = optax.sgd(1.0)
 
 

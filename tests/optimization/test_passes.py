@@ -12,6 +12,8 @@ from sirl.ops import keys
 from sirl.optimization import advantages, buckets, make_optimize, objectives, optimize
 from sirl.types import Rollouts, TrainState
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 TABLE = tabular.tabular(11, 12)
 DECODER = models.build(models.preset('toy', vocab=11, width=16, layers=1, head_width=8, ffw=32))
 P, G, S, N = 4, 3, 4, 8
@@ -71,6 +73,12 @@ def test_rows_sorted_by_length_give_the_same_update(rollouts, cuts):
   assert metrics.keys() == others.keys()
   for name, value in metrics.items():
     np.testing.assert_allclose(others[name], value, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize('cuts', [dict(rows=0), dict(widths=(0, 4))], ids=str)
+def test_numbers_below_one_are_refused(rollouts, cuts):
+  with pytest.raises(ValueError, match='expected at least 1 completion and 1 column each'):
+    update(rollouts, **cuts)
 
 
 def test_pieces_are_sorted_by_length_and_hold_every_row_once(rollouts):
