@@ -25,6 +25,7 @@ def kernel_name(tmp_path):
   command = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
   environment = {
     'JAX_PLATFORMS': 'cpu',
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',  # its time is compiling
     'JAX_COMPILATION_CACHE_DIR': str(jax.config.jax_compilation_cache_dir),
   }
   spec = {'argv': command, 'display_name': 'tested', 'language': 'python', 'env': environment}

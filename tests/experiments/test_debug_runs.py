@@ -28,7 +28,11 @@ PARTS = {  # experiment -> reward parts it must report, and whether its tasks ho
 }
 
 
-SLOW = ('quickstart_random', 'quickstart_rejection', 'quickstart_majority_careless')  # choices that other tests have
+SLOW = (
+  'quickstart_random',
+  'quickstart_rejection',
+  'quickstart_majority_careless',
+)  # choices that other tests have
 
 
 @pytest.mark.parametrize(

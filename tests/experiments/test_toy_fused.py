@@ -7,6 +7,8 @@ import pytest
 
 from experiments import toy_fused
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 SEEDS = 5
 
 

@@ -12,6 +12,8 @@ from sirl.ops import logprobs
 
 import enumeration as exact
 
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
 
 def sample(
   params, prompts, ids, *, group_size, key=0, sampler=None, max_new=exact.MAX_NEW, width=1

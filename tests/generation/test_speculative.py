@@ -109,6 +109,7 @@ def test_the_cache_of_failed_guesses_is_rolled_back():
   scored_as_drawn(TOY, params, rollouts)
 
 
+@pytest.mark.slow
 def test_samples_do_not_depend_on_batch_layout():
   whole, counts = speculate(TABLE, PARAMS, OTHER, 2, rule=speculative.rejection)
   part, part_counts = speculate(
@@ -193,6 +194,7 @@ def test_samples_follow_the_exact_law(draft, rule):
   scored_as_drawn(TABLE, PARAMS, rollouts)
 
 
+@pytest.mark.slow
 def test_rejection_with_a_transformer_follows_the_exact_law():
   params, others = TOY.init(jax.random.key(0)), TOY.init(jax.random.key(1))
   prompt, sampler = PROMPTS[0], sampling.sampler(temperature=0.5, top_k=4)
@@ -228,6 +230,7 @@ def test_rejection_accepts_one_minus_total_variation_and_coupling_less():
     assert rate == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / n))
 
 
+@pytest.mark.slow
 def test_embeddings_padded_differently_keep_rejection_exact():
   wide = tabular.tabular(6, 3 + MAX_NEW)
   wide_params = wide.init(jax.random.key(1))
@@ -324,6 +327,7 @@ def test_prompt_lookup_continues_as_the_text_did_before(text, ngram, expected):
   np.testing.assert_array_equal(guess, [expected])
 
 
+@pytest.mark.slow
 def test_new_weights_of_model_and_draft_compile_nothing():
   speculate(TABLE, PARAMS, OTHER, 2)
   compiled = speculative.speculate._cache_size()
