@@ -12,7 +12,7 @@ import pytest
 from sirl.runtime import record
 
 ROOT = pathlib.Path(__file__).parent.parent
-SECONDS = 240  # each; about 30 on two free cores, most of it compilation
+SECONDS = 240  # each; 35 and 70 seconds of every process, nearly all of it compilation
 NUMBERS = (
   'debug=true', 'max_rounds=1', 'steps_per_round=3', 'prompts=4', 'heldout=8', 'acquired=8', 'mesh.data=2',
 )  # fmt: skip
