@@ -10,6 +10,7 @@ import math
 import re
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -83,7 +84,14 @@ def shardings(tree, mesh, table=TABLE):
 
 def place(tree, mesh, table=TABLE):
   """The tree on the mesh, split by the table. Raises as `shardings` does."""
-  return jax.device_put(tree, shardings(tree, mesh, table))
+  return jax.tree.map(_put, tree, shardings(tree, mesh, table))
+
+
+def _put(x, where):
+  # device_put compares a host array over all processes, and NaN equals no NaN.
+  if isinstance(x, np.ndarray):
+    return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
+  return jax.device_put(x, where)
 
 
 def batch_sharding(mesh):

@@ -87,7 +87,7 @@ def posterior_mean(state, *, prior=(1.0, 1.0)):
 def _outcomes(rewards, part):
   """float32 numpy [P, G] in [0, 1], NaN where not judged."""
   name = part if part in rewards.parts else 'total'
-  x_PG = hosts.everywhere(rewards.parts[part] if name == part else rewards.total).astype(np.float32)
+  x_PG = hosts.everywhere(rewards.parts.get(part, rewards.total)).astype(np.float32)
   if np.any((x_PG < 0) | (x_PG > 1)):  # NaN compares as False
     raise ValueError(
       f'success_rate(part={part!r}) read {name}, which spans {np.nanmin(x_PG):g} to {np.nanmax(x_PG):g}; '

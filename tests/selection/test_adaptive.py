@@ -92,6 +92,14 @@ def test_the_total_stands_in_for_a_missing_part():
   np.testing.assert_allclose((state['solved'][0], state['failed'][0]), (1, 1))
 
 
+def test_the_total_can_be_asked_for_by_name():
+  selector = adaptive.success_rate(part='total', capacity=4)
+  state = selector.update(
+    selector.init(), np.array([2]), rewards_of([[0.0, 0.0]], total=[[1.0, 1.0]])
+  )
+  assert state['solved'][2] > state['failed'][2]
+
+
 def seen(rates, weight=1000.0):
   """A state in which task i was solved with rate rates[i], so often that draws are nearly the rates."""
   selector = adaptive.success_rate(capacity=len(rates))
