@@ -79,8 +79,8 @@ def build(c: Config) -> Experiment:
     plain,
     params=warm_start(plain.params, taken),
     acquire=acquire(c, plain.model, taken),
-    # No part is called so, hence the total is read: the selector learns from tasks of either role.
-    selector=adaptive.success_rate(target=0.5, part='either'),
+    # The selector learns from tasks of either role, each of which has a part of its own.
+    selector=adaptive.success_rate(target=0.5, part='total'),
     step=gro.make_step(
       generate=explore(
         plain.model, CODEC, group_size=c.group_size, max_prompt=MAX_PROMPT, max_new=MAX_NEW
