@@ -9,6 +9,7 @@ HEADLINE = {  # label -> metric; one that a run does not measure is left out of 
   'pass@8, sampled': 'heldout/pass@8',
   'greedy': 'heldout/greedy',
   'majority of 8': 'heldout/maj@8',
+  'best of 8, verified': 'refined/best8',
   'fresh sums, pass@1': 'fresh/pass@1',
 }
 

@@ -32,6 +32,7 @@ from sirl.types import Experiment
 
 CODEC = tokenizer.characters('0123456789+=')
 CORRECT = functools.partial(mathematics.correct, extract=answers.exact)
+CHECK = functools.partial(mathematics.casting_out_nines, extract=answers.exact)  # knows no answer
 TASK = mathematics.addition(digits=2)  # '12+34='; each unit of difficulty adds a digit
 MAX_PROMPT, MAX_NEW = 6, 5  # tokens: '99+99=', '198' and the end token, one to spare
 
@@ -139,6 +140,7 @@ def build(
         CORRECT,
         plain=voting.first(ask),
         vote8=voting.self_consistency(ask, 8, answers.exact),
+        best8=voting.best_of_n(ask, 8, CHECK),
       ),
       monitors.standard(CORRECT if with_answers else None),
       *([] if with_answers else [consensus_of(heldout, ask)]),

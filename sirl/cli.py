@@ -165,6 +165,8 @@ def run(arguments):
     history = loop.run(
       experiment, workdir, progress=display, sinks=sinks, accepted=accepted
     ).history
+  except loop.WaitsForHuman as question:
+    return waiting(question.workdir, question.reason) if first else DONE
   finally:
     if display is not None:
       display.close()
@@ -176,10 +178,15 @@ def run(arguments):
   print(f'report: {reports.write(workdir)}')
   decision = history[-1].decision
   if decision is not None and decision.action is Action.ASK_HUMAN:
-    print(f'the run waits for a human: {decision.reason}')
-    print(f'read {workdir}/question.md, then: sirl answer {workdir} continue|stop|rollback=ROUND')
-    return WAITING
+    return waiting(workdir, decision.reason)
   return DONE
+
+
+def waiting(workdir, reason):
+  """Says what the run in this workdir waits for; returns the exit code of a run that waits."""
+  print(f'the run waits for a human: {reason}')
+  print(f'read {workdir}/question.md, then: sirl answer {workdir} continue|stop|rollback=ROUND')
+  return WAITING
 
 
 def load_experiment(path):

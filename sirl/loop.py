@@ -29,6 +29,8 @@ from sirl.types import (
   Outcome,
   Record,
   Report,
+  Samples,
+  Task,
   TrainState,
 )
 
@@ -44,13 +46,21 @@ class Run(NamedTuple):
   history: list[Report]
 
 
+class WaitsForHuman(Exception):
+  """A run cannot begin before its warm start, which lives in `workdir`, has been answered."""
+
+  def __init__(self, workdir, reason):
+    super().__init__(f'the warm start in {workdir} waits for a human: {reason}')
+    self.workdir, self.reason = workdir, reason
+
+
 def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None) -> Run:
   """Runs or resumes an experiment in `workdir`.
 
   A warm start (`experiment.params` is itself an Experiment) runs first, in `workdir/warm`.
   `accepted` is called once, when the checkpoints that are there have been found to be of this experiment.
   Raises: ValueError when the workdir belongs to another config, when prompts do not divide over the mesh, or when sampler and
-  learner disagree in the first step.
+  learner disagree in the first step; WaitsForHuman when the warm start asks a question.
   """
   workdir = pathlib.Path(workdir)
   config = experiment.config
@@ -157,10 +167,23 @@ def train_round(experiment, state, history, pool, store, log, watch):
         store.save(state, history, pool.manifest())
 
   assert outcome is not None  # a checkpoint within a round leaves at least one step to do
+  outcome = everywhere(outcome)
   log.samples(i, outcome)
   if experiment.refresh is not None:
     state = state.replace(train=experiment.refresh(state.train, i))
   return pool, state, outcome
+
+
+def everywhere(outcome: Outcome) -> Outcome:
+  """The outcome with the completions of every process, on every process: what is measured and shown is of the whole batch."""
+  if hosts.count() == 1:
+    return outcome
+  samples = outcome.samples
+  own = [[dataclasses.asdict(task), texts] for task, texts in zip(samples.tasks, samples.texts)]
+  tasks, texts = zip(*hosts.gather(own))
+  rollouts, rewards = jax.tree.map(hosts.everywhere, (samples.rollouts, outcome.rewards))
+  samples = Samples([Task(**task) for task in tasks], texts, rollouts)
+  return Outcome(samples, rewards, outcome.metrics)
 
 
 # ---------------------------------------------------------------- state
@@ -206,9 +229,7 @@ def starting_params(experiment: Experiment, workdir, progress, accepted):
   warm = run(experiment.params, workdir / 'warm', progress=progress, accepted=accepted)
   decision = warm.history[-1].decision
   if decision is not None and decision.action is Action.ASK_HUMAN:
-    raise ValueError(
-      f'the warm start waits for a human: read {workdir}/warm/question.md, then sirl answer {workdir}/warm'
-    )
+    raise WaitsForHuman(workdir / 'warm', decision.reason)
   return warm.state.train.params
 
 

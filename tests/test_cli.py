@@ -155,6 +155,27 @@ def test_a_question_stops_the_run_and_an_answer_continues_it(tmp_path, experimen
   assert 'asks nothing' in capsys.readouterr().err
 
 
+def test_a_warm_start_that_asks_makes_the_run_wait(tmp_path, experiment, capsys):
+  """The question stands in the warm start's own workdir, and so does its answer."""
+  experiment.write_text(
+    experiment.read_text()
+    + textwrap.dedent("""
+    warm = build
+
+    def build(c):
+      return dataclasses.replace(warm(c), params=warm(c), steer=lambda reports: None)
+    """)
+  )
+  workdir = tmp_path / 'w'
+  command = ['run', str(experiment), '--workdir', str(workdir)]
+  command += ['--set', 'asks=true', '--set', 'max_rounds=1']
+  assert cli.main(command) == 3
+  assert f'sirl answer {workdir}/warm continue|stop|rollback=ROUND' in capsys.readouterr().out
+  assert cli.main(['answer', str(workdir / 'warm'), 'continue']) == 0
+  assert cli.main(command) == 0
+  assert 'summary of 2 reports' in capsys.readouterr().out
+
+
 def test_debug_shrinks_first_and_other_overrides_win(experiment):
   module = cli.load_experiment(experiment)
   config = cli.configured(module, ['debug=true', 'max_rounds=3'])

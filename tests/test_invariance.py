@@ -192,9 +192,9 @@ def test_micro_batches_change_no_sample_and_weights_by_rounding_only():
   'choices',
   [
     dict(microbatches=2),
-    dict(microbatches=1, rows=8, widths=(3, 6), decode=refill.decoder(6), slices=2),
+    dict(minibatches=2, microbatches=1, rows=8, widths=(3, 6), decode=refill.decoder(6), slices=2),
   ],
-  ids=['plain', 'refilled slots, slices, rows by length'],
+  ids=['plain', 'minibatches, refilled slots, slices, rows by length'],
 )
 def test_a_second_step_compiles_nothing(choices):
   """Other tasks, prompts and answers of other lengths: the same programs."""

@@ -36,6 +36,8 @@ EXPERIMENT = """
       print(error)
     agreed = hosts.agree({'pi': 3.141592653589793, 'nan': float('nan')} if hosts.is_first() else {'other': 1.0})
     assert list(agreed) == ['pi', 'nan'] and agreed['pi'] == 3.141592653589793, agreed
+    whole = [{'text': 'é'}, [1, 'two'], None]
+    assert hosts.gather(whole[hosts.index() : 1 + 2 * hosts.index()]) == whole
     hosts.barrier('both are here')
     if hosts.index() == 1:
       raise ValueError('process 1 breaks')

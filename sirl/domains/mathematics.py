@@ -8,6 +8,7 @@ chain_sum); a fraction is the probability of one more. `Task.difficulty` is the 
 import functools
 import hashlib
 import math
+import re
 import string
 
 from sirl.domains import answers
@@ -34,6 +35,20 @@ def correct(task, text, *, extract=answers.final, unanswered='raise'):
     )
   found = extract(text)
   return float(found is not None and answers.equal(found, task.answer))
+
+
+def casting_out_nines(task, text, *, extract=answers.final):
+  """1.0 if the answer leaves the remainder by 9 that the sum in the prompt leaves, else 0.0: needs no answer.
+
+  A verifier for refinement. As a reward it would be hacked: one integer in nine passes, the right digits in any order among them.
+  Args: task: whose prompt holds the terms of one sum and no other number; extract as for `correct`.
+  """
+  found = (extract(text) or '').strip()
+  # By digits: int() refuses a text of thousands of them. [0-9] because \d also takes digits of other scripts.
+  if not re.fullmatch('[0-9]+', found):
+    return 0.0
+  remainder = lambda digits: sum(map(int, digits)) % 9
+  return float(remainder(found) == remainder(re.findall('[0-9]', task.prompt)))
 
 
 # ---------------------------------------------------------------- generators

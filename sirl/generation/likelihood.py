@@ -1,6 +1,7 @@
 """How likely the policy finds a task's text: the model's part of `selection.scores.perplexity`."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -96,4 +97,6 @@ def _rollouts(prompts_PS, valid_PS, scored_PN, action_PN):
   action = np.concatenate([np.zeros_like(valid_PS), action_PN], axis=1)[:, None]
   logp = np.where(action, np.nan, 0).astype(np.float32)
   truncated = np.zeros(tokens.shape[:2], bool)
-  return Rollouts(tokens, valid, action, logp, truncated, prompt_width=prompts_PS.shape[1])
+  # NumPy's, so that every process of several may hand them to one program.
+  arrays: list[Any] = [tokens, valid, action, logp, truncated]
+  return Rollouts(*arrays, prompt_width=prompts_PS.shape[1])

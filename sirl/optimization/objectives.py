@@ -135,8 +135,7 @@ def kl(estimator=logprobs.k3, reduce: Reduce = token_mean) -> Objective:
       raise ValueError(
         'objective uses kl() but this run keeps no reference policy; set reference=True in Experiment'
       )
-    divergence = reduce(estimator(stats.logp, experience.ref_logp), experience)
-    return divergence, {'kl': token_mean(logprobs.k3(stats.logp, experience.ref_logp), experience)}
+    return reduce(estimator(stats.logp, experience.ref_logp), experience), {}
 
   return objective
 

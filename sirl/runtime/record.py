@@ -100,7 +100,7 @@ class Log:
       )
 
   def samples(self, round, outcome):
-    """Writes the round's samples, this process's rows: every completion as JSON, a few groups as text."""
+    """Writes the round's samples: every completion as JSON, a few groups as text."""
     if not hosts.is_first():
       return
     groups = sample_rows(round, outcome)

@@ -1,5 +1,6 @@
 """Arithmetic generators, and the verifier over them."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -154,3 +155,18 @@ def test_a_task_without_an_answer_is_an_error_unless_skipped():
 def test_bad_numbers_say_what_to_change(build, message):
   with pytest.raises(ValueError, match=message):
     build()
+
+
+def test_casting_out_nines_passes_what_is_right_by_nine():
+  nines = functools.partial(mathematics.casting_out_nines, extract=answers.exact)
+  for task in draws(mathematics.addition(), n=50):
+    total = int(task.answer)
+    passed = [n for n in range(total + 40) if nines(task, str(n))]
+    assert passed == [n for n in range(total + 40) if (n - total) % 9 == 0]
+    assert nines(dataclasses.replace(task, answer=None), task.answer) == 1.0
+
+
+@pytest.mark.parametrize('text', ['', 'x', '-46', '4.6', '46 or 55', '٤٦', '1' * 5000])
+def test_casting_out_nines_refuses_what_is_no_number_of_that_remainder(text):
+  task = Task(id='t', prompt='12+34=', answer=None)
+  assert mathematics.casting_out_nines(task, text, extract=answers.exact) == 0.0

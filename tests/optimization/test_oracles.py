@@ -104,8 +104,12 @@ def test_trl_losses_and_gradients(name, level, kl):
   if level == 'token':
     for metric in ('clip_ratio/low_mean', 'clip_ratio/high_mean', 'clip_ratio/region_mean'):
       np.testing.assert_allclose(float(metrics[metric]), case['metrics'][metric], atol=1e-9)
-  if kl:
-    np.testing.assert_allclose(float(metrics['kl']), case['metrics']['kl'], atol=1e-9)
+  if kl:  # what optimize logs
+    inputs, batch = experience()
+    k3 = logprobs.k3(inputs['logp'].reshape(2, 4, T), batch.ref_logp)
+    np.testing.assert_allclose(
+      float(objectives.token_mean(k3, batch)), case['metrics']['kl'], atol=1e-9
+    )
 
 
 def test_trl_entropy_bonus():
