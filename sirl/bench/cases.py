@@ -14,6 +14,7 @@ VARIANTS = {
     'sampling': ('plain',),
     'refill': ('static', 'refill'),
     'overhead': ('plain',),
+    'memory': ('whole head', 'chunked head', 'few rows'),
     'growth': ('plain',),
     'limit': ('plain',),
   },
@@ -27,7 +28,7 @@ VARIANTS = {
 }
 OURS, PEERS = 'sirl', ('transformers', 'trl', 'tunix')
 FIRST = 'first token'  # no contender: what is taken off our rollout to get the time of a turn
-GROUPS = ('tiny', 'smol', 'step', 'sampling', 'refill', 'overhead', 'growth')
+GROUPS = ('tiny', 'smol', 'step', 'sampling', 'refill', 'overhead', 'memory', 'growth')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,6 +173,8 @@ CASES = [
         **_ONLY_OURS),
   _case('overhead', 'host share of a step, words 8 groups of 8', 'overhead', shape='words', prompts=8,
         group_size=8, prompt=12, new=32, **_ONLY_OURS),
+  _case('memory', 'memory of an update, smol 32x(1+255)', 'memory', shape='smol', prompts=32, prompt=1, new=255,
+        **_ONLY_OURS),
   *growth(),
 ]  # fmt: skip
 

@@ -4,6 +4,8 @@ Work is counted by hand, matrix products and attention only, since the compiler 
 counts every source it computes scores for, padding and future included; recomputation is not counted.
 """
 
+import math
+import re
 import time
 
 import jax
@@ -73,6 +75,15 @@ def flops(a, case):
     'step': lambda a, case: decode_flops(a, case) + train_flops(a, case),
     'growth': lambda a, case: decode_flops(a, case) + train_flops(a, case),
   }.get(case.kind, lambda a, case: None)(a, case)
+
+
+def largest_array(program):
+  """Bytes of the largest array that appears in the text of a compiled program."""
+  arrays = re.findall(r'\b([a-z]+)(\d*)\[([\d,]+)\]', program)
+  return max(
+    math.prod(map(int, shape.split(','))) * (int(bits) if bits else 8) // 8
+    for _, bits, shape in arrays
+  )
 
 
 # ---------------------------------------------------------------- the machine

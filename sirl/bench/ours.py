@@ -167,6 +167,40 @@ def run_overhead(case, numbers, variant):
   return run
 
 
+def run_memory(case, numbers, variant):
+  """Nothing but the compiler's account of an update: the memory it sets aside beside state and batch, and its largest array."""
+  architecture = Architecture(**numbers, remat='block')
+  model, optimizer = functional.build(architecture), transforms.adamw(1e-5)
+  optimize = make_optimize(
+    model,
+    optimizer,
+    advantages.raw,
+    objectives.clipped(),
+    rows=case.micro if variant == 'few rows' else None,
+    chunk=case.new if variant == 'whole head' else 16,
+  )
+  params = functional.shapes(architecture)
+  array = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
+  P, G, T = case.prompts, case.group_size, case.prompt + case.new
+  state = TrainState(
+    array(jnp.int32), params, jax.eval_shape(optimizer.init, params), skipped=array(jnp.int32)
+  )
+  rollouts = Rollouts(
+    *(array(dtype, P, G, T) for dtype in (jnp.int32, bool, bool, jnp.float32)),
+    truncated=array(bool, P, G),
+    prompt_width=case.prompt,
+  )
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  compiled = optimize.lower(state, rollouts, array(jnp.float32, P, G), key).compile()
+  found = {
+    'temporary': compiled.memory_analysis().temp_size_in_bytes,
+    'largest': limits.largest_array(compiled.as_text()),
+    'logits': limits.FLOAT * P * G * case.new * numbers['vocab'],
+    'tokens': P * G * T,
+  }
+  return lambda: found
+
+
 def run_sampling(case, numbers, variant):
   """One draw per row from logits of the whole vocabulary."""
   sampler = {

@@ -172,6 +172,13 @@ def _absolute(row, name, entry, rows):
       return f'{1 / cost(entry, by):.0f} tok/s static; refill {why({"refill": refill})}'
     use = refill['runs'][0]['slot_use']
     return f'refill {cost(static, by) / cost(refill, by):.2f} times static, slot use {use:.2f}'
+  if case['kind'] == 'memory':
+    ran = {
+      name: entry['runs'][0] for name, entry in row['sides'][cases.OURS].items() if entry['runs']
+    }
+    mib = '; '.join(f'{name} {found["temporary"] / 2**20:.0f} MiB' for name, found in ran.items())
+    largest = min(found['largest'] / found['logits'] for found in ran.values())
+    return f'{mib}; largest array {largest:.2f} of all logits'
   return f'{1 / cost(entry, by):.0f} tok/s ({name}, {seconds(entry, by):.3g} s)'
 
 

@@ -15,14 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from sirl.models import rope
+from sirl.models import rope, stack
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-REMAT = {  # what the backward pass finds stored; the rest is computed again
-  'none': None,  # everything: fastest where memory allows
-  'block': jax.checkpoint_policies.nothing_saveable,  # only the input of every layer
-  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # outputs of the weight products
-}
 ACTIVATIONS = {
   'silu': jax.nn.silu,
   'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
@@ -66,7 +61,7 @@ class Architecture:
   )
   value_head: bool = False  # a scalar per position besides the logits
   dtype: str = 'float32'  # of the computation; params, norms, softmax and logits stay float32
-  remat: str = 'none'  # a key of REMAT
+  remat: str = 'none'  # a key of `stack.REMAT`
 
   def __post_init__(self):
     for name in ('vocab', 'width', 'layers', 'heads', 'kv_heads', 'head_width', 'ffw'):
@@ -88,7 +83,7 @@ class Architecture:
       raise ValueError(
         f'local_layers={self.local_layers} must be indices below layers={self.layers}'
       )
-    for name, known in (('activation', ACTIVATIONS), ('dtype', DTYPES), ('remat', REMAT)):
+    for name, known in (('activation', ACTIVATIONS), ('dtype', DTYPES), ('remat', stack.REMAT)):
       if getattr(self, name) not in known:
         raise ValueError(
           f'{name}={getattr(self, name)!r} is unknown; expected one of {", ".join(known)}'
@@ -134,20 +129,16 @@ class Decoder(nnx.Module):
     if a.local_layers and a.rope_local_theta is not None:
       local_rotation = rope.rotation(positions_BT, a.head_width, a.rope_local_theta, None)
     local_mask_BTS = newest(mask_BTS, a.sliding_window) if a.local_layers else mask_BTS
+    views = (rotation, mask_BTS), (local_rotation, local_mask_BTS)
 
-    run = Block.__call__
-    if a.remat != 'none':
-      run = nnx.remat(run, policy=REMAT[a.remat])
     x_BTD = self.constrain(self.embed(tokens_BT))
-    kept = []
-    for i, block in enumerate(self.layers):
-      turn, see_BTS = (local_rotation, local_mask_BTS) if block.local else (rotation, mask_BTS)
-      x_BTD, layer_cache = run(
-        block, x_BTD, turn, see_BTS, cache[i] if cache is not None else None, start_B
-      )
-      x_BTD = self.constrain(x_BTD)
-      kept.append(layer_cache)
-    return self.final_norm(x_BTD), tuple(kept)
+    through = self.layers, x_BTD, views, cache, start_B, self.constrain
+    decoding = cache is not None and tokens_BT.shape[1] == 1
+    if a.remat == 'none' or decoding:
+      x_BTD, cache = stack.written_out(*through)
+    else:
+      x_BTD, cache = stack.looped(*through, a.remat)
+    return self.final_norm(x_BTD), cache
 
   def unembed(self, x):
     """Logits, float32 [..., V], of hidden states [..., D]."""

@@ -1,7 +1,7 @@
 """Log-probabilities of chosen tokens: the one function that sampler and learner share, and KL estimators.
 
 `token_stats` computes a prompt once for its whole group, as the sampler does, and never holds `[B, T, V]` logits: it
-unembeds completion columns only, a chunk of columns at a time, and recomputes each chunk in the backward pass.
+unembeds completion columns only, a chunk of columns at a time, and recomputes each of several chunks in the backward pass.
 """
 
 import jax
@@ -38,8 +38,11 @@ def of_tokens(logits, tokens):
 
 def entropy_of(logits):
   """Entropy in nats, float32 [...], of softmax(logits [..., V]). Excluded tokens add exactly 0."""
-  logp = jax.nn.log_softmax(logits, axis=-1)
-  return -jnp.sum(jnp.exp(logp) * jnp.maximum(logp, EXCLUDED), axis=-1)
+  # log Z - mean(l), both of l = logits - max: the same exponentials as in `of_tokens`, computed once for the two.
+  l = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+  weights = jnp.exp(l)
+  Z = jnp.sum(weights, axis=-1)
+  return jnp.log(Z) - jnp.sum(weights * l, axis=-1) / Z
 
 
 def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=64):
@@ -78,21 +81,21 @@ def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=6
 def _chunked(model, params, x_BCD, targets_BC, sampler, chunk):
   """Log-prob and entropy, float32 [B, C] each, at most `chunk` columns of logits alive at a time."""
 
-  @jax.checkpoint
   def score(piece):
     x, targets = piece
     logits = tempered(model.unembed(params, x), sampler, keep=targets)
     return of_tokens(logits, targets), entropy_of(logits)
 
   B, C = targets_BC.shape
-  if chunk >= C:
+  if chunk >= C:  # alive at once either way, so nothing would be saved by computing them again
     return score((x_BCD, targets_BC))
   n = -(-C // chunk)
   pad = n * chunk - C
   x = jnp.pad(x_BCD, ((0, 0), (0, pad), (0, 0))).reshape(B, n, chunk, -1).swapaxes(0, 1)
   targets = jnp.pad(targets_BC, ((0, 0), (0, pad))).reshape(B, n, chunk).swapaxes(0, 1)
   return tuple(
-    y.swapaxes(0, 1).reshape(B, n * chunk)[:, :C] for y in jax.lax.map(score, (x, targets))
+    y.swapaxes(0, 1).reshape(B, n * chunk)[:, :C]
+    for y in jax.lax.map(jax.checkpoint(score), (x, targets))
   )
 
 
