@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -180,7 +181,7 @@ def run_memory(case, numbers, variant):
     chunk=case.new if variant == 'whole head' else 16,
   )
   params = functional.shapes(architecture)
-  array = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
+  array: Any = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
   P, G, T = case.prompts, case.group_size, case.prompt + case.new
   state = TrainState(
     array(jnp.int32), params, jax.eval_shape(optimizer.init, params), skipped=array(jnp.int32)

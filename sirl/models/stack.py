@@ -51,7 +51,8 @@ def looped(blocks, x_BTD, views, cache, start_B, constrain, remat):
   # The loop alone keeps the two passes apart.
   layer = jax.checkpoint(layer, policy=REMAT[remat], prevent_cse=False)
   x_BTD, kept = jax.lax.scan(layer, x_BTD, inputs)
-  return x_BTD, tuple(jax.tree.map(lambda x: x[i], kept) for i in range(len(blocks)))
+  keys, values = kept
+  return x_BTD, tuple(zip(keys, values))
 
 
 def stacked(trees):
