@@ -11,6 +11,7 @@ from experiments import quickstart
 from sirl import rewards
 from sirl.evaluation import steering
 from sirl.rewards import heuristic
+from sirl.selection import selectors
 
 Config = quickstart.Config
 shrink, summary = quickstart.shrink, quickstart.summary
@@ -20,4 +21,10 @@ REWARD = rewards.weighted(
   correct=(0.0, rewards.per_completion(quickstart.CORRECT, workers=1)),
 )
 
-build = functools.partial(quickstart.build, reward=REWARD, steer=steering.stop_if_not_finite())
+# `correct` weighs nothing in the total and is only watched; a selector that reads it would let the answers in.
+build = functools.partial(
+  quickstart.build,
+  reward=REWARD,
+  selector=selectors.uniform(),
+  steer=steering.stop_if_not_finite(),
+)
