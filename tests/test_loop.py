@@ -131,6 +131,17 @@ def test_rollback_brings_back_weights_but_takes_another_path(tmp_path):
   assert (snapshots[9] != snapshots[1]).any()  # and draws other noise
 
 
+def test_a_rollback_goes_past_a_config_change_that_was_accepted(tmp_path):
+  def steer(reports):
+    return Decision(Action.ROLLBACK, 'planned', round=0) if reports[-1].round == 2 else None
+
+  run = lambda **numbers: loop.run(toy.build(toy.Config(**numbers), steer=steer), tmp_path)
+  first = run(max_rounds=1)
+  run(max_rounds=2, lr=0.1, allow_changed_config=True)
+  rolled_back = run(max_rounds=3, lr=0.1)
+  chex.assert_trees_all_equal(rolled_back.state.train, first.state.train)
+
+
 def test_a_run_that_asks_waits_for_the_answer_and_follows_it(tmp_path):
   ask = lambda reports: (
     Decision(Action.ASK_HUMAN, 'a rule wants to know') if reports[-1].round == 0 else None

@@ -149,12 +149,15 @@ class Store:
     damaged = {}
     for serial in serials:
       try:
-        body, state = self._load(serial, like)
+        body = self._load_meta(serial)
+        changes = self._accepted_changes(body)
+        state = self._load_state(serial, body, like)
       except Damaged as error:
         damaged[serial] = str(error)
         log.warning('checkpoint %d does not verify: %s', serial, error)
         continue
       self._move_aside(damaged)
+      self.changes = changes
       history = [Report.from_json(row) for row in body['history']]
       return state, history, body['pool']
     if serials:
@@ -168,6 +171,7 @@ class Store:
   def restore_round(self, round, like):
     """The LoopState saved at the end of a round; -1 is the state before round 0.
 
+    Its config may be another one than now: what was changed since has been accepted by `restore`.
     Raises: ValueError when that round's end is not kept; OSError when it is damaged.
     """
     self._wait()
@@ -179,15 +183,13 @@ class Store:
         f'no checkpoint of the end of round {round}; kept rounds: {", ".join(map(str, ends)) or "none"}'
       )
     try:
-      return self._load(serial, like)[1]
+      return self._load_state(serial, self._load_meta(serial), like)
     except Damaged as error:
       raise OSError(
         f'the checkpoint of the end of round {round} in {self.folder} does not verify: {error}'
       ) from error
 
-  def _load(self, serial, like):
-    body = self._load_meta(serial)
-    self._check_config(body)
+  def _load_state(self, serial, body, like):
     wanted = {name: _abstract(leaf) for name, leaf in _flat(like).items()}
     _check_leaves(body['leaves'], wanted, serial)
     arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
@@ -204,7 +206,7 @@ class Store:
     wrong = [name for name in wanted if found[name]['sha256'] != body['leaves'][name]['sha256']]
     if wrong:
       raise Damaged(f'the digests of {len(wrong)} of {len(wanted)} arrays differ, first {wrong[0]}')
-    return body, jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
 
   def _load_meta(self, serial):
     try:
@@ -218,13 +220,13 @@ class Store:
       raise Damaged('the digest of its JSON differs')
     return body
 
-  def _check_config(self, body):
+  def _accepted_changes(self, body):
+    """The checkpoint's list of changes, with those of now where they are allowed. Raises ValueError where they are not."""
     differences = configs.differences(body['config'], self.config)
     if body['steps_per_round'] != self.steps_per_round and not differences:
       differences = [f'steps_per_round ({body["steps_per_round"]} -> {self.steps_per_round})']
-    self.changes = body['config_changes']
     if not differences:
-      return
+      return body['config_changes']
     if not self.config.allow_changed_config:
       raise ValueError(
         f'config differs from the checkpoint in: {", ".join(differences)}. '
@@ -236,7 +238,7 @@ class Store:
         'it numbers the checkpoints. Use a new workdir'
       )
     log.warning('resuming with a changed config: %s', ', '.join(differences))
-    self.changes = [*self.changes, {'serial': body['serial'], 'differences': differences}]
+    return [*body['config_changes'], {'serial': body['serial'], 'differences': differences}]
 
   def _move_aside(self, damaged):
     if not damaged:

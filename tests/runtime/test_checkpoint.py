@@ -218,6 +218,18 @@ def test_allowed_change_is_recorded_for_ever(tmp_path):
     assert s.restore(loop_state(0)) is not None
 
 
+def test_a_round_before_an_accepted_change_can_be_restored(tmp_path):
+  """A rollback's goal may have had other numbers: the config is checked where a run resumes."""
+  fill(tmp_path, [0, 4])
+  with store(tmp_path, kl=0.01, allow_changed_config=True) as s:
+    assert s.restore(loop_state(0)) is not None
+    s.save(loop_state(8), [], [])
+  with store(tmp_path, kl=0.01) as s:
+    assert s.restore(loop_state(0)) is not None
+    same_bits(jax.tree.map(jnp.asarray, loop_state(4)), s.restore_round(0, loop_state(0)))
+    assert s.changes == [{'serial': 4, 'differences': ['kl (0.0 -> 0.01)']}]
+
+
 @pytest.mark.parametrize(
   ('like', 'message'),
   [
