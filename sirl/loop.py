@@ -75,7 +75,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
       params = starting_params(experiment, workdir, progress, accepted)
       restored = sharding.place(initial_state(experiment, params), mesh), [], []
     state, history, manifest = restored
-    history, state = follow_answer(workdir, history, state, store)
+    history, state = follow_answer(workdir, history, state, manifest, store)
 
     serial = int(state.round) * steps + int(state.step)
     with record.Log(
@@ -325,26 +325,26 @@ def write_question(workdir, history, outcome: Outcome):
   files.atomic_write(workdir / 'question.md', '\n'.join(lines) + '\n')
 
 
-def follow_answer(workdir, history, state, store):
+def follow_answer(workdir, history, state, manifest, store):
   """A waiting run with an answer: the human's decision takes the place of the question and is followed.
 
+  Both are committed at once, in the place of the checkpoint that asked: there may be no later round to do it.
   `answer.json` holds the round it answers, so it is applied to that question only, also after another kill.
   """
   path = workdir / 'answer.json'
-  if not history or history[-1].decision.action is not Action.ASK_HUMAN or not path.exists():
-    return history, state
-  answer = json.loads(path.read_text())
-  if answer['round'] != history[-1].round:
-    return history, state
-  asked = history[-1].decision.reason
-  decision = Decision(
-    Action(answer['action']),
-    f'a human answered the question: {asked}',
-    round=answer.get('to_round'),
-    by='human',
-  )
-  history = [*history[:-1], dataclasses.replace(history[-1], decision=decision)]
-  state = follow(decision, state, store)
-  if hosts.is_first():
+  asks = bool(history) and history[-1].decision.action is Action.ASK_HUMAN
+  answer = json.loads(path.read_text()) if asks and path.exists() else {}
+  if asks and answer.get('round') == history[-1].round:
+    decision = Decision(
+      Action(answer['action']),
+      f'a human answered the question: {history[-1].decision.reason}',
+      round=answer.get('to_round'),
+      by='human',
+    )
+    history = [*history[:-1], dataclasses.replace(history[-1], decision=decision)]
+    state = follow(decision, state, store)
+    store.replace(state, history, manifest)
+    asks = False
+  if not asks and hosts.is_first():  # also after a kill between the commit and this line
     (workdir / 'question.md').unlink(missing_ok=True)
   return history, state

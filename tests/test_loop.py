@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sirl import loop
+from sirl.runtime import checkpoint
 from sirl.types import Action, Decision
 
 import toy
@@ -159,6 +160,42 @@ def test_a_run_that_asks_waits_for_the_answer_and_follows_it(tmp_path):
   done = loop.run(build(), tmp_path)
   assert [report.round for report in done.history] == [-1, 0, 1, 2]
   assert done.history[1].decision.by == 'human'
+  assert not (tmp_path / 'question.md').exists()
+
+
+@pytest.mark.parametrize(
+  ('answer', 'round'),
+  [({'action': 'rollback', 'to_round': 0}, 0), ({'action': 'stop'}, 1)],
+  ids=['rollback', 'stop'],
+)
+def test_an_answer_after_the_last_round_is_committed(tmp_path, answer, round):
+  """Once followed it stands in the checkpoint: answer.json is not needed again, and not followed again."""
+  ask = lambda reports: Decision(Action.ASK_HUMAN, 'the end?') if reports[-1].round == 1 else None
+  experiment = lambda: toy.build(toy.Config(max_rounds=2), steer=ask)
+  waiting = loop.run(experiment(), tmp_path)
+  with checkpoint.Store(tmp_path, toy.Config(max_rounds=2), steps_per_round=4) as store:
+    wanted = store.restore_round(round, waiting.state).train
+
+  (tmp_path / 'answer.json').write_text(json.dumps({'round': 1} | answer))
+  answered = loop.run(experiment(), tmp_path)
+  chex.assert_trees_all_equal(answered.state.train, wanted)
+  (tmp_path / 'answer.json').unlink()
+  again = loop.run(experiment(), tmp_path)
+  chex.assert_trees_all_equal(again.state, answered.state)
+  assert again.history == answered.history
+  assert again.history[-1].decision.by == 'human'
+  assert not (tmp_path / 'question.md').exists()
+  assert [path.name for path in sorted((tmp_path / 'checkpoints').iterdir())][-1] == '00000008'
+  with checkpoint.Store(tmp_path, toy.Config(max_rounds=2), steps_per_round=4) as store:
+    chex.assert_trees_all_equal(store.restore(again.state)[0].train, wanted)
+
+
+def test_a_question_that_was_answered_does_not_stay_behind(tmp_path):
+  """As when the process died between the answer's checkpoint and the removal of the question."""
+  config = toy.Config(max_rounds=1)
+  loop.run(toy.build(config), tmp_path)
+  (tmp_path / 'question.md').write_text('an old question')
+  loop.run(toy.build(config), tmp_path)
   assert not (tmp_path / 'question.md').exists()
 
 

@@ -69,7 +69,9 @@ class Store:
     self.steps_per_round = steps_per_round
     self.folder = pathlib.Path(workdir).absolute() / 'checkpoints'
     self.rejected = self.folder.with_name('checkpoints_rejected')
+    self.replaced = self.folder.with_name('checkpoints_replaced')
     self.changes = []  # config differences accepted so far, oldest first
+    self._put_back()
     options = ocp.CheckpointManagerOptions(
       preservation_policy=retention.Kept(steps_per_round, keep_rounds),
       step_format_fixed_length=8,
@@ -105,35 +107,38 @@ class Store:
       serial does not increase.
     """
     self._wait()
-    serial = int(state.round) * self.steps_per_round + int(state.step)
+    serial = self._serial(state)
     last = max(self.manager.all_steps(), default=-1)
     if serial <= last:
       raise ValueError(
         f'checkpoint serial {serial} (round {int(state.round)}, step {int(state.step)}) is not above the last '
         f'one, {last}; rounds never decrease, not even on a rollback'
       )
-    # A copy, because the caller donates these buffers to its next step while we still write them.
-    leaves = {name: jnp.copy(jnp.asarray(leaf)) for name, leaf in _flat(state).items()}
-    body = {
-      'serial': serial,
-      'steps_per_round': self.steps_per_round,
-      'config': configs.dump(self.config),
-      'config_changes': self.changes,
-      'versions': versions(),
-      'leaves': _describe(leaves),
-      'history': [report_json(report) for report in history],
-      'pool': list(manifest),
-    }
-    meta = {'body': body, 'sha256': _body_digest(body)}
-    arguments = ocp.args.Composite(
-      state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
-    )
+    self._write(serial, state, history, manifest)
+
+  def replace(self, state, history, manifest):
+    """Saves in the place of the newest checkpoint, which has the same serial; returns once the new one verifies.
+
+    Until then the old one waits in `checkpoints_replaced`. After a kill it is the one that the next store finds,
+    unless the new one was already whole.
+
+    Args: as of `save`.
+    Raises: OSError when the save failed; the next store finds the old one. ValueError when the serial is another one.
+    """
+    self._wait()
+    serial = self._serial(state)
+    newest = max(self.manager.all_steps(), default=-1)
+    if serial != newest:
+      raise ValueError(f'checkpoint serial {serial} is not that of the newest one, {newest}')
+    self._move([serial], self.replaced)
+    self._write(serial, state, history, manifest)
+    self._wait()
     try:
-      saved = self.manager.save(serial, args=arguments, force=True)
-    except Exception as error:
+      self._load_state(serial, self._load_meta(serial), state)
+    except Damaged as error:
+      self._move_aside({serial: str(error)})
       raise self._failed(error) from error
-    if not saved:
-      raise OSError(f'checkpoint {serial} was not saved in {self.folder}: orbax declined it')
+    self._forget_replaced()
 
   def restore(self, like):
     """The newest checkpoint that verifies: (LoopState, list of Reports, pool manifest); None when there is none.
@@ -157,6 +162,10 @@ class Store:
         log.warning('checkpoint %d does not verify: %s', serial, error)
         continue
       self._move_aside(damaged)
+      if damaged and self._put_back():
+        self.manager.reload()
+        return self.restore(like)
+      self._forget_replaced()
       self.changes = changes
       history = [Report.from_json(row) for row in body['history']]
       return state, history, body['pool']
@@ -188,6 +197,33 @@ class Store:
       raise OSError(
         f'the checkpoint of the end of round {round} in {self.folder} does not verify: {error}'
       ) from error
+
+  def _serial(self, state):
+    return int(state.round) * self.steps_per_round + int(state.step)
+
+  def _write(self, serial, state, history, manifest):
+    # A copy, because the caller donates these buffers to its next step while we still write them.
+    leaves = {name: jnp.copy(jnp.asarray(leaf)) for name, leaf in _flat(state).items()}
+    body = {
+      'serial': serial,
+      'steps_per_round': self.steps_per_round,
+      'config': configs.dump(self.config),
+      'config_changes': self.changes,
+      'versions': versions(),
+      'leaves': _describe(leaves),
+      'history': [report_json(report) for report in history],
+      'pool': list(manifest),
+    }
+    meta = {'body': body, 'sha256': _body_digest(body)}
+    arguments = ocp.args.Composite(
+      state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
+    )
+    try:
+      saved = self.manager.save(serial, args=arguments, force=True)
+    except Exception as error:
+      raise self._failed(error) from error
+    if not saved:
+      raise OSError(f'checkpoint {serial} was not saved in {self.folder}: orbax declined it')
 
   def _load_state(self, serial, body, like):
     wanted = {name: _abstract(leaf) for name, leaf in _flat(like).items()}
@@ -241,20 +277,41 @@ class Store:
     return [*body['config_changes'], {'serial': body['serial'], 'differences': differences}]
 
   def _move_aside(self, damaged):
-    if not damaged:
-      return
+    for serial, target in self._move(damaged, self.rejected).items():
+      log.warning('moved the damaged checkpoint %d to %s', serial, target)
+
+  def _move(self, serials, place):
+    """Moves checkpoints into a folder beside theirs; returns {serial: where it is now} on the first process."""
+    if not serials:
+      return {}
+    targets = {}
     if hosts.is_first():
-      self.rejected.mkdir(exist_ok=True)
-      for serial in damaged:
+      place.mkdir(exist_ok=True)
+      for serial in serials:
         source = next(
           path for path in self.folder.iterdir() if path.name.isdigit() and int(path.name) == serial
         )
-        numbers = (n for n in range(10**6) if not (self.rejected / f'{source.name}.{n}').exists())
-        target = self.rejected / f'{source.name}.{next(numbers)}'
-        shutil.move(source, target)
-        log.warning('moved the damaged checkpoint %d to %s', serial, target)
-    hosts.barrier('checkpoints moved aside')
+        numbers = (n for n in range(10**6) if not (place / f'{source.name}.{n}').exists())
+        targets[serial] = place / f'{source.name}.{next(numbers)}'
+        shutil.move(source, targets[serial])
+    hosts.barrier('checkpoints moved')
     self.manager.reload()
+    return targets
+
+  def _put_back(self):
+    """Brings back a checkpoint whose replacement is not there; whether it did."""
+    waiting = sorted(self.replaced.glob('[0-9]*'))
+    absent = [path for path in waiting if not (self.folder / path.stem).exists()]
+    hosts.barrier('replaced checkpoints seen')
+    if hosts.is_first():
+      for path in absent:
+        path.rename(self.folder / path.stem)
+    hosts.barrier('replaced checkpoints put back')
+    return bool(absent)
+
+  def _forget_replaced(self):
+    if hosts.is_first():
+      shutil.rmtree(self.replaced, ignore_errors=True)
 
   def _wait(self):
     try:

@@ -284,6 +284,69 @@ def test_serials_must_increase(tmp_path):
       s.save(loop_state(4), [], [])
 
 
+def replaced(workdir, serial):
+  return workdir / 'checkpoints_replaced' / f'{serial:08d}.0'
+
+
+def with_other_weights(serial):
+  return dataclasses.replace(loop_state(serial), train=loop_state(0).train)
+
+
+def test_the_newest_can_be_replaced_and_only_the_newest(tmp_path):
+  fill(tmp_path, [0, 4, 8])
+  with store(tmp_path) as s:
+    assert s.restore(loop_state(0)) is not None
+    with pytest.raises(ValueError, match='checkpoint serial 4 is not that of the newest one, 8'):
+      s.replace(with_other_weights(4), [], [])
+    s.replace(with_other_weights(8), history(1), [{'file': 'a', 'count': 3}])
+    assert not replaced(tmp_path, 8).exists()
+    s.save(loop_state(9), [], [])
+  shutil.rmtree(folder(tmp_path, 9))
+  with store(tmp_path) as s:
+    state, reports, manifest = s.restore(loop_state(0))
+  same_bits(jax.tree.map(jnp.asarray, with_other_weights(8)), state)
+  assert [report.round for report in reports] == [-1, 0]
+  assert manifest == [{'file': 'a', 'count': 3}]
+
+
+def cut_before_the_new_one_is_whole(workdir):
+  shutil.rmtree(folder(workdir, 8))
+  leftover = workdir / 'checkpoints' / '00000008.orbax-checkpoint-tmp'
+  (leftover / 'state').mkdir(parents=True)
+
+
+def cut_and_then_the_new_one_is_damaged(workdir):
+  flip_a_byte(folder(workdir, 8))
+
+
+def cut_before_the_old_one_is_removed(workdir):
+  assert folder(workdir, 8).exists()
+
+
+@pytest.mark.parametrize(
+  ('cut', 'survivor'),
+  [
+    (cut_before_the_new_one_is_whole, loop_state),
+    (cut_and_then_the_new_one_is_damaged, loop_state),
+    (cut_before_the_old_one_is_removed, with_other_weights),
+  ],
+  ids=lambda f: f.__name__,
+)
+def test_a_kill_during_a_replacement_leaves_the_old_one_or_the_new_one(tmp_path, cut, survivor):
+  fill(tmp_path, [0, 4, 8])
+  old = shutil.copytree(folder(tmp_path, 8), tmp_path / 'old')
+  with store(tmp_path) as s:
+    s.replace(with_other_weights(8), [], [])
+  replaced(tmp_path, 8).parent.mkdir()
+  old.rename(replaced(tmp_path, 8))
+  cut(tmp_path)
+  for _ in range(2):
+    with store(tmp_path) as s:
+      restored, _, _ = s.restore(loop_state(0))
+    same_bits(jax.tree.map(jnp.asarray, survivor(8)), restored)
+    assert not replaced(tmp_path, 8).exists()
+
+
 def test_leftovers_of_a_crash_are_cleaned_up(tmp_path):
   fill(tmp_path, [3])
   leftover = tmp_path / 'checkpoints' / '00000005.orbax-checkpoint-tmp'
