@@ -9,7 +9,7 @@ VARIANTS = {
   'sirl': {
     'decode': ('plain', 'two devices'),
     'prefill': ('plain',),
-    'train': ('whole', 'micro', 'two devices'),
+    'train': ('whole', 'micro', 'two devices', 'two devices micro'),
     'step': ('whole', 'micro', 'micro refill', 'micro refill sliced'),
     'sampling': ('plain',),
     'refill': ('static', 'refill'),
@@ -159,7 +159,7 @@ CASES = [
   _case('smol', 'train smol 4x(64+64)', 'train', cores=1, prompts=4, micro=2,
         ours=('whole', 'micro')),
   _case('smol', 'prefill smol 4x128', 'prefill', prompts=4, prompt=128, new=0),
-  _case('smol', 'train smol 4x(64+64)', 'train', prompts=4, micro=2, ours=('micro', 'two devices')),
+  _case('smol', 'train smol 4x(64+64)', 'train', prompts=4, micro=2, ours=('micro', 'two devices', 'two devices micro')),
   _case('step', 'step words 8 groups of 8, 12+32', 'step', cores=1, shape='words', prompts=8, group_size=8,
         prompt=12, new=32, micro=16),
   _case('step', 'step words 8 groups of 8, 12+128 lognormal, 20 ms a reward', 'step', cores=1, by='wall',

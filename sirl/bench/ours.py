@@ -37,7 +37,7 @@ SLICES = 2  # of a batch whose rewards are computed while the next one generates
 
 def main(variant):
   """Serves the cases in one variant."""
-  if variant == 'two devices':
+  if 'two devices' in variant:
     jax.config.update('jax_num_cpu_devices', 2)
   mesh = sharding.make_mesh(config.Mesh())
 
@@ -290,12 +290,17 @@ def sampler_of(case, model, params, tokens_PS, *, first=0, with_: Callable = dec
 def optimizer_of(case, model, variant):
   """GRPO with AdamW, on whole batches, or a few rows at a time where the variant says so."""
   few = 'micro' in variant
+  # Prompts that nobody shares are cut with their completions; those of a group are computed once before.
+  alone = case.group_size == 1 and case.lengths == 'fixed'
+  shards = sharding.row_shards(jax.sharding.get_mesh())
+  pieces = max(1, case.prompts * case.group_size // (case.micro * shards))
   return make_optimize(
     model,
     transforms.adamw(1e-5),
     advantages.normalized if case.group_size > 1 else advantages.raw,
     objectives.clipped(),
-    rows=case.micro if few else None,
+    microbatches=pieces if few and alone else 1,
+    rows=case.micro if few and not alone else None,
     widths=widths(case) if few else (),
   )
 

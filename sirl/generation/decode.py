@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from sirl.generation import sampling
 from sirl.ops import keys as addressed
 from sirl.ops import prefill, trees
+from sirl.runtime import sharding
 from sirl.types import Rollouts
 
 
@@ -41,16 +42,38 @@ def decode(
     max_new: tokens, the end token included.
   Returns: Rollouts [P, G, S + max_new].
   """
+
+  def rows(params, key, prompts_PS, valid_PS, address):
+    return _rows(
+      model,
+      params,
+      prompts_PS,
+      valid_PS,
+      address,
+      key,
+      group_size,
+      max_new,
+      sampler,
+      eos_ids,
+      pad_id,
+    )
+
+  return sharding.on_data_shards(rows, (params, key), (prompts_PS, valid_PS, address))
+
+
+def _rows(
+  model, params, prompts_PS, valid_PS, address, key, group_size, max_new, sampler, eos_ids, pad_id
+):
+  """`decode` of the rows of one shard."""
   (P, S), G = prompts_PS.shape, group_size
   ids_P, first_P = address
-  keys_B = addressed.rows(key, ids_P, first_P, G).reshape(-1)
+  noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
   x_BD, cache = prefill.prefill(model, params, prompts_PS, valid_PS, group_size=G, room=max_new)
   lengths_B = jnp.repeat(jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
   visible_BT = jnp.pad(jnp.repeat(valid_PS, G, axis=0), ((0, 0), (0, max_new)))
 
   def choose(x_BD, t, done_B):
-    t_B = jnp.full((P * G,), t)
-    return draw(model.unembed(params, x_BD), keys_B, t_B, done_B, sampler, eos_ids, pad_id)
+    return draw(model.unembed(params, x_BD), noise_BN[:, t], done_B, sampler, eos_ids, pad_id)
 
   def turn(carry):
     t, token_B, done_B, visible_BT, cache, out = carry
@@ -79,13 +102,12 @@ def decode(
 # ---------------------------------------------------------------- parts that continuous batching shares, see `refill`
 
 
-def draw(logits_BV, keys_B, t_B, done_B, sampler, eos_ids, pad_id):
-  """Token t_B[b] of each row's completion with the noise that belongs to it; padding for rows that are done.
+def draw(logits_BV, noise_B, done_B, sampler, eos_ids, pad_id):
+  """The next token of each row's completion with the noise that belongs to it; padding for rows that are done.
 
   Returns: tokens int32 [B], log-probs float32 [B], and which rows have ended by now, bool [B].
   """
-  uniform_B = jax.vmap(jax.random.uniform)(addressed.fold_each(keys_B, t_B))
-  token_B, logp_B = sampling.draw(logits_BV, uniform_B, sampler)
+  token_B, logp_B = sampling.draw(logits_BV, noise_B, sampler)
   ended_B = jnp.isin(token_B, jnp.asarray(eos_ids, jnp.int32))
   return jnp.where(done_B, pad_id, token_B), jnp.where(done_B, 0.0, logp_B), done_B | ended_B
 

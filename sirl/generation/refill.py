@@ -5,8 +5,8 @@ blocks, and a row's cache starts as a copy of its prompt's, which is computed on
 empty and few rows are left, they go on in a narrower loop. Samples are those of `decode`: a token's noise belongs to its row
 and its index in the completion, wherever and whenever it is computed.
 
-The caches of all P prompts stay in memory beside those of the slots. On several devices the slots run in step, and what enters
-one is fetched from wherever its prompt was computed; no cache moves with a token.
+The caches of all P prompts stay in memory beside those of the slots. On several data shards each has its part of the slots and
+of the queue, and waits for no other.
 
 Letters: W slots, E rows that enter at once; the rest as in `types`.
 """
@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from sirl.generation.decode import beside_prompts, blank, draw, write
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
+from sirl.runtime import sharding
 from sirl.types import Array, PyTree
 
 
@@ -81,18 +82,62 @@ def counted(
   Returns: Rollouts [P, G, S + max_new], and int32 [], turns times the slots computed in each, for `slot_use`.
   Raises: ValueError for slots < 1, or a block that is not between 1 and slots.
   """
+  B = len(prompts_PS) * group_size
+  _block(slots, block, min(slots, B))
+  shards = sharding.data_shards(len(prompts_PS))
+  W = min(-(-slots // shards), B // shards)
+  E = _block(slots, None if block is None else min(block, W), W)
+
+  def rows(params, key, prompts_PS, valid_PS, address):
+    rollouts, slot_turns = _rows(
+      model,
+      params,
+      prompts_PS,
+      valid_PS,
+      address,
+      key,
+      group_size,
+      max_new,
+      sampler,
+      eos_ids,
+      pad_id,
+      W,
+      E,
+    )
+    return rollouts, slot_turns[None]
+
+  rollouts, slot_turns = sharding.on_data_shards(
+    rows, (params, key), (prompts_PS, valid_PS, address)
+  )
+  return rollouts, jnp.sum(slot_turns)
+
+
+def _rows(
+  model,
+  params,
+  prompts_PS,
+  valid_PS,
+  address,
+  key,
+  group_size,
+  max_new,
+  sampler,
+  eos_ids,
+  pad_id,
+  W,
+  E,
+):
+  """`counted` for the rows of one shard, with W slots of which E are filled at once."""
   (P, S), G = prompts_PS.shape, group_size
   B = P * G
-  W = min(slots, B)
-  E = _block(slots, block, W)
   ids_P, first_P = address
-  keys_B = addressed.rows(key, ids_P, first_P, G).reshape(-1)
+  noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
   lengths_P = jnp.sum(valid_PS, axis=1, dtype=jnp.int32)
   x_PD, prompt_cache = prefill.once(model, params, prompts_PS, valid_PS)
 
   def choose(x_WD, row_W, t_W, done_W):
     logits_WV = model.unembed(params, x_WD)
-    return draw(logits_WV, keys_B[row_W], t_W, done_W, sampler, eos_ids, pad_id)
+    return draw(logits_WV, noise_BN[row_W, t_W], done_W, sampler, eos_ids, pad_id)
 
   def enter(first, slots, out):
     """Rows first .. first + E - 1, as far as there are any, take idle slots and draw their first token."""

@@ -76,6 +76,10 @@ def rows(key, ids_P, first_P, group_size):
   return jax.vmap(group)(ids_P, first_P)
 
 
-def fold_each(keys_B, index_B):
-  """Folds index_B[b] into keys_B[b]; keys [B]."""
-  return jax.vmap(jax.random.fold_in)(keys_B, index_B)
+def token_noise(keys_B, count):
+  """float32 [B, count] in [0, 1): the draw of token t of row b, from keys_B[b] folded with t.
+
+  All at once: inside a loop over tokens the hash would be several small operations of every turn.
+  """
+  draw = lambda key, t: jax.random.uniform(jax.random.fold_in(key, t))
+  return jax.vmap(jax.vmap(draw, (None, 0)), (0, None))(keys_B, jnp.arange(count))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from sirl.ops import logprobs, prefill, trees
 from sirl.optimization import buckets
+from sirl.runtime import sharding
 
 
 def make_passes(model, loss, *, microbatches, rows, widths, sampler, chunk):
@@ -72,7 +73,21 @@ def make_passes(model, loss, *, microbatches, rows, widths, sampler, chunk):
       return grad_slice(params, experience)
     return summed(functools.partial(grad_slice, params), slices(experience, microbatches))
 
-  return scored, gradients
+  def scored_by_shards(params, experience):
+    return sharding.on_data_shards(scored, (params,), (experience,))
+
+  def gradients_by_shards(params, experience):
+    def own(params, counts, experience):
+      (loss, (metrics, gap)), grads = gradients(params, experience.replace(counts=counts))
+      total, count, largest = gap
+      return (loss, metrics, grads, total, count), largest
+
+    whole, rows = (params, experience.counts), (experience.replace(counts=None),)
+    added = sharding.on_data_shards(own, whole, rows, summed=True)
+    (loss, metrics, grads, total, count), largest = added
+    return (loss, (metrics, (total, count, largest))), grads
+
+  return scored_by_shards, gradients_by_shards
 
 
 def slices(experience, parts):
