@@ -6,6 +6,7 @@ lines that belong to the page rather than to the data use its colours (CSS varia
 
 import io
 import math
+import pathlib
 import re
 from typing import Any
 
@@ -238,7 +239,8 @@ def svgs(run, titles=tuple(PANELS)):
 
 
 def png(run, path):
-  """The four main panels as one picture, for a README."""
+  """The four main panels as one picture, for a README. The folder is made when missing."""
+  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
   with matplotlib.rc_context(drawing.STYLE):
     figure = Figure(figsize=(10, 6), layout='constrained', facecolor='white')
     parts: Any = figure.subfigures(2, 2, wspace=0.03, hspace=0.03)

@@ -151,8 +151,8 @@ def test_metrics_that_are_missing_or_nan_leave_a_page(tmp_path):
   assert 'Reward by part' not in text
 
 
-def test_the_main_figure_is_a_picture(tmp_path):
-  report.figure(synthetic_run.write(tmp_path / 'run'), tmp_path / 'curves.png')
-  picture = matplotlib.image.imread(tmp_path / 'curves.png')
+def test_the_main_figure_is_a_picture_in_a_folder_of_its_own(tmp_path):
+  report.figure(synthetic_run.write(tmp_path / 'run'), tmp_path / 'no' / 'folder' / 'curves.png')
+  picture = matplotlib.image.imread(tmp_path / 'no' / 'folder' / 'curves.png')
   assert picture.shape[:2] == (960, 1600)
   assert picture[..., :3].std() > 0.01
