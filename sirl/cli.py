@@ -5,9 +5,7 @@ is one flag away. Exit codes: 0 done, 2 error, 3 the run waits for a human, 130 
 """
 
 import argparse
-import difflib
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -16,6 +14,7 @@ import sys
 import traceback
 
 from sirl import config as configs
+from sirl import experiment_file
 
 DONE, ERROR, WAITING, INTERRUPTED = 0, 2, 3, 130
 CACHE = 'SIRL_CACHE'  # environment variable: folder of compiled programs; empty turns the cache off
@@ -34,9 +33,11 @@ def main(argv=None):
     print(f'sirl: {message}', file=sys.stderr)
     return left(arguments, INTERRUPTED)
   except Exception as error:
-    if arguments.traceback or not understood(error):
+    shown = arguments.traceback or not understood(error)
+    if shown:
       traceback.print_exc()
-    print(f'sirl: error: {message_of(error)}', file=sys.stderr)
+    hint = '' if shown or said_here(error) else ' (--traceback shows where this was raised)'
+    print(f'sirl: error: {message_of(error)}{hint}', file=sys.stderr)
     return left(arguments, ERROR)
 
 
@@ -57,6 +58,12 @@ def understood(error):
   """Whether the message alone says what was wrong: wrong values, files, and the errors this project defines."""
   plain = isinstance(error, ValueError | OSError) or type(error) is RuntimeError
   return plain or type(error).__module__.split('.')[0] == 'sirl'
+
+
+def said_here(error):
+  """Whether the message is this project's own: one of an experiment's code, or of a library, may need its traceback."""
+  raised = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+  return raised.is_relative_to(pathlib.Path(__file__).resolve().parent)
 
 
 def message_of(error):
@@ -89,7 +96,7 @@ def parser():
   sub.add_argument(
     '--workdir',
     metavar='DIR',
-    help='where everything is written (default: runs/<name of the file>)',
+    help='where everything is written (default: runs/<name of the file>, and the overrides: runs/quickstart-seed=1)',
   )
   sub.add_argument('--distributed', action='store_true', help='one of several processes of a pod')
   sub.add_argument(
@@ -127,12 +134,10 @@ def parser():
 
 def run(arguments):
   """sirl run FILE: runs until a decision or the round limit ends it, then writes the report."""
-  module = load_experiment(arguments.file)
-  config = configured(module, arguments.set)
+  module = experiment_file.load(arguments.file)
+  config = experiment_file.configured(module, arguments.set)
   source = pathlib.Path(arguments.file)
-  workdir = pathlib.Path(
-    arguments.workdir or f'runs/{source.stem}{"-debug" if config.debug else ""}'
-  )
+  workdir = pathlib.Path(arguments.workdir or experiment_file.workdir(source, module, config))
 
   import jax
 
@@ -187,64 +192,6 @@ def waiting(workdir, reason):
   print(f'the run waits for a human: {reason}')
   print(f'read {workdir}/question.md, then: sirl answer {workdir} continue|stop|rollback=ROUND')
   return WAITING
-
-
-def load_experiment(path):
-  """The module of an experiment file, run by its path; the folder above its own is importable.
-
-  Raises: FileNotFoundError, or ValueError naming what the file lacks or where it fails.
-  """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f'no experiment file {path}; {_nearest(path)}')
-  if path.suffix != '.py':
-    raise ValueError(
-      f'{path} is not a Python file; expected an experiment such as experiments/quickstart.py'
-    )
-  for folder in (
-    pathlib.Path.cwd(),
-    path.resolve().parent.parent,
-  ):  # the file's own root comes first
-    if str(folder) not in sys.path:
-      sys.path.insert(0, str(folder))
-  name = f'experiment_{path.stem}'
-  spec = importlib.util.spec_from_file_location(name, path)
-  assert spec is not None
-  assert spec.loader is not None
-  module = importlib.util.module_from_spec(spec)
-  sys.modules[name] = module  # dataclasses look their module up by name
-  try:
-    spec.loader.exec_module(module)
-  except Exception as error:
-    raise ValueError(
-      f'{path} cannot be loaded: {type(error).__name__}: {error}{_line_in(path, error)}'
-    ) from error
-  kind = getattr(module, 'Config', None)
-  if not (isinstance(kind, type) and issubclass(kind, configs.Base)):
-    raise ValueError(
-      f'{path} has no Config; an experiment file defines Config, a subclass of sirl.config.Base, and build(config)'
-    )
-  if not callable(getattr(module, 'build', None)):
-    what = 'no build' if not hasattr(module, 'build') else 'a build that is not a function'
-    raise ValueError(
-      f'{path} has {what}; an experiment file defines build(config) -> sirl.types.Experiment'
-    )
-  return module
-
-
-def configured(module, assignments):
-  """The module's Config with the assignments; `debug=true` first applies the module's shrink(config).
-
-  Raises: ValueError when debug is set and the module cannot shrink its config.
-  """
-  config = configs.override(module.Config(), assignments)
-  if not config.debug:
-    return config
-  if not hasattr(module, 'shrink'):
-    raise ValueError(
-      f'debug=true: {module.__file__} has no shrink(config) -> config that makes its numbers small; add one'
-    )
-  return configs.override(module.shrink(module.Config()), assignments)
 
 
 def cache_compilations(jax):
@@ -379,13 +326,9 @@ class Stderr(logging.Handler):
 
 def _kept_round(workdir, text):
   """The round of rollback=ROUND. Raises ValueError when its end is not among the checkpoints."""
-  from sirl.runtime import identity
+  from sirl.runtime import checkpoint
 
-  steps = identity.read(workdir)['config']['steps_per_round']
-  serials = [
-    int(path.name) for path in (workdir / 'checkpoints').glob('[0-9]*') if path.name.isdigit()
-  ]
-  kept = sorted(serial // steps - 1 for serial in serials if serial % steps == 0)
+  kept = checkpoint.kept_rounds(workdir)
   try:
     round = int(text)
   except ValueError:
@@ -395,22 +338,3 @@ def _kept_round(workdir, text):
       f'rollback={text}: expected a round whose end is kept: {", ".join(map(str, kept)) or "none"}'
     )
   return round
-
-
-def _nearest(path):
-  """A hint at the files beside the one that is missing."""
-  beside = sorted(p.name for p in path.parent.glob('*.py')) if path.parent.is_dir() else []
-  near = difflib.get_close_matches(path.name, beside, n=1)
-  if near:
-    return f'did you mean {path.parent / near[0]}?'
-  return (
-    f'{path.parent} holds: {", ".join(beside)}'
-    if beside
-    else 'expected a Python file with Config and build'
-  )
-
-
-def _line_in(path, error):
-  """' (line 3)' of the experiment file, where the error passed through it."""
-  lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-  return f' (line {lines[-1]})' if lines else ''

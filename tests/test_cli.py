@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from sirl import cli
+from sirl import cli, experiment_file, loop
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -25,6 +25,8 @@ EXPERIMENT = """
     learning_rate: float = 0.1
     asks: bool = False
     interrupted: bool = False
+    clip: tuple[float, float] = (0.2, 0.28)
+    data: str = 'none'
     max_rounds: int = 2
     steps_per_round: int = 2
 
@@ -176,11 +178,98 @@ def test_a_warm_start_that_asks_makes_the_run_wait(tmp_path, experiment, capsys)
   assert 'summary of 2 reports' in capsys.readouterr().out
 
 
+def test_a_warm_start_can_be_rolled_back(tmp_path, experiment, capsys):
+  """Its workdir has no config.json, and its rounds may have other steps than those of the run that follows."""
+  experiment.write_text(
+    experiment.read_text()
+    + textwrap.dedent("""
+    warm = build
+
+    def build(c):
+      return dataclasses.replace(
+        warm(c), params=warm(dataclasses.replace(c, steps_per_round=3)), steer=lambda reports: None
+      )
+    """)
+  )
+  workdir = tmp_path / 'w'
+  numbers = ['asks=true', 'max_rounds=1']
+  command = ['run', str(experiment), '--workdir', str(workdir)]
+  command += [word for number in numbers for word in ('--set', number)]
+  assert cli.main(command) == 3
+  capsys.readouterr()
+  assert cli.main(['answer', str(workdir / 'warm'), 'rollback=1']) == 2
+  assert 'expected a round whose end is kept: -1, 0' in capsys.readouterr().err
+  assert cli.main(['answer', str(workdir / 'warm'), 'rollback=-1']) == 0
+  assert cli.main(command) == 0
+  module = experiment_file.load(experiment)
+  done = loop.run(module.build(experiment_file.configured(module, numbers)), workdir)
+  assert done.state.train.params['w'].tolist() == [2.0, 2.0, 2.0]  # two steps from 0, not from 3
+
+
+def test_a_picture_goes_into_a_folder_that_is_made_for_it(tmp_path, experiment, capsys):
+  workdir, picture = tmp_path / 'w', tmp_path / 'missing' / 'folder' / 'x.png'
+  assert cli.main(['run', str(experiment), '--workdir', str(workdir)]) == 0
+  assert cli.main(['report', str(workdir), '--png', str(picture)]) == 0, capsys.readouterr().err
+  assert picture.exists()
+
+
+def test_another_line_never_continues_the_run_of_this_one(
+  tmp_path, monkeypatch, experiment, capsys
+):
+  monkeypatch.chdir(tmp_path)
+  line = lambda *numbers: [
+    'run',
+    str(experiment),
+    *(word for number in numbers for word in ('--set', number)),
+  ]
+  assert cli.main(line('max_rounds=1')) == 0
+  for _ in range(2):  # the same line continues its own run
+    assert cli.main(line('seed=1', 'max_rounds=1')) == 0, capsys.readouterr().err
+  assert cli.main(line('max_rounds=1', 'seed=2', 'learning_rate=0.2')) == 0
+  names = sorted(path.name for path in (tmp_path / 'runs').iterdir())
+  assert names == ['tiny', 'tiny-learning_rate=0.2,seed=2', 'tiny-seed=1']
+
+
+@pytest.mark.parametrize(
+  ('assignments', 'name'),
+  [
+    ([], 'tiny'),
+    (['allow_changed_config=true', 'max_rounds=9', 'checkpoint_every=2'], 'tiny'),
+    (['seed=0', 'learning_rate=1e-1'], 'tiny'),  # what they are anyway
+    (['seed=1', 'learning_rate=1e-5'], 'tiny-learning_rate=1e-05,seed=1'),
+    (['learning_rate=0.00001', 'seed=1'], 'tiny-learning_rate=1e-05,seed=1'),
+    (['debug=true'], 'tiny-debug=true'),
+    (['seed=1', 'debug=true', 'learning_rate=0.5'], 'tiny-debug=true,seed=1'),  # as shrink does
+    (['debug=true', 'learning_rate=0.1'], 'tiny-debug=true,learning_rate=0.1'),
+    (['mesh.data=2'], 'tiny-mesh.data=2'),
+    (['clip=(0.1,0.3)'], 'tiny-clip=0.1+0.3'),
+  ],
+  ids=lambda value: ','.join(value) if isinstance(value, list) else '',
+)
+def test_a_run_without_workdir_is_named_by_what_was_changed(experiment, assignments, name):
+  assert default_workdir(experiment, *assignments) == f'runs/{name}'
+
+
+def test_texts_that_a_file_system_refuses_still_name_different_runs(experiment):
+  texts = ['/data/a', '_data_a', 'x,seed=1', 'x' * 300, 'x' * 301, '']
+  names = [default_workdir(experiment, f'data={text}') for text in texts]
+  names.append(default_workdir(experiment, 'data=x', 'seed=1'))
+  assert len(set(names)) == len(names)
+  assert names[0].startswith('runs/tiny-data=_data_a-')
+  assert all(name.count('/') == 1 and len(name) < 150 for name in names)
+
+
+def default_workdir(experiment, *assignments):
+  module = experiment_file.load(experiment)
+  config = experiment_file.configured(module, assignments)
+  return str(experiment_file.workdir(experiment, module, config))
+
+
 def test_debug_shrinks_first_and_other_overrides_win(experiment):
-  module = cli.load_experiment(experiment)
-  config = cli.configured(module, ['debug=true', 'max_rounds=3'])
+  module = experiment_file.load(experiment)
+  config = experiment_file.configured(module, ['debug=true', 'max_rounds=3'])
   assert (config.max_rounds, config.learning_rate, config.debug) == (3, 0.5, True)
-  assert cli.configured(module, []).learning_rate == 0.1
+  assert experiment_file.configured(module, []).learning_rate == 0.1
 
 
 def test_an_interrupt_says_how_to_go_on(tmp_path, experiment, capsys):
@@ -254,6 +343,28 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
 def test_traceback_on_request(tmp_path, capsys):
   assert cli.main(['report', '--traceback', str(tmp_path / 'nowhere')]) == 2
   assert 'Traceback' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('line', ["raise ValueError('no such style')", 'np.ones(3).reshape(2)'])
+def test_an_error_in_the_code_of_an_experiment_says_how_to_see_where(
+  tmp_path, experiment, capsys, line
+):
+  experiment.write_text(
+    experiment.read_text()
+    + textwrap.dedent(f"""
+    def build(c):
+      {line}
+    """)
+  )
+  command = ['run', str(experiment), '--workdir', str(tmp_path / 'w')]
+  assert cli.main(command) == 2
+  err = capsys.readouterr().err
+  assert 'Traceback' not in err
+  assert err.endswith(' (--traceback shows where this was raised)\n')
+  assert cli.main([*command, '--traceback']) == 2
+  err = capsys.readouterr().err
+  assert f'in build\n    {line}' in err
+  assert not err.endswith('was raised)\n')
 
 
 def test_an_error_nobody_foresaw_shows_its_traceback(tmp_path, capsys):

@@ -310,12 +310,12 @@ def final_leaves(workdir, settings):
   import jax
   import numpy as np
 
-  from sirl import cli, loop
+  from sirl import experiment_file, loop
   from sirl.runtime import sharding
   from sirl.runtime.checkpoint import Store
 
-  module = cli.load_experiment(EXPERIMENT)
-  experiment = module.build(cli.configured(module, settings))
+  module = experiment_file.load(EXPERIMENT)
+  experiment = module.build(experiment_file.configured(module, settings))
   leaves = {}
   for name, exp, folder in (
     ('run', experiment, workdir),

@@ -26,7 +26,8 @@ ALLOWED = {
   'doctor': BELOW,
   # Measures whole steps as an experiment composes them.
   'bench': {'models', 'generation', 'rewards', 'optimization', 'gro', 'drawing', *BELOW},
-  'cli': {'loop', 'report', 'doctor', 'models', 'bench', *BELOW},
+  'experiment_file': {'config'},
+  'cli': {'experiment_file', 'loop', 'report', 'doctor', 'models', 'bench', *BELOW},
   '__main__': {'cli'},
   # Names for a notebook, each imported when it is first asked for.
   '__init__': {'doctor', 'generation', 'gro', 'loop', 'optimization', 'rewards', *BELOW},

@@ -31,6 +31,7 @@ from sirl.types import Report
 
 log = logging.getLogger(__name__)
 
+META = 'meta/metadata'  # where orbax writes the JSON of a checkpoint
 WORKERS = 4  # threads that hash leaves; hashing releases the interpreter lock
 
 
@@ -52,6 +53,19 @@ def finite_or_null(value):
   """A number as a Python float, or None for NaN, which JSON cannot hold. Infinities stay."""
   value = float(value)
   return None if math.isnan(value) else value
+
+
+def kept_rounds(workdir):
+  """Rounds whose end is among the checkpoints of a workdir, ascending; -1 is the start. Only looks, also while it runs."""
+  folder = pathlib.Path(workdir) / 'checkpoints'
+  saved = {int(path.name): path for path in folder.glob('[0-9]*') if path.name.isdigit()}
+  for serial in sorted(saved, reverse=True):
+    try:
+      steps = json.loads((saved[serial] / META).read_text())['body']['steps_per_round']
+    except (OSError, ValueError, KeyError):  # damaged; the others count by the same number
+      continue
+    return [end // steps - 1 for end in sorted(saved) if end % steps == 0]
+  return []
 
 
 class Damaged(Exception):

@@ -1,0 +1,125 @@
+"""An experiment file: its module, its numbers with the overrides of a command line, and where its run is written.
+
+Loading runs the file; nothing here imports JAX by itself.
+"""
+
+import difflib
+import hashlib
+import importlib.util
+import json
+import pathlib
+import re
+import sys
+import traceback
+
+from sirl import config as configs
+
+LONGEST = 120  # characters of a workdir's name that are spent on overrides
+
+
+def load(path):
+  """The module of an experiment file, run by its path; the folder above its own is importable.
+
+  Raises: FileNotFoundError, or ValueError naming what the file lacks or where it fails.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f'no experiment file {path}; {_nearest(path)}')
+  if path.suffix != '.py':
+    raise ValueError(
+      f'{path} is not a Python file; expected an experiment such as experiments/quickstart.py'
+    )
+  for folder in (
+    pathlib.Path.cwd(),
+    path.resolve().parent.parent,
+  ):  # the file's own root comes first
+    if str(folder) not in sys.path:
+      sys.path.insert(0, str(folder))
+  name = f'experiment_{path.stem}'
+  spec = importlib.util.spec_from_file_location(name, path)
+  assert spec is not None
+  assert spec.loader is not None
+  module = importlib.util.module_from_spec(spec)
+  sys.modules[name] = module  # dataclasses look their module up by name
+  try:
+    spec.loader.exec_module(module)
+  except Exception as error:
+    raise ValueError(
+      f'{path} cannot be loaded: {type(error).__name__}: {error}{_line_in(path, error)}'
+    ) from error
+  kind = getattr(module, 'Config', None)
+  if not (isinstance(kind, type) and issubclass(kind, configs.Base)):
+    raise ValueError(
+      f'{path} has no Config; an experiment file defines Config, a subclass of sirl.config.Base, and build(config)'
+    )
+  if not callable(getattr(module, 'build', None)):
+    what = 'no build' if not hasattr(module, 'build') else 'a build that is not a function'
+    raise ValueError(
+      f'{path} has {what}; an experiment file defines build(config) -> sirl.types.Experiment'
+    )
+  return module
+
+
+def configured(module, assignments):
+  """The module's Config with the assignments; `debug=true` first applies the module's shrink(config).
+
+  Raises: ValueError when debug is set and the module cannot shrink its config.
+  """
+  config = configs.override(module.Config(), assignments)
+  if not config.debug:
+    return config
+  if not hasattr(module, 'shrink'):
+    raise ValueError(
+      f'debug=true: {module.__file__} has no shrink(config) -> config that makes its numbers small; add one'
+    )
+  return configs.override(module.shrink(module.Config()), assignments)
+
+
+def workdir(path, module, config):
+  """Where a run goes without --workdir: runs/<name of the file>, then the numbers that differ from the file's own.
+
+  'runs/quickstart-lr=0.01,seed=1': sorted, so the order of --set does not matter, and without those that do not change
+  what is computed. A name that had to be cut, or freed of characters a file system refuses, ends in a hash.
+  """
+  own = configured(module, ['debug=true'] if config.debug else [])
+  before, after = (
+    {name: _word(value) for name, value in configs.flat(configs.dump(numbers)).items()}
+    for numbers in (own, config)
+  )
+  changed = {'debug': 'true'} if config.debug else {}
+  changed |= {
+    name: word
+    for name, word in after.items()
+    if word != before.get(name) and name not in configs.FREE
+  }
+  exact = sorted(changed.items())
+  named = ','.join(f'{name}={re.sub("[^A-Za-z0-9._+-]", "_", word)}' for name, word in exact)
+  if len(named) > LONGEST or any(f'{name}={word}' not in named.split(',') for name, word in exact):
+    named = f'{named[:LONGEST]}-{hashlib.sha256(json.dumps(exact).encode()).hexdigest()[:8]}'
+  return pathlib.Path('runs', f'{path.stem}-{named}' if named else path.stem)
+
+
+def _word(value):
+  """A number of a config as one word, as --set takes it; several of a tuple joined by '+'."""
+  if isinstance(value, list):
+    return '+'.join(map(_word, value))
+  return value if isinstance(value, str) else str(value).lower()
+
+
+def _nearest(path):
+  """A hint at the files beside the one that is missing."""
+  beside = sorted(p.name for p in path.parent.glob('*.py')) if path.parent.is_dir() else []
+  near = difflib.get_close_matches(path.name, beside, n=1)
+  if near:
+    return f'did you mean {path.parent / near[0]}?'
+  return (
+    f'{path.parent} holds: {", ".join(beside)}'
+    if beside
+    else 'expected a Python file with Config and build'
+  )
+
+
+def _line_in(path, error):
+  """' (line 3)' of the experiment file, where the error passed through it."""
+  lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+  return f' (line {lines[-1]})' if lines else ''
