@@ -3,14 +3,26 @@
 import re
 
 
+COLLECTIVES = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter')
+
+
 def makers(program, shape):
   """Operations, as opcodes, that make an array of this shape within the loops of a compiled program."""
+  return set(re.findall(rf'= \w+\[{shape}\]\S* ([\w\-]+)\(', loops(program)))
+
+
+def in_loops(program):
+  """The collectives, as opcodes, within the loops of a compiled program."""
+  return {name for name in COLLECTIVES if re.search(rf' {name}(-start)?\(', loops(program))}
+
+
+def loops(program):
+  """The text of every computation that a loop of a compiled program runs."""
   bodies = dict(re.findall(r'^%?([\w.\-]+) [^\n]*\{\n(.*?)^\}', program, re.M | re.S))
-  todo, seen = re.findall(r'body=%?([\w.\-]+)', program), set()
+  todo, seen = re.findall(r'(?:body|condition)=%?([\w.\-]+)', program), set()
   while todo:
     name = todo.pop()
     if name in bodies and name not in seen:
       seen.add(name)
-      todo += re.findall(r'(?:calls|to_apply|body)=%?([\w.\-]+)', bodies[name])
-  text = '\n'.join(bodies[name] for name in seen)
-  return set(re.findall(rf'= \w+\[{shape}\]\S* ([\w\-]+)\(', text))
+      todo += re.findall(r'(?:calls|to_apply|body|condition)=%?([\w.\-]+)', bodies[name])
+  return '\n'.join(bodies[name] for name in seen)

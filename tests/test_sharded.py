@@ -35,3 +35,15 @@ def test_a_mesh_changes_no_sample_and_weights_only_by_rounding(tmp_path):
     np.testing.assert_allclose(sharded[name], weights[name], atol=2e-5, err_msg=name)
   for name in ('train/reward', 'train/entropy', 'train/completions/mean_length', 'train/loss'):
     assert several['metrics'][name] == pytest.approx(one['metrics'][name], abs=1e-5)
+
+
+def test_data_shards_work_apart_until_gradients_are_summed():
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+  command = [sys.executable, str(SCRIPT.with_name('data_shards_run.py'))]
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+  assert done.returncode == 0, done.stderr[-3000:]
+  found = json.loads(done.stdout.splitlines()[-1])
+  assert found['tokens equal']
+  assert found['weights differ by'] < 1e-5  # one Adam step of 1e-2, gradients summed in another order
+  assert found['in loops'] == {'decode': [], 'refill': [], 'update': []}
+  assert found['collectives']['update'][0] > 0  # gradients are summed after the loops

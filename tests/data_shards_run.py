@@ -1,0 +1,88 @@
+"""Decodes, refills and updates on two fake CPU devices, for test_sharded: prints what differs from one device, and the collectives.
+
+python tests/data_shards_run.py
+"""
+
+import json
+import pathlib
+import sys
+
+sys.path[:0] = [str(pathlib.Path(__file__).parent.parent), str(pathlib.Path(__file__).parent)]
+
+import jax
+
+jax.config.update('jax_num_cpu_devices', 2)
+
+import jax.numpy as jnp
+import numpy as np
+
+from sirl import config, models
+from sirl.generation import refill, sampling
+from sirl.generation.decode import decode
+from sirl.ops import keys, trees
+from sirl.optimization import advantages, make_optimize, objectives, transforms
+from sirl.runtime import hosts, sharding
+from sirl.types import TrainState
+
+from hlo import in_loops
+
+P, S, G, N = 4, 3, 2, 6
+MODEL = models.build(models.preset('toy', vocab=16, width=16, layers=1, head_width=8, ffw=16))
+PARAMS = MODEL.init(keys.at(0, 'init'))
+OPTIMIZER = transforms.adamw(1e-2)
+
+
+def sample(program, **more):
+  """Rollouts of ragged prompts, and the text of the program."""
+  valid_PS = np.arange(S) >= np.array([0, 1, 2, 0])[:, None]
+  prompts_PS = np.where(valid_PS, np.arange(P * S).reshape(P, S) % 14 + 2, 0).astype(np.int32)
+  arrays = prompts_PS, valid_PS, np.arange(P, dtype=np.uint32), np.zeros(P, np.int32)
+  prompts_PS, valid_PS, *address = (jnp.asarray(hosts.global_rows(x)) for x in arrays)
+  arguments = PARAMS, prompts_PS, valid_PS, tuple(address), keys.at(0, 'gro')
+  options = dict(
+    group_size=G, max_new=N, sampler=sampling.sampler(), eos_ids=(1, 5, 9), pad_id=0, **more
+  )
+  text = program.lower(MODEL, *arguments, **options).compile().as_text()
+  return program(MODEL, *arguments, **options), text
+
+
+def update(rollouts):
+  """Weights after one update by two pieces of micro-batch and rows, and the text of the program."""
+  params = trees.copy(PARAMS)
+  state = TrainState(jnp.int32(0), params, OPTIMIZER.init(params), skipped=jnp.int32(0))
+  optimize = make_optimize(
+    MODEL, OPTIMIZER, advantages.centered, objectives.policy_gradient(), microbatches=2, rows=1
+  )
+  rewards_PG = jnp.asarray(hosts.global_rows(np.eye(P, G, dtype=np.float32)))
+  arguments = state, rollouts, rewards_PG, keys.at(0, 'gro')
+  text = optimize.lower(*arguments).compile().as_text()
+  return optimize(*arguments)[0].params, text
+
+
+def everything(devices):
+  """Results, and what the loops of each program exchange."""
+  with jax.set_mesh(sharding.make_mesh(config.Mesh(), jax.devices()[:devices])):
+    (rollouts, plain), ((refilled, _), slots) = sample(decode), sample(refill.counted, slots=4)
+    params, learner = update(rollouts)
+  results = jax.tree.map(np.asarray, (rollouts, refilled, params))
+  return results, {'decode': plain, 'refill': slots, 'update': learner}
+
+
+(one, _), (two, texts) = everything(1), everything(2)
+print(
+  json.dumps(
+    {
+      'tokens equal': bool(
+        np.array_equal(one[0].tokens, two[0].tokens) and np.array_equal(one[1].tokens, two[1].tokens)
+      ),
+      'weights differ by': max(
+        float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one[2], two[2])))
+      ),
+      'collectives': {
+        name: [text.count(f' {what}(') for what in ('all-reduce', 'all-gather')]
+        for name, text in texts.items()
+      },
+      'in loops': {name: sorted(in_loops(text)) for name, text in texts.items()},
+    }
+  )
+)
