@@ -9,12 +9,23 @@ import difflib
 import hashlib
 import itertools
 import json
+import math
+import sys
 import types
 import typing
 
 # These may differ between a checkpoint and the run that resumes it: they change when a run ends
 # or how often it is saved, not what it computes.
 FREE = ('max_rounds', 'checkpoint_every', 'allow_changed_config')
+# What --set takes besides Python's literals; the infinite ones only to be refused by their name.
+WORDS = {
+  'true': True,
+  'false': False,
+  'none': None,
+  'nan': math.nan,
+  'inf': math.inf,
+  '-inf': -math.inf,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,11 +56,16 @@ class Base:
   allow_changed_config: bool = False  # resume although numbers differ from the checkpoint's
 
   def __post_init__(self):
-    """Raises ValueError for a count that no run can have."""
+    """Raises ValueError for a number that no run can have."""
     least = {'max_rounds': 0, 'steps_per_round': 1, 'checkpoint_every': 1, 'prompts': 1}
     for name, low in least.items():
       if getattr(self, name) < low:
         raise ValueError(f'{name}={getattr(self, name)}; expected at least {low}')
+    if not self.max_logp_gap >= 0:  # nor NaN
+      raise ValueError(
+        f'max_logp_gap={self.max_logp_gap}; expected at least 0 nats, such as the default, {Base.max_logp_gap}, '
+        'or more for a lower compute precision'
+      )
 
 
 def override(config, assignments):
@@ -81,30 +97,48 @@ def _replace(config, names, text, path):
     inner = ', '.join(f'{name}.{field.name}' for field in dataclasses.fields(value))
     raise ValueError(f'--set {path}: {name!r} is a group; set one of {inner}')
   hint = typing.get_type_hints(type(config))[name]
-  return dataclasses.replace(config, **{name: _parse(text, hint, path)})
+  return dataclasses.replace(config, **{name: _parse(text, hint, path, value)})
 
 
-def _parse(text, hint, path):
-  """The text as a value of the annotated type."""
+def _parse(text, hint, path, now):
+  """The text as a value of the annotated type; messages give `now`, the value so far, as an example."""
   options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
   if str in options:
     return None if text.lower() == 'none' and type(None) in options else text
+  expected = f'--set {path}={text}: expected {_name(hint)}'
+  example = f'; for example --set {path}={str(now).replace(" ", "")}'
+  if now is None or isinstance(now, bool):
+    example = example.lower()
   try:
-    value = {'true': True, 'false': False, 'none': None}.get(text.lower(), text)
-    value = ast.literal_eval(text) if value is text else value
+    value = WORDS[text.lower()] if text.lower() in WORDS else ast.literal_eval(text)
   except (ValueError, SyntaxError):
-    raise ValueError(f'--set {path}={text}: expected {_name(hint)}') from None
+    raise ValueError(expected + example) from None
+  wrong = []
   for option in options:
-    kind = typing.get_origin(option) or option
-    if kind is float and type(value) in (int, float):
-      return float(value)
-    if kind is tuple and isinstance(value, tuple | list):
-      return tuple(value)
-    if kind is type(value):
-      return value
-    if option is type(None) and value is None:
-      return None
-  raise ValueError(f'--set {path}={text}: expected {_name(hint)}, got {type(value).__name__}')
+    try:
+      return _fitted(value, option)
+    except ValueError as error:
+      wrong.append(str(error))
+  raise ValueError(f'{expected}, got {wrong[0]}{example}')
+
+
+def _fitted(value, hint):
+  """The value as one of the annotated type. Raises ValueError that says what it is instead."""
+  kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+  if kind is tuple and isinstance(value, tuple | list):
+    inner = inner[:1] * len(value) if inner[1:] == (Ellipsis,) else inner
+    if inner and len(value) != len(inner):
+      raise ValueError(f'{len(value)} value{"s" * (len(value) != 1)}')
+    return tuple(map(_fitted, value, inner)) if inner else tuple(value)
+  if kind is float and type(value) in (int, float):
+    if not abs(value) <= sys.float_info.max:  # nor NaN; an int may be too large as well
+      raise ValueError(
+        f'{value}, which is not finite' if type(value) is float else 'a number too large'
+      )
+    return float(value)
+  if kind is type(value) or (value is None and hint is type(None)):
+    return value
+  raise ValueError(f'{type(value).__name__} {value!r}')
 
 
 def _name(hint):

@@ -12,6 +12,8 @@ class Config(config.Base):
   lr: float = 1e-3
   clip: tuple[float, float] = (0.2, 0.28)
   note: str | None = None
+  widths: tuple[int, ...] = ()
+  limit: float | None = None
 
 
 def test_overrides_take_the_annotated_type():
@@ -23,6 +25,10 @@ def test_overrides_take_the_annotated_type():
   )
   assert type(changed.lr) is float
   assert config.override(changed, ['note=none']).note is None
+  assert config.override(Config(), ['widths=(8,16)', 'clip=[1,2]', 'limit=1']) == Config(
+    widths=(8, 16), clip=(1.0, 2.0), limit=1.0
+  )
+  assert config.override(Config(limit=1.0), ['limit=none', 'widths=()']) == Config()
 
 
 @pytest.mark.parametrize(
@@ -37,11 +43,46 @@ def test_overrides_take_the_annotated_type():
     ('prompts=0', 'prompts=0; expected at least 1'),
     ('checkpoint_every=0', 'checkpoint_every=0; expected at least 1'),
     ('steps_per_round=-1', 'steps_per_round=-1; expected at least 1'),
+    (
+      'clip=("a","b")',
+      r"--set clip=\(\"a\",\"b\"\): expected tuple\[float, float\], got str 'a'; for example "
+      r'--set clip=\(0.2,0.28\)',
+    ),
+    (
+      'clip=(1,)',
+      r'expected tuple\[float, float\], got 1 value; for example --set clip=\(0.2,0.28\)',
+    ),
+    ('clip=(1,2,3)', 'got 3 values; for example'),
+    ('clip=(0.1,1e400)', r'got inf, which is not finite; for example --set clip=\(0.2,0.28\)'),
+    ('clip=0.2', r'expected tuple\[float, float\], got float 0.2; for example'),
+    ('widths=(8,1.5)', r'expected tuple\[int, ...\], got float 1.5'),
+    (
+      'lr=1e400',
+      'lr=1e400: expected float, got inf, which is not finite; for example --set lr=0.001',
+    ),
+    ('lr=-1e400', 'lr=-1e400: expected float, got -inf'),
+    (
+      'limit=1e400',
+      r'limit=1e400: expected float \| None, got inf, which is not finite; for example --set limit=none',
+    ),
+    ('lr=nan', 'lr=nan: expected float, got nan, which is not finite; for example --set lr=0.001'),
+    ('lr=inf', 'lr=inf: expected float, got inf'),
+    ('lr=1' + '0' * 400, 'expected float, got a number too large'),
+    (
+      'max_logp_gap=-1',
+      'max_logp_gap=-1.0; expected at least 0 nats, such as the default, 1e-05, or more for a '
+      'lower compute precision',
+    ),
   ],
 )
 def test_a_wrong_override_says_what_was_expected(assignment, message):
   with pytest.raises(ValueError, match=message):
     config.override(Config(), [assignment])
+
+
+def test_a_gap_that_is_no_number_is_refused():
+  with pytest.raises(ValueError, match='max_logp_gap=nan; expected at least 0 nats'):
+    Config(max_logp_gap=float('nan'))
 
 
 def test_the_hash_covers_what_changes_the_numbers_and_nothing_else():
