@@ -106,9 +106,8 @@ def _parse(text, hint, path, now):
   if str in options:
     return None if text.lower() == 'none' and type(None) in options else text
   expected = f'--set {path}={text}: expected {_name(hint)}'
-  example = f'; for example --set {path}={str(now).replace(" ", "")}'
-  if now is None or isinstance(now, bool):
-    example = example.lower()
+  word = str(now).lower() if now is None or isinstance(now, bool) else str(now).replace(' ', '')
+  example = f'; for example --set {path}={word}'
   try:
     value = WORDS[text.lower()] if text.lower() in WORDS else ast.literal_eval(text)
   except (ValueError, SyntaxError):
