@@ -57,7 +57,29 @@ def imports(path):
     if isinstance(node, ast.Import):
       yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+      package = ['sirl', *path.relative_to(ROOT).parts[: -node.level]] if node.level else []
+      module = '.'.join([*package, *filter(None, [node.module])])
+      yield from (f'{module}.{alias.name}' for alias in node.names)
+
+
+@pytest.mark.parametrize(
+  ('where', 'line', 'name'),
+  [
+    ('ops/x.py', 'from .. import loop', 'sirl.loop'),
+    ('ops/x.py', 'from ..models import tabular', 'sirl.models.tabular'),
+    ('ops/x.py', 'from . import keys', 'sirl.ops.keys'),
+    ('ops/x.py', 'from .keys import at', 'sirl.ops.keys.at'),
+    ('ops/deep/x.py', 'from ...models import tabular', 'sirl.models.tabular'),
+    ('gro.py', 'from .loop import run', 'sirl.loop.run'),
+    ('ops/x.py', 'from sirl import loop', 'sirl.loop'),
+  ],
+)
+def test_relative_imports_are_seen_too(tmp_path, monkeypatch, where, line, name):
+  monkeypatch.setitem(globals(), 'ROOT', tmp_path)
+  path = tmp_path / where
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(line)
+  assert list(imports(path)) == [name]
 
 
 def room_of(path):
