@@ -7,6 +7,7 @@ checkpoint; the files of the workdir are renderings of it.
 
 import dataclasses
 import json
+import logging
 import math
 import pathlib
 import time
@@ -33,6 +34,8 @@ from sirl.types import (
   Task,
   TrainState,
 )
+
+events = logging.getLogger(__name__)
 
 BASELINE = -1  # the round number of the measurement before any training
 # Step metrics where one value that is not finite makes the round's mean NaN: elsewhere NaN means absent.
@@ -162,6 +165,7 @@ def train_round(experiment, state, history, pool, store, log, watch):
     seconds = watch.take() | {'step_time': time.perf_counter() - started}
     outcome = dataclasses.replace(outcome, metrics=outcome.metrics | seconds)
     log.step(i, s, outcome)
+    warn_if_not_finite(log.round(i)[-1], outcome.samples.tasks)
     if s + 1 < config.steps_per_round and (s + 1) % config.checkpoint_every == 0:
       with watch.time('checkpoint'):
         store.save(state, history, pool.manifest())
@@ -250,6 +254,21 @@ def check_agreement(metrics, limit):
     )
 
 
+def not_finite(row):
+  """['loss is nan', ...] of a step's row."""
+  return [f'{name} is {row[name]}' for name in STRICT if not math.isfinite(row.get(name, 0.0))]
+
+
+def warn_if_not_finite(row, tasks):
+  """Says at once which step it was, of which tasks; what follows from it is for steering to decide after the round."""
+  if said := not_finite(row):
+    gap = row.get('sampling/sampling_logp_difference/max', math.nan)
+    events.warning(
+      'round %d, step %d is not finite: %s; largest sampler-learner difference %.3g nats; tasks %s',
+      row['round'], row['step'], ', '.join(said), gap, ', '.join(task.id for task in tasks),
+    )  # fmt: skip
+
+
 # ---------------------------------------------------------------- evaluation and decisions
 
 
@@ -257,9 +276,8 @@ def evaluate(experiment, state, happened: Record, round) -> Report:
   """Means of the round's steps beside what the evaluators measured. Times stay out: a history is reproducible."""
   own = Context(round, float(state.difficulty), keys.at(experiment.config.seed, 'evaluate', round))
   measured = hosts.agree(experiment.evaluate(state.train.params, happened, own))
-  return Report(
-    round, train_means(happened.steps) | {name: float(value) for name, value in measured.items()}
-  )
+  numbers = train_means(happened.steps) | broken_steps(happened.steps)
+  return Report(round, numbers | {name: float(value) for name, value in measured.items()})
 
 
 def train_means(rows):
@@ -286,6 +304,14 @@ def train_means(rows):
       n = len(values)
       means[f'train/{name}_sem'] = math.sqrt(squares / (n - 1) / n) if n > 1 else math.nan
   return means
+
+
+def broken_steps(rows):
+  """How many of the round's steps were not finite, and the first; {} without any. Their mean would not say it."""
+  broken = [row['step'] for row in rows if not_finite(row)]
+  if not broken:
+    return {}
+  return {'monitor/steps_not_finite': len(broken), 'monitor/first_step_not_finite': broken[0]}
 
 
 def is_final(history) -> bool:

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import re
 
 import chex
 import jax
 import numpy as np
 import pytest
 
-from sirl import loop
+from sirl import loop, rewards
+from sirl.evaluation import steering
 from sirl.runtime import checkpoint
+from sirl.selection import selectors
 from sirl.types import Action, Decision
 
 import toy
@@ -222,6 +225,36 @@ def test_a_run_is_accepted_once_its_checkpoints_are_found_to_be_its_own(tmp_path
 def test_sampler_and_learner_that_disagree_stop_the_run(tmp_path):
   with pytest.raises(ValueError, match=r'sampler and learner disagree.*same sampler'):
     loop.run(toy.build(toy.Config(temperature=0.5)), tmp_path)
+
+
+def test_a_step_that_is_not_finite_is_named_in_the_log_and_in_the_decision(tmp_path, caplog):
+  seen = []
+
+  def reward(task, text):
+    return (
+      3e38 if len(seen) == 6 else float(text == task.answer)
+    )  # their sum is infinite in float32
+
+  experiment = toy.build(
+    toy.Config(),
+    reward=rewards.per_completion(reward),
+    on_step=lambda: seen.append(1),
+    steer=steering.stop_if_not_finite(),
+  )
+  experiment = dataclasses.replace(experiment, selector=selectors.uniform())
+  with caplog.at_level('WARNING'):
+    history = loop.run(experiment, tmp_path).history
+  assert history[-1].round == 1
+  assert history[-1].metrics['train/updates_skipped'] == 1
+  decision = history[-1].decision
+  assert decision.action is Action.STOP
+  assert decision.reason == (
+    'In round 1 train/loss is inf and train/grad_norm is nan and 1 of its steps was not finite, the first is step 1.'
+  )
+  [line] = [r.getMessage() for r in caplog.records if 'not finite' in r.getMessage()]
+  assert line.startswith('round 1, step 1 is not finite: loss is inf, grad_norm is nan; ')
+  assert re.search(r'largest sampler-learner difference \d.* nats; tasks toy-\d', line), line
+  assert 'monitor/steps_not_finite' not in history[1].metrics
 
 
 def test_another_config_is_refused_and_named(whole):

@@ -40,7 +40,13 @@ def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
 
   def broken(report):
     values = [(name, report.metrics.get(name, 0.0)) for name in names]
-    return [f'{name} is {value}' for name, value in values if not math.isfinite(value)]
+    said = [f'{name} is {value}' for name, value in values if not math.isfinite(value)]
+    steps = report.metrics.get('monitor/steps_not_finite', 0)
+    if said and steps:
+      first = report.metrics['monitor/first_step_not_finite']
+      were = 'was' if steps == 1 else 'were'
+      said.append(f'{steps:.0f} of its steps {were} not finite, the first is step {first:.0f}')
+    return said
 
   return _stop_when(broken, horizon)
 

@@ -89,6 +89,8 @@ MONITOR = {
   'monitor/frac_reward_zero_std': 'frac_reward_zero_std of the round\'s last step.',
   'monitor/entropy_min': 'Lowest entropy of a step of the round: a collapse that its mean would hide.',
   'monitor/kl_max': 'Highest kl of a step of the round.',
+  'monitor/steps_not_finite': 'Steps of the round whose loss or gradient was not finite. Absent where there were none.',
+  'monitor/first_step_not_finite': 'The first of them, counted from 0 within the round.',
   'monitor/length_ratio': 'Mean completion length of the round\'s last step over that of its first.',
   'monitor/{name}/answer_concentration': 'Share of the commonest answer over all different prompts of a fixed set: 1 for a policy '
   'that gives the same reply to everything.',
