@@ -21,7 +21,7 @@ import tempfile
 
 from experiments import common, gsm8k_toy
 from sirl import config, gro, rewards
-from sirl.acquisition import curated, once
+from sirl.acquisition import curated, hygiene, once
 from sirl.domains import answers, mathematics
 from sirl.evaluation import benchmarks, monitors, steering
 from sirl.generation import explore, greedy, make_ask
@@ -76,7 +76,7 @@ def shrink(c: Config) -> Config:
   """The same run in about a minute: a decoder of bytes on generated questions, float32, nothing downloaded."""
   return dataclasses.replace(
     c, data=GENERATED, model=TOY, max_rounds=2, steps_per_round=3, checkpoint_every=2, prompts=8, group_size=8,
-    max_prompt=96, max_new=12, lr=1e-4, minibatches=2, microbatches=2, dtype='float32', max_logp_gap=1e-5, heldout=16,
+    max_prompt=96, max_new=12, lr=1e-4, minibatches=2, microbatches=1, dtype='float32', max_logp_gap=1e-5, heldout=16,
     heldout_samples=4, mesh=config.Mesh(),
   )  # fmt: skip
 
@@ -103,7 +103,7 @@ def build(c: Config, *, reward=REWARD, keep=None) -> Experiment:
     params=params,
     optimizer=optimizer,
     reference=c.kl > 0,
-    acquire=once(train),
+    acquire=hygiene.exclude(once(train), test),  # the two splits of a folder may overlap
     selector=adaptive.success_rate(target=0.5),
     step=gro.make_step(
       generate=explore(

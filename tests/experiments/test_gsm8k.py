@@ -13,6 +13,7 @@ from sirl import loop, rewards
 from sirl.acquisition.pool import content_id
 from sirl.ops import keys
 from sirl.rewards import heuristic
+from sirl.types import Context
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -125,6 +126,19 @@ def test_questions_over_the_limit_are_left_out_and_counted(json_lines, caplog):
   assert f'1 of 2 questions are longer than max_prompt={limit} tokens' in caplog.text
   with pytest.raises(ValueError, match=r'none of 2 prompts has at most max_prompt=5 tokens'):
     gsm8k_grpo.fitting(train, codec, 5)
+
+
+def test_a_test_question_in_the_training_split_never_enters_the_pool(json_lines):
+  """Case and white space aside; the other questions do."""
+  leaked = {**ROWS[2], 'question': ROWS[2]['question'].upper().replace(' ', '  ')}
+  with (json_lines / 'train.jsonl').open('a') as train:
+    train.write(json.dumps(leaked) + '\n')
+  config = dataclasses.replace(
+    gsm8k_grpo.shrink(gsm8k_grpo.Config()), data=str(json_lines), max_prompt=160
+  )
+  assert len(gsm8k_grpo.load_tasks(config)[0]) == 3
+  acquired = gsm8k_grpo.build(config).acquire(None, [], Context(0, 0.0, keys.at(0, 'acquire')))
+  assert [task.answer for task in acquired] == ['7', '1080']
 
 
 def test_two_debug_steps_update_the_weights():
