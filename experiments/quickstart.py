@@ -9,7 +9,7 @@ edge of its ability, generate eight answers each, reward the right ones, optimiz
 Hardware: 2 CPU cores, about 4 minutes. Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL, one update per
 rollout, so its clipped objective is plain policy gradient.
 Other runs of this file with one choice changed: quickstart_rejection, quickstart_majority, quickstart_majority_careless,
-quickstart_random.
+quickstart_random, quickstart_curriculum, quickstart_self_instruct, my_reward.
 """
 
 import dataclasses
@@ -72,11 +72,15 @@ POLICY_GRADIENT = objectives.policy_gradient()
 
 
 def steer_by_accuracy():
-  """Rules on held-out accuracy: stop on NaN, go back after a fall."""
+  """Rules on held-out accuracy: stop on NaN, go back after a fall, ask when only the reward rises.
+
+  A sound run ends with accuracy flat near 1 while the reward, on tasks sought near the edge, still gains some 0.05 in four
+  rounds; a rise of 0.1 is seen only earlier, where accuracy gains as much and its error is some 0.02. A hack gains far more.
+  """
   return steering.first_of(
     steering.stop_if_not_finite(),
     steering.rollback_if_regressed('heldout/pass@1', sems=4.0),
-    steering.ask_if_hacking('train/reward', 'heldout/pass@1', patience=4),
+    steering.ask_if_hacking('train/reward', 'heldout/pass@1', patience=4, rise=0.1),
   )
 
 
