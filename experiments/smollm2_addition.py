@@ -28,9 +28,10 @@ from sirl.types import Experiment
 
 TASK = mathematics.addition(digits=2, template='What is {a} + {b}? Answer with just the number.')
 CORRECT = functools.partial(mathematics.correct, extract=answers.last_integer)
+BARE = heuristic.matches('[0-9]+')
 REWARD = rewards.weighted(
   correct=(1.0, rewards.per_completion(CORRECT, workers=1)),
-  bare=(0.2, rewards.per_completion(heuristic.matches(r'\s*\d+\s*'), workers=1)),
+  bare=(0.2, rewards.per_completion(BARE, workers=1)),
 )
 
 
