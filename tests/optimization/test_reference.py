@@ -1,0 +1,42 @@
+"""When the reference changes: never, to a copy of the policy, or as a moving average of it."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sirl.optimization import reference
+from sirl.types import TrainState
+
+OPTIMIZER = optax.sgd(1.0)
+
+
+def state(policy, old):
+  params = {'w': jnp.asarray(policy)}
+  return TrainState(
+    step=jnp.int32(3),
+    params=params,
+    opt_state=OPTIMIZER.init(params),
+    skipped=jnp.int32(0),
+    ref_params={'w': jnp.asarray(old)},
+  )
+
+
+def test_never_returns_the_state_itself():
+  before = state([1.0, 2.0], [5.0, 6.0])
+  assert reference.never(before, 0) is before
+
+
+def test_each_round_the_reference_becomes_the_policy_in_buffers_of_its_own():
+  """The policy's buffers are donated to the next update; a reference that shared them would be gone."""
+  after = reference.each_round(state([1.0, 2.0], [5.0, 6.0]), 0)
+  after.params['w'].delete()
+  np.testing.assert_array_equal(after.ref_params['w'], [1.0, 2.0])
+
+
+def test_the_moving_average_keeps_its_decay_of_the_reference():
+  refresh = reference.ema(0.75)
+  after = refresh(state([1.0, 2.0], [5.0, 6.0]), 0)
+  np.testing.assert_array_equal(after.ref_params['w'], [4.0, 5.0])  # .75 * 5 + .25 * 1, ...
+  np.testing.assert_array_equal(after.params['w'], [1.0, 2.0])
+  assert int(after.step) == 3
+  np.testing.assert_array_equal(refresh(after, 1).ref_params['w'], [3.25, 4.25])
