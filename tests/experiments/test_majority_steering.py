@@ -1,4 +1,4 @@
-"""The rules of majority vote, on numbers as the two runs show them: they read no accuracy and catch the careless one."""
+"""The rules of majority vote, on invented histories: they read no accuracy, leave a sound run alone and catch a drifting one."""
 
 import ast
 import inspect
@@ -31,13 +31,13 @@ def decide(agreements, entropies=None, parsed=None):
 
 
 def test_a_policy_that_improves_is_left_alone():
-  assert decide([0.86, 0.81, 0.84, 0.82, 0.86]) == [None] * 4
+  assert decide([0.9, 0.8, 0.9, 0.8, 0.9]) == [None] * 4
 
 
 def test_drift_is_rolled_back_once_and_then_stopped_with_the_sound_weights():
   back, stop = (Action.ROLLBACK, -1), (Action.STOP, -1)
-  assert decide([0.62, 0.23, 0.34]) == [back, stop]
-  assert decide([0.51, 0.36, 0.22]) == [back, stop]
+  assert decide([0.6, 0.2, 0.3]) == [back, stop]
+  assert decide([0.5, 0.3, 0.2]) == [back, stop]
 
 
 @pytest.mark.parametrize(
