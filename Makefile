@@ -12,10 +12,10 @@ demo: $(VENV)/installed
 	$(BIN)/sirl run experiments/quickstart.py --workdir runs/quickstart
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow
+	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

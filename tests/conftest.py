@@ -1,5 +1,6 @@
 """Shared by all tests: a CPU backend, a persistent compilation cache, and a tabular policy small enough to enumerate."""
 
+import importlib.util
 import os
 import pathlib
 import sys
@@ -17,6 +18,18 @@ jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
 
 import pytest
+
+
+def pytest_configure():
+  refuse_without_torch(importlib.util.find_spec)
+
+
+def refuse_without_torch(find_spec):
+  """`make test` asks for torch: without it the tests of the model families would be skipped, and all would look well."""
+  if os.environ.get('SIRL_REQUIRE_TORCH') == '1' and find_spec('torch') is None:
+    raise pytest.UsageError(
+      "torch is missing, the oracle of the model families; run: pip install -e '.[dev,torch]', or unset SIRL_REQUIRE_TORCH"
+    )
 
 
 @pytest.fixture(scope='module')

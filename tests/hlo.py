@@ -2,7 +2,6 @@
 
 import re
 
-
 COLLECTIVES = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter')
 
 
