@@ -27,7 +27,7 @@ class Difference(NamedTuple):
 
 
 def generator(key):
-  """A numpy Generator that is a function of an addressed jax key."""
+  """A numpy Generator that is a function of an addressed jax key: for sizes that vary, as numpy compiles for none."""
   return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
 
 

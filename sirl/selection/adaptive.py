@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sirl.ops import stats
 from sirl.runtime import hosts
 from sirl.selection import selectors
 from sirl.types import Selector, Task
@@ -61,7 +62,7 @@ def success_rate(
       raise ValueError('the pool is empty: acquire brought no tasks, so there is nothing to select')
     cell = np.asarray(state['cell'])[: len(pool)]
     solved, failed = np.asarray(state['solved'])[cell], np.asarray(state['failed'])[cell]
-    rates = selectors.rng_of(key).beta(prior[0] + solved, prior[1] + failed)
+    rates = stats.generator(key).beta(prior[0] + solved, prior[1] + failed)
     return selectors.repeat(np.argsort(np.abs(rates - target), kind='stable'), n)
 
   def update(state, indices, rewards):

@@ -7,10 +7,10 @@ repetition; where fewer tasks than asked for are eligible, all are repeated equa
 
 import logging
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl.ops import stats
 from sirl.types import Selector
 
 CAPACITY = 2**16  # tasks; arrays of this length are part of every checkpoint
@@ -21,7 +21,7 @@ def uniform() -> Selector:
 
   def select(state, pool, key, n):
     del state
-    return spread(rng_of(key), np.arange(_size(pool)), n)
+    return spread(stats.generator(key), np.arange(_size(pool)), n)
 
   return Selector(_no_state, _unprepared, select, unchanged)
 
@@ -31,7 +31,7 @@ def balanced(by=lambda task: task.origin) -> Selector:
 
   def select(state, pool, key, n):
     del state
-    rng = rng_of(key)
+    rng = stats.generator(key)
     buckets = {}
     for index in range(_size(pool)):
       buckets.setdefault(by(pool[index]), []).append(index)
@@ -83,7 +83,7 @@ def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
       raise ValueError(
         f'none of the {len(scores)} tasks of the pool has a score; is `prepare` called each round?'
       )
-    return scored[choose(scores[scored], rng_of(key), n)].astype(np.int32)
+    return scored[choose(scores[scored], stats.generator(key), n)].astype(np.int32)
 
   return Selector(init, prepare, select, unchanged)
 
@@ -171,11 +171,6 @@ def informative(part='correct'):
 
 
 # ---------------------------------------------------------------- shared by selectors
-
-
-def rng_of(key):
-  """A numpy Generator addressed by a jax key: pool sizes change each round, and numpy does not compile for each."""
-  return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
 def spread(rng, rows, n):
