@@ -73,7 +73,8 @@ print(
   json.dumps(
     {
       'tokens equal': bool(
-        np.array_equal(one[0].tokens, two[0].tokens) and np.array_equal(one[1].tokens, two[1].tokens)
+        np.array_equal(one[0].tokens, two[0].tokens)
+        and np.array_equal(one[1].tokens, two[1].tokens)
       ),
       'weights differ by': max(
         float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one[2], two[2])))

@@ -44,6 +44,8 @@ def test_data_shards_work_apart_until_gradients_are_summed():
   assert done.returncode == 0, done.stderr[-3000:]
   found = json.loads(done.stdout.splitlines()[-1])
   assert found['tokens equal']
-  assert found['weights differ by'] < 1e-5  # one Adam step of 1e-2, gradients summed in another order
+  assert (
+    found['weights differ by'] < 1e-5
+  )  # one Adam step of 1e-2, gradients summed in another order
   assert found['in loops'] == {'decode': [], 'refill': [], 'update': []}
   assert found['collectives']['update'][0] > 0  # gradients are summed after the loops

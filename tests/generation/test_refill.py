@@ -184,7 +184,9 @@ def test_no_turn_copies_the_cache(rewrites):
   assert 'scatter' in found
   assert in_place == (not rewrites)
   cache_bytes = 2 * 4 * slots * 2 * (5 + N) * 8
-  noise_bytes = 4 * 4 * 3 * N  # a number per row and token, drawn before the loop by hashes of a few words each
+  noise_bytes = (
+    4 * 4 * 3 * N
+  )  # a number per row and token, drawn before the loop by hashes of a few words each
   fits = program.memory_analysis().temp_size_in_bytes < 1.5 * cache_bytes + 8 * noise_bytes
   assert fits == (not rewrites)
 
