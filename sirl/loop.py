@@ -165,7 +165,7 @@ def train_round(experiment, state, history, pool, store, log, watch):
     seconds = watch.take() | {'step_time': time.perf_counter() - started}
     outcome = dataclasses.replace(outcome, metrics=outcome.metrics | seconds)
     log.step(i, s, outcome)
-    warn_if_not_finite(log.round(i)[-1], outcome.samples.tasks)
+    warn_if_not_finite(i, s, outcome)
     if s + 1 < config.steps_per_round and (s + 1) % config.checkpoint_every == 0:
       with watch.time('checkpoint'):
         store.save(state, history, pool.manifest())
@@ -255,17 +255,17 @@ def check_agreement(metrics, limit):
 
 
 def not_finite(row):
-  """['loss is nan', ...] of a step's row."""
+  """['loss is nan', ...] of the metrics of a step."""
   return [f'{name} is {row[name]}' for name in STRICT if not math.isfinite(row.get(name, 0.0))]
 
 
-def warn_if_not_finite(row, tasks):
+def warn_if_not_finite(round, step, outcome: Outcome):
   """Says at once which step it was, of which tasks; what follows from it is for steering to decide after the round."""
-  if said := not_finite(row):
-    gap = row.get('sampling/sampling_logp_difference/max', math.nan)
+  if said := not_finite(outcome.metrics):
+    gap = outcome.metrics.get('sampling/sampling_logp_difference/max', math.nan)
     events.warning(
       'round %d, step %d is not finite: %s; largest sampler-learner difference %.3g nats; tasks %s',
-      row['round'], row['step'], ', '.join(said), gap, ', '.join(task.id for task in tasks),
+      round, step, ', '.join(said), gap, ', '.join(task.id for task in outcome.samples.tasks),
     )  # fmt: skip
 
 

@@ -42,29 +42,27 @@ def decode(
     max_new: tokens, the end token included.
   Returns: Rollouts [P, G, S + max_new].
   """
-
-  def rows(params, key, prompts_PS, valid_PS, address):
-    return _rows(
-      model,
-      params,
-      prompts_PS,
-      valid_PS,
-      address,
-      key,
-      group_size,
-      max_new,
-      sampler,
-      eos_ids,
-      pad_id,
-    )
-
+  rows = functools.partial(
+    _rows, model, group_size=group_size, max_new=max_new, sampler=sampler, eos_ids=eos_ids, pad_id=pad_id
+  )  # fmt: skip
   return sharding.on_data_shards(rows, (params, key), (prompts_PS, valid_PS, address))
 
 
 def _rows(
-  model, params, prompts_PS, valid_PS, address, key, group_size, max_new, sampler, eos_ids, pad_id
+  model,
+  params,
+  key,
+  prompts_PS,
+  valid_PS,
+  address,
+  *,
+  group_size,
+  max_new,
+  sampler,
+  eos_ids,
+  pad_id,
 ):
-  """`decode` of the rows of one shard."""
+  """`decode` for the tasks of one shard."""
   (P, S), G = prompts_PS.shape, group_size
   ids_P, first_P = address
   noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)

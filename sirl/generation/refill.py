@@ -82,30 +82,13 @@ def counted(
   Returns: Rollouts [P, G, S + max_new], and int32 [], turns times the slots computed in each, for `slot_use`.
   Raises: ValueError for slots < 1, or a block that is not between 1 and slots.
   """
-  B = len(prompts_PS) * group_size
-  _block(slots, block, min(slots, B))
-  shards = sharding.data_shards(len(prompts_PS))
-  W = min(-(-slots // shards), B // shards)
-  E = _block(slots, None if block is None else min(block, W), W)
-
-  def rows(params, key, prompts_PS, valid_PS, address):
-    rollouts, slot_turns = _rows(
-      model,
-      params,
-      prompts_PS,
-      valid_PS,
-      address,
-      key,
-      group_size,
-      max_new,
-      sampler,
-      eos_ids,
-      pad_id,
-      W,
-      E,
-    )
-    return rollouts, slot_turns[None]
-
+  P = len(prompts_PS)
+  shards = sharding.data_shards(P)
+  W = min(-(-slots // shards), P * group_size // shards)
+  E = _block(slots, block, W)
+  rows = functools.partial(
+    _rows, model, group_size=group_size, max_new=max_new, sampler=sampler, eos_ids=eos_ids, pad_id=pad_id, W=W, E=E
+  )  # fmt: skip
   rollouts, slot_turns = sharding.on_data_shards(
     rows, (params, key), (prompts_PS, valid_PS, address)
   )
@@ -113,21 +96,9 @@ def counted(
 
 
 def _rows(
-  model,
-  params,
-  prompts_PS,
-  valid_PS,
-  address,
-  key,
-  group_size,
-  max_new,
-  sampler,
-  eos_ids,
-  pad_id,
-  W,
-  E,
-):
-  """`counted` for the rows of one shard, with W slots of which E are filled at once."""
+  model, params, key, prompts_PS, valid_PS, address, *, group_size, max_new, sampler, eos_ids, pad_id, W, E
+):  # fmt: skip
+  """`counted` for the tasks of one shard, with W slots of which E are filled at once; the count is int32 [1]."""
   (P, S), G = prompts_PS.shape, group_size
   B = P * G
   ids_P, first_P = address
@@ -214,7 +185,7 @@ def _rows(
   tokens_BN, _, action_BN = out
   ends_BN = action_BN & jnp.isin(tokens_BN, jnp.asarray(eos_ids, jnp.int32))
   rollouts = beside_prompts(prompts_PS, valid_PS, out, ~jnp.any(ends_BN, axis=1), G)
-  return rollouts, slot_turns
+  return rollouts, jnp.reshape(slot_turns, 1)
 
 
 def _block(slots, block, width):

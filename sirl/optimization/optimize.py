@@ -17,7 +17,6 @@ from sirl.ops import logprobs, masked, trees
 from sirl.optimization import passes
 from sirl.optimization.objectives import token_mean
 from sirl.optimization.transforms import learning_rate_of
-from sirl.runtime import sharding
 from sirl.types import Advantage, Counts, Experience, Model, Objective, Optimize, Sampler
 
 
@@ -40,10 +39,10 @@ def make_optimize(
 
   Args:
     epochs, minibatches: epochs * minibatches updates per call; each epoch shuffles the tasks anew.
-    microbatches: pieces of a minibatch (of every data shard's part of it) whose gradients are added, for memory; changes nothing but rounding (about 1e-5 nats
-      between sampler and learner, where whole batches agree to the bit).
-    rows: completions that go through the model at once within a micro-batch, longest first (again on every data shard); None:
-      all of them. Objectives that
+    microbatches: pieces of a minibatch whose gradients are added, for memory; changes nothing but rounding (about 1e-5 nats
+      between sampler and learner, where whole batches agree to the bit). Every data shard cuts its own tasks into so many, if
+      they divide.
+    rows: completions that go through the model at once within a micro-batch, longest first; None: all of them. Objectives that
       compare completions of one group need None.
     widths: completion columns, below max_new, that pieces of `rows` are cut to when they fit. Every width is compiled into the
       one program, so no batch compiles anew.
@@ -157,13 +156,10 @@ def _with_counts(experience):
 
 
 def _check_split(P, minibatches, microbatches):
-  shards = sharding.data_shards(P // minibatches)
-  parts = minibatches * microbatches * shards
-  if P % parts:
-    on_shards = f' on each of {shards} data shards' if shards > 1 else ''
+  if P % (minibatches * microbatches):
     raise ValueError(
-      f'prompts={P} cannot be cut into minibatches={minibatches} of microbatches={microbatches}{on_shards}; '
-      f'choose prompts as a multiple of {parts}'
+      f'prompts={P} cannot be cut into minibatches={minibatches} of microbatches={microbatches}; '
+      f'choose prompts as a multiple of {minibatches * microbatches}'
     )
 
 

@@ -73,19 +73,15 @@ def make_passes(model, loss, *, microbatches, rows, widths, sampler, chunk):
       return grad_slice(params, experience)
     return summed(functools.partial(grad_slice, params), slices(experience, microbatches))
 
+  shards = functools.partial(sharding.on_data_shards, parts=microbatches)
+
   def scored_by_shards(params, experience):
-    return sharding.on_data_shards(scored, (params,), (experience,))
+    return shards(scored, (params,), (experience,))
 
   def gradients_by_shards(params, experience):
-    def own(params, counts, experience):
-      (loss, (metrics, gap)), grads = gradients(params, experience.replace(counts=counts))
-      total, count, largest = gap
-      return (loss, metrics, grads, total, count), largest
-
+    of_shard = lambda params, counts, rows: gradients(params, rows.replace(counts=counts))
     whole, rows = (params, experience.counts), (experience.replace(counts=None),)
-    added = sharding.on_data_shards(own, whole, rows, summed=True)
-    (loss, metrics, grads, total, count), largest = added
-    return (loss, (metrics, (total, count, largest))), grads
+    return shards(of_shard, whole, rows, merge=merge_shards)
 
   return scored_by_shards, gradients_by_shards
 
@@ -115,3 +111,10 @@ def summed(grad_fn, pieces):
 def merge_gap(a, b):
   """The (sum, count, max) of two pieces together."""
   return a[0] + b[0], a[1] + b[1], jnp.maximum(a[2], b[2])
+
+
+def merge_shards(found):
+  """What `gradients` returned on every data shard, together: sums, and of gaps as `merge_gap`."""
+  (loss, (metrics, (total, count, largest))), grads = found
+  loss, metrics, total, count, grads = jax.lax.psum((loss, metrics, total, count, grads), 'data')
+  return (loss, (metrics, (total, count, jax.lax.pmax(largest, 'data')))), grads

@@ -64,8 +64,13 @@ def kept_rounds(workdir):
       steps = json.loads((saved[serial] / META).read_text())['body']['steps_per_round']
     except (OSError, ValueError, KeyError):  # damaged; the others count by the same number
       continue
-    return [end // steps - 1 for end in sorted(saved) if end % steps == 0]
+    return round_ends(saved, steps)
   return []
+
+
+def round_ends(serials, steps_per_round):
+  """Rounds, ascending, that end at one of the serials; -1 is the start."""
+  return [n // steps_per_round - 1 for n in sorted(serials) if n % steps_per_round == 0]
 
 
 class Damaged(Exception):
@@ -199,9 +204,9 @@ class Store:
     """
     self._wait()
     serial = (round + 1) * self.steps_per_round
-    kept = sorted(self.manager.all_steps())
+    kept = self.manager.all_steps()
     if serial not in kept:
-      ends = [s // self.steps_per_round - 1 for s in kept if s % self.steps_per_round == 0]
+      ends = round_ends(kept, self.steps_per_round)
       raise ValueError(
         f'no checkpoint of the end of round {round}; kept rounds: {", ".join(map(str, ends)) or "none"}'
       )

@@ -114,53 +114,50 @@ def check_rows(prompts, mesh):
     )
 
 
-def on_data_shards(fn, whole, rows, *, summed=False):
-  """fn(*whole, *rows), computed by every shard of the mesh's data axis for its own rows, in step only where results are summed.
+def on_data_shards(fn, whole, rows, *, parts=1, merge=None):
+  """fn(*whole, *rows), computed by every shard of the mesh's data axis for its own rows, in step only where results meet.
 
   Left to the compiler, a loop over tokens waits in every turn for the slowest shard, and a loop over pieces of a batch sums
-  gradients after each. The other axes stay the compiler's. Without a mesh, with one shard, or rows that do not divide, fn is
-  called as it is.
+  gradients after each. The other axes stay the compiler's. With one shard, see `data_shards`, fn is called as it is.
 
   Args:
     fn: under jit, of trees; whole: arguments that every shard sees whole; rows: trees of [P, ...] leaves.
-    summed: fn returns (what is added over shards, what its maximum is taken of), else trees of [P, ...] leaves.
+    parts: equal pieces that fn cuts its rows into.
+    merge: from what fn returns to the same of all shards together, by collectives over 'data'; None: fn returns trees of
+      [P, ...] leaves, which are put one after the other.
   """
-  shards = data_shards(jax.tree.leaves(rows)[0].shape[0])
-  if shards == 1:
+  if data_shards(jax.tree.leaves(rows)[0].shape[0], parts) == 1:
     return fn(*whole, *rows)
 
   def own(whole, rows):
     found = fn(*whole, *rows)
-    if not summed:
-      return found
-    added, largest = found
-    return jax.lax.psum(added, 'data'), jax.lax.pmax(largest, 'data')
+    return found if merge is None else merge(found)
 
-  out = P() if summed else P('data')
-  # Gradients are summed once, by hand: with the check on they would be summed in every turn of a loop.
+  out = P('data') if merge is None else P()
+  # With the check on, gradients would be summed in every turn of a loop: the replicated weights would demand it.
   split = jax.shard_map(
     own, in_specs=(P(), P('data')), out_specs=out, axis_names={'data'}, check_vma=False
   )
   return split(whole, rows)
 
 
-def data_shards(rows):
-  """Into how many parts `on_data_shards` cuts so many rows: the size of the data axis, 1 where that does not divide them."""
+def data_shards(rows, parts=1):
+  """Into how many shards `on_data_shards` splits so many rows: the size of the data axis; 1 without a mesh, or where the rows do
+  not divide into so many shards of `parts` pieces each.
+  """
   shards = jax.sharding.get_abstract_mesh().shape.get('data', 1)
-  return 1 if rows % shards else shards
+  return 1 if rows % (shards * parts) else shards
 
 
 def constrain(mesh):
   """x_BTD -> x_BTD, rows pinned to (data, fsdp): the `constrain` argument of a model whose weights are split."""
 
   def pin(x_BTD):
-    here = (
-      jax.sharding.get_abstract_mesh()
-    )  # in `on_data_shards` the rows are those of one shard already
-    inside = 'data' in here.manual_axes
-    axes, over = (ROWS[1:], here) if inside else (ROWS, mesh)
-    shards = math.prod(mesh.shape[axis] for axis in axes)
-    if x_BTD.shape[0] % shards:
+    axes, over = ROWS, mesh
+    here = jax.sharding.get_abstract_mesh()
+    if 'data' in here.manual_axes:  # in `on_data_shards` the rows are those of one shard already
+      axes, over = ROWS[1:], here
+    if x_BTD.shape[0] % math.prod(mesh.shape[axis] for axis in axes):
       return x_BTD
     return jax.lax.with_sharding_constraint(x_BTD, NamedSharding(over, P(axes)))
 

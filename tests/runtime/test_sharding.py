@@ -131,3 +131,12 @@ def test_eight_devices():
       else:
         raise AssertionError(words)
     """)
+
+
+@pytest.mark.parametrize(
+  ('rows', 'parts', 'shards'), [(8, 1, 2), (8, 4, 2), (8, 8, 1), (6, 2, 1), (7, 1, 1)]
+)
+def test_rows_are_split_over_data_shards_where_each_can_cut_its_own(rows, parts, shards):
+  with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((2, 1, 1), sharding.AXES)):
+    assert sharding.data_shards(rows, parts) == shards
+  assert sharding.data_shards(rows, parts) == 1  # no mesh
