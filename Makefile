@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(BIN)/sirl run experiments/quickstart.py --workdir runs/quickstart
 
 test: $(VENV)/installed-dev
-	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/installed-dev
 	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -m slow

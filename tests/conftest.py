@@ -32,6 +32,18 @@ def refuse_without_torch(find_spec):
     )
 
 
+# Minutes among seconds. They begin first (make test keeps this order), else one worker would end with them alone.
+LONGEST = (
+  'test_debug_runs', 'test_sharded', 'test_invariance', 'test_bad_input', 'test_speculative', 'test_compiled', 'test_transformer',
+  'test_optimize', 'test_refill',
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+  place = {name: i for i, name in enumerate(LONGEST)}
+  items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))  # stable: files stay whole
+
+
 @pytest.fixture(scope='module')
 def quick_compiles():
   """Compiles with few optimizations: for files whose time is compiling and whose laws do not rest on what is compiled."""

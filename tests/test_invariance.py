@@ -22,7 +22,7 @@ CODEC = tokenizer.characters('0123456789+=')
 MODEL = models.build(
   models.preset('toy', vocab=CODEC.vocab, width=32, layers=2, head_width=8, ffw=64)
 )
-PARAMS = MODEL.init(keys.at(0, 'init'))
+PARAMS = jax.jit(MODEL.init)(keys.at(0, 'init'))
 KEY = keys.at(0, 'gro', 0, 0)
 SUMS = ['1+2=', '12+34=', '7=', '99+99=', '5+60=', '0=', '31+4=', '8+8=']
 TASKS = [Task(id=f'sum-{text}', prompt=text) for text in SUMS]

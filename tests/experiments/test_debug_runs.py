@@ -1,6 +1,7 @@
 """Every experiment runs from the command line with debug=true, and the choice that makes it different is in its numbers."""
 
 import json
+import re
 
 import pytest
 
@@ -9,25 +10,25 @@ from sirl.runtime import metrics, record, runs
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
-SMALL = [
-  'max_rounds=1',
-  'steps_per_round=2',
-  'checkpoint_every=2',
-  'prompts=4',
-  'heldout=8',
-  'acquired=8',
-]
-PARTS = {  # experiment -> reward parts it must report, and whether its tasks hold answers
-  'quickstart_random': ({'coin', 'correct'}, True),
-  'quickstart_rejection': ({'correct'}, True),
-  'quickstart_majority': ({'vote', 'majority_ratio', 'parsed'}, False),
-  'quickstart_majority_careless': ({'vote', 'majority_ratio', 'parsed'}, False),
-  'quickstart_curriculum': ({'correct'}, True),
-  'quickstart_self_instruct': ({'correct', 'written'}, False),
-  'smollm2_addition': ({'correct', 'bare'}, True),
-}
-
-
+SMALL = ['max_rounds=1', 'steps_per_round=2', 'checkpoint_every=2', 'prompts=4', 'heldout=8']
+ACQUIRED = [*SMALL, 'acquired=8']
+# experiment -> numbers, reward parts it must report with their weights in the total (None: the roles have totals of their
+# own, or not every total is kept), whether its tasks hold answers
+RUNS = {
+  'quickstart': (ACQUIRED, {'correct': 1.0}, True),
+  'my_reward': (ACQUIRED, {'correct': 1.0, 'digits': 0.2}, True),
+  'quickstart_random': (ACQUIRED, {'coin': 1.0, 'correct': 0.0}, True),
+  'quickstart_rejection': (ACQUIRED, {'correct': None}, True),
+  'quickstart_majority': (ACQUIRED, {'vote': 1.0, 'majority_ratio': 0.0, 'parsed': 0.0}, False),
+  'quickstart_majority_careless': (ACQUIRED, {'vote': 1.0, 'majority_ratio': 0.0, 'parsed': 0.0}, False),
+  'quickstart_curriculum': (ACQUIRED, {'correct': 1.0}, True),
+  'quickstart_self_instruct': (ACQUIRED, {'correct': None, 'written': None}, False),
+  'smollm2_addition': (ACQUIRED, {'correct': 1.0, 'format': 0.5}, True),
+  'gsm8k_grpo': (SMALL, {'correct': 1.0, 'format': 0.1}, True),
+}  # fmt: skip
+LEARNS = (
+  'gsm8k_grpo'  # its warm start makes some answers of a group right, so there is something to learn
+)
 SLOW = (
   'quickstart_random',
   'quickstart_rejection',
@@ -36,17 +37,27 @@ SLOW = (
 
 
 @pytest.mark.parametrize(
-  'name', [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PARTS]
+  'name', [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in RUNS]
 )
 def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
-  numbers = [item for number in ('debug=true', *SMALL) for item in ('--set', number)]
+  small, weights, answered = RUNS[name]
+  numbers = [item for number in ('debug=true', *small) for item in ('--set', number)]
   code = cli.main(['run', f'experiments/{name}.py', *numbers, '--workdir', str(tmp_path)])
-  assert code == cli.DONE, capsys.readouterr().err
-  parts, answered = PARTS[name]
+  said = capsys.readouterr()
+  assert code == cli.DONE, said.err
+  assert 'pass@1' in said.out  # the closing table
   rows = record.read_rows(tmp_path / 'steps.jsonl')
   assert len(rows) == 2
-  found = {key.split('/')[1] for key in rows[0] if key.startswith('rewards/')}
-  assert found == parts
+  for row in rows:
+    found = {key.split('/')[1]: row[key] for key in row if re.match('rewards/.*/mean', key)}
+    assert found.keys() == weights.keys()
+    if None not in weights.values():
+      total = sum(weight * found[part] for part, weight in weights.items())
+      assert row['reward'] == pytest.approx(total, abs=1e-6)
+    assert row['sampling/sampling_logp_difference/max'] < 1e-5
+  if name == LEARNS:
+    assert max(row['grad_norm'] for row in rows) > 0.01
+    assert rows[-1]['updates_skipped'] == 0
   assert undescribed(runs.read(tmp_path)) == []
   assert (tmp_path / 'report.html').exists()
   lines = (tmp_path / 'pool' / 'round_00000.jsonl').read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Writing a reward stays as short as it is said to be, and the experiment runs."""
+"""Writing a reward stays as short as it is said to be; test_debug_runs runs the experiment."""
 
 import ast
 import inspect
@@ -6,11 +6,7 @@ import inspect
 import pytest
 
 from experiments import my_reward
-from sirl import cli
-from sirl.runtime import record
 from sirl.types import Task
-
-pytestmark = pytest.mark.usefixtures('quick_compiles')
 
 
 def code_lines(source):
@@ -49,24 +45,3 @@ def test_digits_are_compared_in_their_place(text, answer, score):
   assert my_reward.digits_right(
     Task(id='t', prompt='20+20=', answer=answer), text
   ) == pytest.approx(score)
-
-
-def test_it_runs_and_reports_both_parts(tmp_path, capsys):
-  small = [
-    'warm_prompts=8',
-    'heldout=8',
-    'acquired=8',
-    'max_rounds=1',
-    'steps_per_round=2',
-    'prompts=4',
-  ]
-  sets = [item for number in ('debug=true', *small) for item in ('--set', number)]
-  assert (
-    cli.main(['run', 'experiments/my_reward.py', *sets, '--workdir', str(tmp_path)]) == cli.DONE
-  )
-  assert 'pass@1, sampled' in capsys.readouterr().out
-  rows = record.read_rows(tmp_path / 'steps.jsonl')
-  assert len(rows) == 2
-  for row in rows:
-    mean = row['rewards/correct/mean'] + 0.2 * row['rewards/digits/mean']
-    assert row['reward'] == pytest.approx(mean, abs=1e-6)

@@ -29,7 +29,7 @@ MAX_NEW = 12
 MODEL = models.build(
   models.preset('toy', vocab=16, width=16, layers=1, heads=2, kv_heads=2, head_width=8, ffw=16)
 )
-PARAMS = MODEL.init(jax.random.key(0))
+PARAMS = jax.jit(MODEL.init)(jax.random.key(0))
 ROOT = pathlib.Path(__file__).parent.parent
 
 
