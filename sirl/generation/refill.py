@@ -174,14 +174,13 @@ def _rows(
   )
   few = W // 4 if W >= 8 else 0
   carry = (jnp.int32(0), (idle, blank(B, max_new, pad_id), jnp.int32(0)))
-  _, work = jax.lax.while_loop(lambda carry: carry[0] < B, admit, carry)
+  _, (slots, out, slot_turns) = jax.lax.while_loop(lambda carry: carry[0] < B, admit, carry)
   if few:
     # A turn of fewer slots costs less: the last rows, which are the longest, move to a quarter of them.
-    slots, *rest = work
     active_first = jnp.argsort(slots.done, stable=True)[:few]
-    work = until(0, (jax.tree.map(lambda x: x[active_first], slots), *rest))
+    slots = jax.tree.map(lambda x: x[active_first], slots)
+    _, out, slot_turns = until(0, (slots, out, slot_turns))
 
-  _, out, slot_turns = work
   tokens_BN, _, action_BN = out
   ends_BN = action_BN & jnp.isin(tokens_BN, jnp.asarray(eos_ids, jnp.int32))
   rollouts = beside_prompts(prompts_PS, valid_PS, out, ~jnp.any(ends_BN, axis=1), G)
