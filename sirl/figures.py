@@ -154,7 +154,7 @@ def loss(run, axes):
 
 
 def times(run, axes):
-  """Seconds per step by stage, stacked."""
+  """Seconds per step by stage, stacked; a step far above the others, as the first that compiles, is cut and named."""
   names = [name for name in run.step_names if name.startswith('time/')]
   if not names or not run.steps:
     return False
@@ -170,6 +170,12 @@ def times(run, axes):
     alpha=0.8,
     linewidth=0,
   )
+  total = np.sum(stacks, axis=0)
+  usual = 4 * np.quantile(total, 0.9)
+  if total.max() > usual > 0:
+    axes.set_ylim(0, usual)
+    cut = f'step {x[total.argmax()]}: {total.max():.1f} s'
+    axes.text(0.98, 0.97, cut, ha='right', va='top', transform=axes.transAxes, color=drawing.FAINT)
   axes.set_ylabel('seconds per step')
   drawing.step_axis(axes)
   drawing.legend(axes)
@@ -186,7 +192,7 @@ def monitors(run, axes):
       if n.startswith('monitor/') and not n.endswith(tuple(metrics.BESIDE))
     }
   )
-  for name, colour in zip(names, drawing.cycle()):
+  for i, (name, colour) in enumerate(zip(names, drawing.cycle())):
     rows = [
       (r.round, r.metrics[name])
       for r in run.history
@@ -196,6 +202,7 @@ def monitors(run, axes):
       axes.plot(
         *np.array(rows, float).T,
         color=colour,
+        linestyle='-' if i < len(drawing.COLOURS) else '--',  # no two look the same
         marker='o',
         markersize=3,
         linewidth=1.4,

@@ -151,6 +151,12 @@ def test_metrics_that_are_missing_or_nan_leave_a_page(tmp_path):
   assert 'Reward by part' not in text
 
 
+def test_a_step_that_compiles_is_named_and_does_not_flatten_the_others(tmp_path):
+  slow = lambda row: row | ({'time/optimize': 60.0} if row['serial'] == 2 else {})
+  assert 'step 3: 60.7 s' in page_of(synthetic_run.write(tmp_path / 'slow', step=slow))
+  assert 'step 3:' not in page_of(synthetic_run.write(tmp_path / 'even'))
+
+
 def test_the_main_figure_is_a_picture_in_a_folder_of_its_own(tmp_path):
   report.figure(synthetic_run.write(tmp_path / 'run'), tmp_path / 'no' / 'folder' / 'curves.png')
   picture = matplotlib.image.imread(tmp_path / 'no' / 'folder' / 'curves.png')
