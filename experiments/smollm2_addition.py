@@ -1,10 +1,10 @@
-"""GRPO on a real pretrained model: SmolLM2-135M-Instruct learns two-digit addition and to answer with the number alone.
+"""GRPO on a real pretrained model: SmolLM2-135M-Instruct learns two-digit addition and to reply with the equation alone.
 
   sirl fetch smollm2-135m-instruct weights/smollm2-135m-instruct
   sirl run experiments/smollm2_addition.py [--set model=FOLDER_OR_HUB_NAME] [--set debug=true]
 
-The reward is 1 for the right number as the last integer of the reply, plus 0.2 when the reply is nothing but a number. Any
-Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 3 GB, about half an hour.
+The reward is 1 for the right number as the last integer of the reply, plus 0.5 when the reply is one equation, 25 + 38 = 63, and
+nothing else. Any Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 11 GB, about half an hour.
 
 Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL; one update per rollout, so plain policy gradient; short replies.
 """
@@ -12,6 +12,7 @@ Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL; one update pe
 import dataclasses
 import functools
 import pathlib
+import re
 
 from experiments import common
 from sirl import config, gro, models, rewards
@@ -22,16 +23,26 @@ from sirl.generation import explore, greedy, make_ask, sampling
 from sirl.models import pretrained, tokenizer
 from sirl.ops import keys
 from sirl.optimization import advantages, make_optimize, objectives, transforms
-from sirl.rewards import heuristic
 from sirl.selection import adaptive
 from sirl.types import Experiment
 
-TASK = mathematics.addition(digits=2, template='What is {a} + {b}? Answer with just the number.')
+TASK = mathematics.addition(digits=2, template='What is {a} + {b}? Reply with the equation only.')
 CORRECT = functools.partial(mathematics.correct, extract=answers.last_integer)
-BARE = heuristic.matches('[0-9]+')
+
+
+def equation(task, text):
+  """1 if the reply is the sum that was asked for, as `25 + 38 = 63`, and nothing else, whatever comes out; else 0.
+
+  The number alone would be shorter, but the model gets that right once in 500 (of the replies that begin with a digit), and what it
+  never does right a reward cannot strengthen.
+  """
+  a, b = re.findall('[0-9]+', task.prompt)
+  return float(re.fullmatch(rf'{a} \+ {b} = [0-9]+', text.strip()) is not None)
+
+
 REWARD = rewards.weighted(
   correct=(1.0, rewards.per_completion(CORRECT, workers=1)),
-  bare=(0.2, rewards.per_completion(BARE, workers=1)),
+  format=(0.5, rewards.per_completion(equation, workers=1)),
 )
 
 
@@ -42,7 +53,7 @@ class Config(config.Base):
   model: str = (
     'weights/smollm2-135m-instruct'  # folder, hub name or .gguf file; 'toy' is a tiny random model
   )
-  max_rounds: int = 4
+  max_rounds: int = 6
   steps_per_round: int = 10
   checkpoint_every: int = 5
   prompts: int = 8  # P
@@ -50,7 +61,7 @@ class Config(config.Base):
   max_prompt: int = 56  # tokens; the chat template with its system turn takes about 46
   max_new: int = 32  # tokens
   temperature: float = 0.8
-  lr: float = 2e-5
+  lr: float = 1e-5
   rows: int = 16  # completions that the learner computes at once
   acquired: int = 200  # new sums per round
   heldout: int = 200

@@ -1,19 +1,22 @@
-"""The pretrained experiment: what its reward counts as a number, and what it says without weights."""
+"""The pretrained experiment: which replies have the format, and what it says without weights."""
 
 import pytest
 
 from experiments import smollm2_addition
 from sirl.types import Task
 
-TASK = Task(id='t', prompt='What is 12 + 34?', answer='46')
+TASK = Task(id='t', prompt='What is 12 + 34? Reply with the equation only.', answer='46')
 
 
 @pytest.mark.parametrize(
-  ('text', 'bare'),
-  [('46', 1), (' 46\n', 1), ('7', 1), ('It is 46', 0), ('46.', 0), ('', 0), ('٤٦', 0), ('４６', 0)],
-)
-def test_a_bare_number_is_written_in_ascii_digits(text, bare):
-  assert smollm2_addition.BARE(TASK, text) == bare
+  ('text', 'score'),
+  [
+    ('12 + 34 = 46', 1), (' 12 + 34 = 46\n', 1), ('12 + 34 = 7', 1), ('46', 0), ('34 + 12 = 46', 0), ('12 + 34 = 46.', 0),
+    ('12 + 34 equals 46', 0), ('12 + 34 = 46\n12 + 34 = 46', 0), ('12 + 34 = ٤٦', 0), ('', 0),
+  ],
+)  # fmt: skip
+def test_the_format_is_the_sum_that_was_asked_for_and_nothing_else(text, score):
+  assert smollm2_addition.equation(TASK, text) == score
 
 
 def test_missing_weights_name_the_command_that_fetches_them(monkeypatch):
