@@ -47,7 +47,8 @@ def make_step(
     kept_PG = keep(rewards)
     rewarded = time.perf_counter()
     state, metrics = optimize(state, samples.rollouts, kept_PG, key_optimize)
-    metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    metrics = jax.device_get(metrics | dict(samples.metrics))
+    metrics = {name: float(value) for name, value in metrics.items()}
     optimized = time.perf_counter()
     metrics |= reward_metrics(jax.tree.map(hosts.everywhere, rewards), hosts.everywhere(kept_PG))
     metrics |= {

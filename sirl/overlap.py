@@ -52,6 +52,7 @@ def overlapped(generate, reward, params, tasks, key_generate, key_reward, slices
     texts=interleaved([part.texts for part in parts], width),
     rollouts=rollouts,
     first=interleaved([part.first for part in parts], width),
+    metrics=jax.tree.map(lambda *values: sum(values) / slices, *(part.metrics for part in parts)),
   )
   return samples, rewards, generated
 

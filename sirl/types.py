@@ -73,6 +73,8 @@ class Samples:
   rollouts: Rollouts
   # Number of each task's first sample; not 0 where a task stood in the batch before. Addresses the noise of rewards.
   first: Sequence[int] | None = None
+  # What the decoder counted, for the step's row: float32 scalars, still on the device.
+  metrics: Mapping[str, Array] = dataclasses.field(default_factory=dict)
 
 
 @struct.dataclass

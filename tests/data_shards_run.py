@@ -1,4 +1,4 @@
-"""Decodes, refills and updates on two fake CPU devices, for test_sharded: prints what differs from one device, and the collectives.
+"""Decodes, refills, speculates and updates on two fake CPU devices, for test_sharded: prints what differs from one device, and the collectives.
 
 python tests/data_shards_run.py
 """
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl import config, models
-from sirl.generation import refill, sampling
+from sirl.generation import drafts, refill, sampling, speculative
 from sirl.generation.decode import decode
 from sirl.ops import keys, trees
 from sirl.optimization import advantages, make_optimize, objectives, transforms
@@ -29,6 +29,7 @@ from hlo import in_loops
 P, S, G, N = 4, 3, 2, 6
 MODEL = models.build(models.preset('toy', vocab=16, width=16, layers=1, head_width=8, ffw=16))
 PARAMS = MODEL.init(keys.at(0, 'init'))
+LOOKUP = drafts.prompt_lookup(2)
 OPTIMIZER = transforms.adamw(1e-2)
 
 
@@ -62,22 +63,27 @@ def update(rollouts):
 def everything(devices):
   """Results, and what the loops of each program exchange."""
   with jax.set_mesh(sharding.make_mesh(config.Mesh(), jax.devices()[:devices])):
-    (rollouts, plain), ((refilled, _), slots) = sample(decode), sample(refill.counted, slots=4)
+    (rollouts, plain), ((refilled, _), slots) = (
+      sample(decode),
+      sample(refill.counted, slots=4, block=2),
+    )
+    (guessed, counts), draft = sample(speculative.speculate, draft=LOOKUP, width=2)
     params, learner = update(rollouts)
-  results = jax.tree.map(np.asarray, (rollouts, refilled, params))
-  return results, {'decode': plain, 'refill': slots, 'update': learner}
+  results = jax.tree.map(
+    np.asarray, ((rollouts.tokens, refilled.tokens, guessed.tokens, counts), params)
+  )
+  return results, {'decode': plain, 'refill': slots, 'speculate': draft, 'update': learner}
 
 
 (one, _), (two, texts) = everything(1), everything(2)
 print(
   json.dumps(
     {
-      'tokens equal': bool(
-        np.array_equal(one[0].tokens, two[0].tokens)
-        and np.array_equal(one[1].tokens, two[1].tokens)
+      'tokens equal': all(
+        np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (one[0], two[0])))
       ),
       'weights differ by': max(
-        float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one[2], two[2])))
+        float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one[1], two[1])))
       ),
       'sums of the update': texts['update'].count(' all-reduce('),
       'in loops': {name: sorted(in_loops(text)) for name, text in texts.items()},

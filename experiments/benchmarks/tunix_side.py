@@ -24,11 +24,11 @@ PAD, BOS, EOS = 1, 2, 0
 
 
 def main(variant):
-  """Serves the cases; there is one variant."""
+  """Serves the cases. Args: variant: 'plain', or of updates 'whole' or 'micro' batches."""
 
   def prepare(case, shape, lengths):
     del lengths  # its sampler cannot be given any
-    return KINDS[case['kind']](case, shape)
+    return KINDS[case['kind']](case, shape, variant == 'micro')
 
   from importlib import metadata
 
@@ -86,8 +86,9 @@ class Plain(samplers.Sampler):
     return np.asarray(self.tokenizer.encode(input_string), np.int32)
 
 
-def decode(case, shape):
+def decode(case, shape, micro):
   """One rollout with log-probs; the members of a group are rows with the same prompt."""
+  del micro
   size = case['prompt'] + case['new']
   cache = samplers.CacheConfig(size, shape['layers'], shape['kv_heads'], shape['head_width'])
   sample = Plain(qwen(shape), Numbers(), cache)
@@ -108,10 +109,11 @@ def decode(case, shape):
   return run
 
 
-def train(case, shape):
-  """One update of the learner's trainer on rollouts that were there before."""
-  learner, cluster = learner_of(case, shape)
+def train(case, shape, micro):
+  """One update of the learner's trainer on rollouts that were there before; micro-batches as its gradient accumulation has them."""
   B, random = case['prompts'] * case['group_size'], np.random.default_rng(0)
+  pieces = B // case['micro'] if micro else 1
+  learner, cluster = learner_of(case, shape, pieces, 1)
   ids = lambda width: jnp.asarray(random.integers(2, shape['vocab'], (B, width)), jnp.int32)
   example = common.TrainExample(
     prompt_ids=ids(case['prompt']),
@@ -125,17 +127,24 @@ def train(case, shape):
   del learner  # it has given the trainer its loss
   update, _ = cluster.actor_trainer.jit_train_and_eval_step()
 
+  rows = B // pieces
+  examples = [jax.tree.map(lambda x, i=i: x[i : i + rows], example) for i in range(0, B, rows)]
+
   def run():
-    jax.block_until_ready(update(example))
+    for piece in examples:
+      found = update(piece)
+    jax.block_until_ready(found)
     jax.block_until_ready(nnx.state(cluster.actor_trainer.model))
     return {'tokens': B * (case['prompt'] + case['new'])}
 
   return run
 
 
-def step(case, shape):
+def step(case, shape, micro):
   """One global step of the learner: generate, reward, update."""
-  learner, cluster = learner_of(case, shape)
+  learner, cluster = learner_of(
+    case, shape, case['prompts'], max(1, case['micro'] // case['group_size']) if micro else None
+  )
   texts = prompts(
     {**case, 'prompt': case['prompt'] - 1}, shape
   )  # its rollout writes a beginning token
@@ -159,8 +168,8 @@ def step(case, shape):
   return run
 
 
-def learner_of(case, shape):
-  """(learner, cluster) with everything on one device."""
+def learner_of(case, shape, minibatch, micro):
+  """(learner, cluster) with everything on one device; an update is of `minibatch` parts, `micro` of them at once, or None."""
   mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ('fsdp', 'tp'))
   size = case['prompt'] + case['new']
   cluster = rl_cluster.RLCluster(
@@ -177,6 +186,8 @@ def learner_of(case, shape):
         ),
         eval_every_n_steps=1_000_000,
         max_steps=1_000_000,
+        mini_batch_size=minibatch,
+        train_micro_batch_size=micro,
         pbar_description=None,
       ),
       rollout_config=base_rollout.RolloutConfig(

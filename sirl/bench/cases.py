@@ -24,7 +24,7 @@ VARIANTS = {
     'train': ('whole', 'micro'),
   },
   'trl': {'step': ('whole', 'micro', 'whole async', 'micro async')},
-  'tunix': {'decode': ('plain',), 'train': ('whole',), 'step': ('whole',)},
+  'tunix': {'decode': ('plain',), 'train': ('whole', 'micro'), 'step': ('whole', 'micro')},
 }
 OURS, PEERS = 'sirl', ('transformers', 'trl', 'tunix')
 FIRST = 'first token'  # no contender: what is taken off our rollout to get the time of a turn
@@ -39,7 +39,7 @@ class Case:
   set: str  # one of GROUPS, or 'limit'
   kind: str  # a key of VARIANTS
   shape: str = 'tiny'  # a key of SHAPES
-  cores: int = 2  # 1: the side is pinned to one core
+  cores: int = 2  # that every side is pinned to
   by: str = 'wall'  # 'wall' | 'cpu': which seconds are compared
   prompts: int = 1
   group_size: int = 1
@@ -160,7 +160,7 @@ CASES = [
         ours=('whole', 'micro')),
   _case('smol', 'prefill smol 4x128', 'prefill', prompts=4, prompt=128, new=0),
   _case('smol', 'train smol 4x(64+64)', 'train', prompts=4, micro=2,
-        ours=('micro', 'two devices', 'two devices micro')),
+        ours=('micro', 'two devices')),
   _case('step', 'step words 8 groups of 8, 12+32', 'step', cores=1, shape='words', prompts=8, group_size=8,
         prompt=12, new=32, micro=16),
   _case('step', 'step words 8 groups of 8, 12+128 lognormal, 20 ms a reward', 'step', cores=1, by='wall',

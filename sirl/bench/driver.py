@@ -41,6 +41,8 @@ def measure(sets, *, repeats, peers, logs, say=print):
     for i, case in enumerate(chosen):
       say(f'[{i + 1}/{len(chosen)}, {time.time() - started:.0f} s] {case.name}')
       rows.append(run_case(case, sides, repeats))
+      for line in broken(rows[-1]):
+        say(line)
       yield {
         'machine': machine() | {'seconds': time.time() - started},
         'repeats': repeats,
@@ -87,6 +89,14 @@ def run_case(case, sides, repeats):
     'flops': limits.flops(message['shape'], case),
     'sides': found,
   }
+
+
+def broken(row):
+  """A line for every variant that broke in this case: it counts nowhere."""
+  for side, variants in row['sides'].items():
+    for variant, entry in variants.items():
+      if 'error' in entry:
+        yield f'  {side}, {variant}: {entry["error"]}'
 
 
 class Sides:
@@ -184,13 +194,11 @@ class Worker:
 
 
 def pinned(command, cores):
-  """The command held on one core where the case says so; pools of threads are then made for one."""
-  if cores > 1:
-    return command
+  """The command held on so many cores, the last ones; pools of threads are then made for them."""
   if not hasattr(os, 'sched_getaffinity'):
-    raise ValueError('cases on one core need a system that can pin processes, such as Linux')
-  core = max(os.sched_getaffinity(0))
-  return ['taskset', '--cpu-list', str(core), *command]
+    raise ValueError('a benchmark needs a system that can pin processes to cores, such as Linux')
+  held = sorted(os.sched_getaffinity(0))[-cores:]
+  return ['taskset', '--cpu-list', ','.join(map(str, held)), *command]
 
 
 def machine():

@@ -23,11 +23,11 @@ def seconds(entry, by):
 
 
 def best(variants, by):
-  """(variant, entry) of the smallest median; None when no variant ran."""
+  """(variant, entry) of the smallest median among those that never broke; None when there is none."""
   ran = [
     (seconds(entry, by), name)
     for name, entry in variants.items()
-    if entry['runs'] and name != cases.FIRST
+    if entry['runs'] and 'error' not in entry and name != cases.FIRST
   ]
   return (min(ran)[1], variants[min(ran)[1]]) if ran else None
 
@@ -82,12 +82,15 @@ def turn_seconds(row):
 def share_of_limit(row, found):
   """Time at the machine's limit over the time taken, None where there is no limit to compare with.
 
-  The limit of a rollout is that of its turns, by arithmetic or by reading, whichever is slower.
+  The limit of a rollout is that of its turns, by arithmetic or by reading, whichever is slower; what a turn takes is known of the
+  plain variant alone.
   """
   case, by = row['case'], row['case']['by']
   ours = best(row['sides'][cases.OURS], by)
   product = found.get(('matrix product', case['cores']))
   if ours is None or product is None or case['lengths'] != 'fixed':
+    return None
+  if case['kind'] == 'decode' and ours[0] != 'plain':
     return None
   if case['kind'] != 'decode':
     return row['flops'] / product / seconds(ours[1], by) if row['flops'] else None

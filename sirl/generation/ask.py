@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sirl.generation import sampling, texts
+from sirl.generation.decode import counted_too
 from sirl.generation.decode import decode as plain_decode
 from sirl.runtime import hosts
 from sirl.types import Ask, Codec, Model, Rollouts
@@ -40,7 +41,7 @@ def make_ask(
     for start in range(0, len(prompts), batch):
       rows = np.arange(start, start + batch)
       rows = np.where(rows < len(prompts), rows, start)
-      rollouts = decode(
+      found = decode(
         model,
         params,
         tokens_PS[rows],
@@ -53,6 +54,7 @@ def make_ask(
         eos_ids=codec.eos_ids,
         pad_id=codec.pad_id,
       )
+      rollouts, _ = counted_too(found)
       everything = hosts.everywhere(rollouts.tokens), hosts.everywhere(rollouts.action)
       answers += texts.completions(codec, *everything)[: len(prompts) - start]
     return answers

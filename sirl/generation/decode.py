@@ -97,6 +97,11 @@ def _rows(
   return beside_prompts(prompts_PS, valid_PS, out, ~done_B, G)
 
 
+def counted_too(found):
+  """(Rollouts, {name: float32 scalar}) of what a function of decode's signature returned: the pair, or Rollouts alone."""
+  return found if isinstance(found, tuple) else (found, {})
+
+
 # ---------------------------------------------------------------- parts that continuous batching shares, see `refill`
 
 

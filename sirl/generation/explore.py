@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.generation import sampling, texts
+from sirl.generation.decode import counted_too
 from sirl.generation.decode import decode as plain_decode
 from sirl.runtime import hosts
 from sirl.types import Codec, Generate, Model, Rollouts, Samples
@@ -22,14 +23,15 @@ def explore(
   max_prompt: int,
   max_new: int,
   sampler=None,
-  decode: Callable[..., Rollouts] = plain_decode,
+  decode: Callable[..., Rollouts | tuple[Rollouts, dict]] = plain_decode,
 ) -> Generate:
   """Generate that draws `group_size` completions of every task from the policy.
 
   Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation. Generate's
   `rows` are the numbers of the tasks to do now (default: all); the others still count for the numbering of samples.
   `decode` may be another function of decode's signature with the same samples: `refill.decoder(slots)` where lengths differ,
-  `speculative.decoder(draft, width=...)` where a pass over few rows costs as much as over one.
+  `speculative.decoder(draft, width=...)` where a pass over few rows costs as much as over one. Beside Rollouts it may return
+  {name: scalar} for the row of the step.
   Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt`, with the
   task's id.
   """
@@ -47,7 +49,7 @@ def explore(
     )
     arrays = (*prompts, ids_P[rows], first_P[rows])
     prompts_PS, valid_PS, *address = (hosts.global_rows(hosts.share(x)) for x in arrays)
-    rollouts = decode(
+    found = decode(
       model,
       params,
       prompts_PS,
@@ -60,9 +62,10 @@ def explore(
       eos_ids=codec.eos_ids,
       pad_id=codec.pad_id,
     )
+    rollouts, metrics = counted_too(found)
     mine = hosts.local_rows(rollouts.tokens), hosts.local_rows(rollouts.action)
     first = hosts.share(first_P[rows].tolist())
-    return Samples(hosts.share(tasks), texts.completions(codec, *mine), rollouts, first)
+    return Samples(hosts.share(tasks), texts.completions(codec, *mine), rollouts, first, metrics)
 
   return generate
 

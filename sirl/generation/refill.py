@@ -40,11 +40,17 @@ def refill(*arguments, **options):
 
 
 def decoder(slots):
-  """`refill` with so many slots: a function with the signature of `decode`, for `explore` and `make_ask`."""
-  _block(slots, None, slots)
-  return functools.partial(refill, slots=slots)
+  """`refill` with so many slots and its `slot_use`: a function with the signature of `decode`, for `explore` and `make_ask`."""
+  _block(slots, None, 1, slots)
+
+  def decode(*arguments, **options):
+    rollouts, slot_turns = counted(*arguments, **options, slots=slots)
+    return rollouts, {'sampling/slot_use': slot_use(rollouts, slot_turns)}
+
+  return decode
 
 
+@jax.jit
 def slot_use(rollouts, slot_turns):
   """Share of the computed slot-turns that gave a token, in [0, 1]. First tokens come with the prompt and take no turn."""
   tokens = jnp.sum(rollouts.action) - rollouts.truncated.size
@@ -78,14 +84,14 @@ def counted(
   Args: as for `decode`, and
     slots: rows at work at once, which bounds the memory of the cache; more than there are rows means all of them.
     block: slots that must be free before rows enter, by default an eighth of them. Entering costs an unembedding and a
-      copy of the prompts' caches, waiting costs idle slots.
+      copy of the prompts' caches, waiting costs idle slots. Every data shard has its part of both, rounded up.
   Returns: Rollouts [P, G, S + max_new], and int32 [], turns times the slots computed in each, for `slot_use`.
   Raises: ValueError for slots < 1, or a block that is not between 1 and slots.
   """
   P = len(prompts_PS)
   shards = sharding.data_shards(P)
   W = min(-(-slots // shards), P * group_size // shards)
-  E = _block(slots, block, W)
+  E = _block(slots, block, shards, W)
   rows = functools.partial(
     _rows, model, group_size=group_size, max_new=max_new, sampler=sampler, eos_ids=eos_ids, pad_id=pad_id, W=W, E=E
   )  # fmt: skip
@@ -187,7 +193,7 @@ def _rows(
   return rollouts, jnp.reshape(slot_turns, 1)
 
 
-def _block(slots, block, width):
+def _block(slots, block, shards, width):
   if slots < 1:
     raise ValueError(
       f'slots={slots}; expected at least 1 row at work, or plain decode for all rows at once'
@@ -196,4 +202,4 @@ def _block(slots, block, width):
     return max(1, width // 8)
   if not 1 <= block <= slots:
     raise ValueError(f'block={block}; expected between 1 and slots={slots}')
-  return min(block, width)
+  return min(-(-block // shards), width)

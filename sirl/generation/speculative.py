@@ -24,6 +24,7 @@ from flax import struct
 from sirl.generation import drafts, sampling
 from sirl.ops import keys as addressed
 from sirl.ops import logprobs, prefill, trees
+from sirl.runtime import sharding
 from sirl.types import Array, PyTree, Rollouts
 
 # ---------------------------------------------------------------- rules
@@ -139,15 +140,25 @@ class Progress(NamedTuple):
 
 
 def decoder(draft, *, width, rule=coupled):
-  """A function with the signature of `decode`, for whoever needs the rollouts only."""
+  """A function with the signature of `decode`, which says beside the rollouts how the guesses fared."""
 
   def decode(model, params, prompts_PS, valid_PS, address, key, **settings):
-    rollouts, _ = speculate(
+    rollouts, statistics = speculate(
       model, params, prompts_PS, valid_PS, address, key, draft=draft, width=width, rule=rule, **settings
     )  # fmt: skip
-    return rollouts
+    return rollouts, summary(statistics)
 
   return decode
+
+
+@jax.jit
+def summary(statistics):
+  """Scalars of a whole batch: the share of tested guesses that held, NaN where none was tested, and tokens per pass for free."""
+  total = jax.tree.map(jnp.sum, statistics)
+  return {
+    'sampling/acceptance': total.acceptance,
+    'sampling/accepted_per_round': total.accepted_per_round,
+  }
 
 
 @functools.partial(
@@ -183,6 +194,17 @@ def speculate(
   """
   if width < 1:
     raise ValueError(f'width={width}: at least 1 guess per round; without guesses use decode')
+  rows = functools.partial(
+    _rows, model, group_size=group_size, max_new=max_new, sampler=sampler, eos_ids=eos_ids, pad_id=pad_id, width=width,
+    rule=rule,
+  )  # fmt: skip
+  return sharding.on_data_shards(rows, (params, key, draft), (prompts_PS, valid_PS, address))
+
+
+def _rows(
+  model, params, key, draft, prompts_PS, valid_PS, address, *, group_size, max_new, sampler, eos_ids, pad_id, width, rule
+):  # fmt: skip
+  """`speculate` for the tasks of one shard."""
   (P, S), G = prompts_PS.shape, group_size
   room = max_new + width + 1  # a finished row still writes, behind its last token
   T = S + room

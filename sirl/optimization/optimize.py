@@ -42,8 +42,8 @@ def make_optimize(
     microbatches: pieces of a minibatch whose gradients are added, for memory; changes nothing but rounding (about 1e-5 nats
       between sampler and learner, where whole batches agree to the bit). Every data shard cuts its own tasks into so many, if
       they divide.
-    rows: completions that go through the model at once within a micro-batch, longest first; None: all of them. Objectives that
-      compare completions of one group need None.
+    rows: completions that go through the model at once within a micro-batch, on every data shard, longest first; None: all of
+      them. Objectives that compare completions of one group need None.
     widths: completion columns, below max_new, that pieces of `rows` are cut to when they fit. Every width is compiled into the
       one program, so no batch compiles anew.
     sampler: the one that `explore` drew with, so that log-probs are of the distribution sampled from.

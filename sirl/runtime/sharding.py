@@ -104,13 +104,18 @@ def row_shards(mesh):
   return math.prod(mesh.shape.get(axis, 1) for axis in ROWS)
 
 
-def check_rows(prompts, mesh):
-  """Raises ValueError when P tasks cannot be split evenly over the mesh."""
-  shards = row_shards(mesh)
+def check_rows(prompts, mesh, processes=None):
+  """Raises ValueError when P tasks cannot be split evenly over the mesh, or its data shards over the processes (default: all)."""
+  shards, processes = row_shards(mesh), processes or jax.process_count()
   if prompts % shards:
     raise ValueError(
       f'prompts={prompts} cannot be split over {shards} data shards (mesh.data={mesh.shape["data"]} x '
       f'mesh.fsdp={mesh.shape["fsdp"]}); choose a multiple of {shards} or fewer shards'
+    )
+  if shards % processes:
+    raise ValueError(
+      f'mesh.data={mesh.shape["data"]} x mesh.fsdp={mesh.shape["fsdp"]} = {shards} data shards cannot be split over {processes} '
+      f'processes, each of which brings tasks of its own; choose a multiple of {processes}, and fewer for mesh.tensor'
     )
 
 

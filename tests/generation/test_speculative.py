@@ -124,10 +124,15 @@ def test_samples_do_not_depend_on_batch_layout():
   np.testing.assert_array_equal(part_counts.rounds, counts.rounds[order, :40])
 
 
-def test_decoder_has_the_signature_of_decode():
+def test_decoder_has_the_signature_of_decode_and_says_how_the_guesses_fared():
   positional, settings = arguments()
-  drafted = speculative.decoder(LOOKUP, width=5)
-  same_samples(drafted(TABLE, PARAMS, *positional, **settings), plain(TABLE, PARAMS))
+  rollouts, said = speculative.decoder(LOOKUP, width=5)(TABLE, PARAMS, *positional, **settings)
+  same_samples(rollouts, plain(TABLE, PARAMS))
+  _, counts = speculate(TABLE, PARAMS, LOOKUP, 5)
+  assert said == {
+    'sampling/acceptance': pytest.approx(counts.accepted.sum() / counts.tested.sum()),
+    'sampling/accepted_per_round': pytest.approx(counts.accepted.sum() / counts.rounds.sum()),
+  }
 
 
 # ---------------------------------------------------------------- the rejection rule

@@ -123,6 +123,7 @@ def test_eight_devices():
     for fail, words in (
       (lambda: sharding.place({'mystery': jnp.ones((4, 4))}, mesh), ['mystery', '[4, 4]', 'sharding.py']),
       (lambda: sharding.check_rows(30, mesh), ['prompts=30', '4 data shards', 'multiple of 4']),
+      (lambda: sharding.check_rows(32, mesh, 8), ['4 data shards', '8 processes', 'mesh.tensor']),
     ):
       try:
         fail()
