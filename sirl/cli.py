@@ -13,6 +13,7 @@ import pathlib
 import sys
 import traceback
 
+import sirl
 from sirl import config as configs
 from sirl import experiment_file
 
@@ -76,6 +77,7 @@ def parser():
   top = argparse.ArgumentParser(
     prog='sirl', description='A language model improves itself, in a loop that is watched.'
   )
+  top.add_argument('--version', action='version', version=f'sirl {sirl.__version__}')
   commands = top.add_subparsers(required=True, metavar='COMMAND')
 
   def command(name, function, help):
@@ -122,10 +124,20 @@ def parser():
   sub = command(
     'bench', bench, 'measure speed beside the limits of the machine and other libraries'
   )
-  sub.add_argument('--cases', default='all', metavar='SETS', help='such as tiny,smol,step,growth')
-  sub.add_argument('--repeats', type=int, default=5, metavar='N', help='measurements of each case')
-  sub.add_argument('--out', default='runs/bench', metavar='DIR', help='for the table and pictures')
-  sub.add_argument('--peers', default='.peers', metavar='DIR', help="the peers' environments")
+  sub.add_argument(
+    '--cases', default='all', metavar='SETS',
+    help='all, or some of tiny,smol,step,sampling,refill,overhead,memory,growth (default: all)',
+  )  # fmt: skip
+  default = ' (default: %(default)s)'
+  sub.add_argument(
+    '--repeats', type=int, default=5, metavar='N', help=f'measurements of each case{default}'
+  )
+  sub.add_argument(
+    '--out', default='runs/bench', metavar='DIR', help=f'for the table and pictures{default}'
+  )
+  sub.add_argument(
+    '--peers', default='.peers', metavar='DIR', help=f"the peers' environments{default}"
+  )
   return top
 
 
@@ -159,6 +171,7 @@ def run(arguments):
       f'build in {source} returned {type(experiment).__name__}; expected a sirl.types.Experiment'
     )
   first = hosts.is_first()
+  before = recorded(workdir)
 
   def accepted():
     if first:
@@ -178,6 +191,10 @@ def run(arguments):
   if not first:
     return DONE
 
+  if recorded(workdir) == before:
+    print(
+      f'nothing was computed: the run in {workdir} had ended before; raise max_rounds or take another --workdir'
+    )
   if hasattr(module, 'summary'):
     print(module.summary(history))
   print(f'report: {reports.write(workdir)}')
@@ -185,6 +202,12 @@ def run(arguments):
   if decision is not None and decision.action is Action.ASK_HUMAN:
     return waiting(workdir, decision.reason)
   return DONE
+
+
+def recorded(workdir):
+  """How much a workdir holds of steps and rounds, and of its warm start."""
+  names = ('steps.jsonl', 'history.jsonl', 'warm/steps.jsonl')
+  return [(workdir / name).stat().st_size for name in names if (workdir / name).exists()]
 
 
 def waiting(workdir, reason):
@@ -306,18 +329,24 @@ def existing(workdir):
 
 
 def show_log():
-  """Events of the project on stderr, once; libraries only speak about errors."""
+  """Events of the project on stderr, once; libraries only speak about errors.
+
+  The handler is the root's: a library that sets up logging leaves a root alone that has one, and nothing is said twice.
+  """
   logging.getLogger('absl').setLevel(logging.ERROR)
-  log = logging.getLogger('sirl')
-  if not log.handlers:
+  logging.getLogger('sirl').setLevel(logging.INFO)
+  if not any(isinstance(handler, Stderr) for handler in logging.root.handlers):
     handler = Stderr()
     handler.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    logging.root.addHandler(handler)
 
 
 class Stderr(logging.Handler):
   """Writes to what sys.stderr is now: a live display replaces it, so that lines appear above the table."""
+
+  def filter(self, record):
+    """Lets the project's own events through, and the errors of others."""
+    return record.name.split('.')[0] == 'sirl' or record.levelno >= logging.ERROR
 
   def emit(self, record):
     """Writes one line."""

@@ -85,6 +85,15 @@ def no_steps(run):
   )  # fmt: skip
 
 
+def debugged(run):
+  """Numbers shrunk to show that everything runs."""
+  if run.config.get('debug'):
+    yield Finding(
+      'note', 'this is a debug run', 'debug=true',
+      'Its numbers are too small to learn anything; tied groups and a zero gradient are what to expect of it.',
+    )  # fmt: skip
+
+
 def nothing_judged(run):
   """No completion reaches the optimizer, or no gradient comes back."""
   judged, norm = recent(run, 'judged_ratio'), recent(run, 'grad_norm')
@@ -109,7 +118,14 @@ def tied_groups(run):
   outcome = recent(run, name)
   evidence = f'frac_reward_zero_std {share:.2f} and {name} {outcome:.2f} over {window(run)}'
   severity = 'problem' if share > TIED else 'warning'
-  if outcome >= ALL_RIGHT:
+  measured_name = first_accuracy(run)
+  held = run.final.metrics.get(measured_name, math.nan) if run.final else math.nan
+  if outcome >= ALL_RIGHT and held < outcome / 2:
+    yield Finding(
+      'problem', 'groups are tied: the reward calls everything right', f'{evidence}, but {measured_name} is {held:.2f}',
+      'The reward cannot tell right from wrong: read samples/ and mend it.',
+    )  # fmt: skip
+  elif outcome >= ALL_RIGHT:
     yield Finding(
       severity,
       'groups are tied: all right',
@@ -314,6 +330,7 @@ def unfinished(run):
 
 
 CHECKS = (
+  debugged,
   nothing_judged,
   tied_groups,
   truncation,

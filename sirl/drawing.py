@@ -65,8 +65,8 @@ def curve(run, axes, name, colour, label=None):
   return True
 
 
-def series(run, name):
-  """x (steps from 1) and finite values of a step metric, at most POINTS of them."""
+def series(run, name, how=np.mean):
+  """x (steps from 1) and finite values of a step metric, at most POINTS of them; `how` sums up what one point stands for."""
   rows = [
     (i, row[name])
     for i, row in enumerate(run.steps, 1)
@@ -75,14 +75,14 @@ def series(run, name):
   if not rows:
     return np.empty(0), np.empty(0)
   x, y = np.array(rows, float).T
-  return thin(x, y)
+  return thin(x, y, how)
 
 
-def thin(x, y):
-  """Means of consecutive points, so that at most POINTS remain."""
+def thin(x, y, how=np.mean):
+  """Means of consecutive points, or `how` of their y, so that at most POINTS remain."""
   width = math.ceil(len(x) / POINTS)
   parts = [slice(i, i + width) for i in range(0, len(x), width)]
-  return np.array([x[p].mean() for p in parts]), np.array([y[p].mean() for p in parts])
+  return np.array([x[p].mean() for p in parts]), np.array([how(y[p]) for p in parts])
 
 
 def smooth(y, window):

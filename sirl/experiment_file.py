@@ -44,8 +44,10 @@ def load(path):
   try:
     spec.loader.exec_module(module)
   except Exception as error:
+    missing = isinstance(error, ModuleNotFoundError) and error.name == 'experiments'
+    hint = '; run it from the folder that holds experiments/, the clone' if missing else ''
     raise ValueError(
-      f'{path} cannot be loaded: {type(error).__name__}: {error}{_line_in(path, error)}'
+      f'{path} cannot be loaded: {type(error).__name__}: {error}{_line_in(path, error)}{hint}'
     ) from error
   kind = getattr(module, 'Config', None)
   if not (isinstance(kind, type) and issubclass(kind, configs.Base)):
@@ -109,9 +111,10 @@ def _word(value):
 def _nearest(path):
   """A hint at the files beside the one that is missing."""
   beside = sorted(p.name for p in path.parent.glob('*.py')) if path.parent.is_dir() else []
+  elsewhere = [p for p in pathlib.Path('experiments').glob('*.py') if p.stem == path.stem]
   near = difflib.get_close_matches(path.name, beside, n=1)
-  if near:
-    return f'did you mean {path.parent / near[0]}?'
+  if near or elsewhere:
+    return f'did you mean {path.parent / near[0] if near else elsewhere[0]}?'
   return (
     f'{path.parent} holds: {", ".join(beside)}'
     if beside

@@ -82,8 +82,8 @@ def entropy(run, axes):
 
 def length(run, axes):
   """Completion length: mean, and the range from shortest to longest."""
-  x, low = drawing.series(run, 'completions/min_length')
-  _, high = drawing.series(run, 'completions/max_length')
+  x, low = drawing.series(run, 'completions/min_length', np.min)
+  _, high = drawing.series(run, 'completions/max_length', np.max)
   if len(x) and len(low) == len(high):
     axes.fill_between(
       x, low, high, color=drawing.COLOURS[0], alpha=0.12, linewidth=0, label='shortest to longest'

@@ -7,7 +7,7 @@ import numpy as np
 
 from sirl.overlap import overlapped
 from sirl.runtime import hosts
-from sirl.types import Generate, Optimize, Outcome, Reward, Rewards, Step
+from sirl.types import Generate, Optimize, Outcome, Reward, Rewards, Step, check_reward
 
 
 def everything(rewards: Rewards):
@@ -27,11 +27,12 @@ def make_step(
       weights and the same noise, so nothing changes but the time. For rewards that wait for the host, a sandbox or a
       network; one that runs collectives over several processes needs slices=1, for threads would issue them in any order.
   Scalars come to the host once, at the end. 'time/reward' is what the step waited for rewards.
-  Raises: ValueError for slices < 1, and at a step whose P does not divide into the slices of every shard.
+  Raises: ValueError for slices < 1 or a function that is no Reward, and at a step whose P does not divide into the slices of every shard.
   """
 
   if slices < 1:
     raise ValueError(f'slices={slices}; expected at least 1')
+  check_reward(reward)
 
   def step(state, tasks, key):
     key_generate, key_reward, key_optimize = jax.random.split(key, 3)

@@ -119,7 +119,7 @@ def header(run):
   ]
   last = run.history[-1].decision if run.history else None
   decision = (
-    f'<p>Last decision, round {run.history[-1].round}: {tag(last.action)} {text(last.reason)}</p>'
+    f'<p>Last decision, {round_name(run.history[-1])}: {tag(last.action)} {text(last.reason)}</p>'
     if last
     else ''
   )
@@ -240,8 +240,9 @@ def decisions(run):
   if notable:
     shown = f'<div class="card scroll">{table(head, notable)}</div>'
   else:
-    shown = f'<p>All {len(decided)} decisions were to continue.</p>'
-  return f'{shown}<details><summary>All {len(decided)} decisions</summary>{table(head, rows.values())}</details>'
+    n = len(decided)
+    shown = f'<p>{f"All {n} decisions were" if n > 1 else "The one decision was"} to continue.</p>'
+  return f'{shown}<details><summary>Every decision</summary>{table(head, rows.values())}</details>'
 
 
 def warm_start(run):

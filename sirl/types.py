@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -271,7 +272,7 @@ class Record:
 
 # (params, tasks, key) -> Samples. One that is to be sliced also takes rows=, the numbers of the tasks to do.
 Generate: TypeAlias = Callable[..., Samples]
-Reward: TypeAlias = Callable[[Params, Samples, Key], Rewards]
+Reward: TypeAlias = Callable[[Params, Samples, Key], Rewards]  # see check_reward
 Optimize: TypeAlias = Callable[[TrainState, Rollouts, Array, Key], tuple[TrainState, Metrics]]
 Step: TypeAlias = Callable[[TrainState, Sequence[Task], Key], tuple[TrainState, Outcome]]
 # rewards_PG, judged_PG -> [P, G] or [P, G, T]
@@ -302,3 +303,23 @@ class Experiment:
   steer: Rule
   reference: bool = False  # keep a copy of the starting weights for kl()
   refresh: Refresh | None = None  # None: the reference never changes
+
+
+def check_reward(reward, what='reward'):
+  """Raises ValueError for a function that is no Reward by its signature, with the wrapper that makes it one."""
+  try:
+    takes = inspect.signature(reward)
+  except (TypeError, ValueError):  # a builtin has none
+    return
+  names = [name for name in takes.parameters if name not in ('args', 'kwargs')]
+  try:
+    takes.bind(None, None, None)
+    fits = not {'completions', 'solution_str', 'text', 'texts'} & set(names)
+  except TypeError:
+    fits = False
+  if not fits:
+    raise ValueError(
+      f'{what}: {getattr(reward, "__name__", reward)!r} takes ({", ".join(names)}), a reward takes (params, samples, key). Wrap it: '
+      'rewards.from_trl for (prompts, completions, ...), rewards.from_verl for (data_source, solution_str, ...), '
+      'rewards.per_completion for (task, text), rewards.per_group for (task, texts)'
+    )

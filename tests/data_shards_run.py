@@ -11,7 +11,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).parent.parent), str(pathlib.Path(__fi
 
 import jax
 
-jax.config.update('jax_num_cpu_devices', 2)
+jax.config.update('jax_num_cpu_devices', 4)
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +27,8 @@ from sirl.types import TrainState
 from hlo import in_loops
 
 P, S, G, N = 4, 3, 2, 6
-MODEL = models.build(models.preset('toy', vocab=16, width=16, layers=1, head_width=8, ffw=16))
+NUMBERS = models.preset('toy', vocab=16, width=16, layers=1, head_width=8, ffw=16)
+MODEL = models.build(NUMBERS)
 PARAMS = MODEL.init(keys.at(0, 'init'))
 LOOKUP = drafts.prompt_lookup(2)
 OPTIMIZER = transforms.adamw(1e-2)
@@ -47,12 +48,13 @@ def sample(program, **more):
   return program(MODEL, *arguments, **options), text
 
 
-def update(rollouts):
+def update(rollouts, model=MODEL):
   """Weights after one update by two pieces of micro-batch and rows, and the text of the program."""
   params = trees.copy(PARAMS)
   state = TrainState(jnp.int32(0), params, OPTIMIZER.init(params), skipped=jnp.int32(0))
+  state = sharding.place(state, jax.sharding.get_mesh())
   optimize = make_optimize(
-    MODEL, OPTIMIZER, advantages.centered, objectives.policy_gradient(), microbatches=2, rows=1
+    model, OPTIMIZER, advantages.centered, objectives.policy_gradient(), microbatches=2, rows=1
   )
   rewards_PG = jnp.asarray(hosts.global_rows(np.eye(P, G, dtype=np.float32)))
   arguments = state, rollouts, rewards_PG, keys.at(0, 'gro')
@@ -75,16 +77,28 @@ def everything(devices):
   return results, {'decode': plain, 'refill': slots, 'speculate': draft, 'update': learner}
 
 
-(one, _), (two, texts) = everything(1), everything(2)
+def with_split_weights():
+  """Tokens and weights on data=2 x fsdp=2, the residual stream pinned."""
+  mesh = sharding.make_mesh(config.Mesh(data=2, fsdp=2))
+  with jax.set_mesh(mesh):
+    rollouts, _ = sample(decode)
+    params, _ = update(rollouts, models.build(NUMBERS, constrain=sharding.constrain(mesh)))
+  return jax.tree.map(np.asarray, (rollouts.tokens, params))
+
+
+(one, _), (two, texts), four = everything(1), everything(2), with_split_weights()
+apart = lambda one, other: max(
+  float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)))
+)
 print(
   json.dumps(
     {
       'tokens equal': all(
         np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (one[0], two[0])))
       ),
-      'weights differ by': max(
-        float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one[1], two[1])))
-      ),
+      'weights differ by': apart(one[1], two[1]),
+      'tokens equal where weights are split': bool(np.array_equal(one[0][0], four[0])),
+      'split weights differ by': apart(one[1], four[1]),
       'sums of the update': texts['update'].count(' all-reduce('),
       'in loops': {name: sorted(in_loops(text)) for name, text in texts.items()},
     }

@@ -126,6 +126,23 @@ def test_a_missing_file(tmp_path, capsys):
   assert not (tmp_path / 'run').exists()
 
 
+def test_a_bare_name_finds_its_experiment(tmp_path, capsys, monkeypatch):
+  (tmp_path / 'experiments').mkdir()
+  (tmp_path / 'experiments' / 'mine.py').write_text('')
+  monkeypatch.chdir(tmp_path)
+  message = refused(capsys, command('mine', tmp_path / 'run'))
+  assert message == 'no experiment file mine; did you mean experiments/mine.py?\n'
+
+
+def test_an_experiment_that_builds_on_others_says_where_to_run_it(tmp_path, capsys):
+  path = tmp_path / 'even.py'
+  path.write_text(
+    'raise ModuleNotFoundError("No module named \'experiments\'", name="experiments")'
+  )
+  message = refused(capsys, command(path, tmp_path / 'run'))
+  assert message.endswith('(line 1); run it from the folder that holds experiments/, the clone\n')
+
+
 def test_an_unknown_name_in_the_config(tmp_path, capsys):
   message = refused(capsys, command(write(tmp_path, SOUND), tmp_path / 'run', 'temprature=0.5'))
   assert message == "--set temprature: Config has no 'temprature'; did you mean 'temperature'?\n"

@@ -100,6 +100,12 @@ def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
   assert cli.main(['doctor', str(workdir)]) == 0
   assert 'HEALTHY' in capsys.readouterr().out
 
+  # The same command again finds nothing to do, and says so.
+  again = ['run', str(experiment), '--workdir', str(workdir), '--set', 'seed=3']
+  assert cli.main(again) == 0
+  assert f'nothing was computed: the run in {workdir} had ended before' in capsys.readouterr().out
+  assert 'nothing was computed' not in out
+
   # Another config is refused before anything is built, and the record of the first stays.
   code = cli.main(['run', str(experiment), '--workdir', str(workdir), '--set', 'learning_rate=0.2'])
   err = capsys.readouterr().err
@@ -393,3 +399,25 @@ def test_help_needs_no_jax():
     'import sys; from sirl import cli; cli.parser().format_help(); sys.exit("jax" in sys.modules)'
   )
   assert subprocess.run([sys.executable, '-c', program], check=False).returncode == 0
+
+
+def test_the_version_is_said(capsys):
+  with pytest.raises(SystemExit) as ended:
+    cli.main(['--version'])
+  assert ended.value.code == 0
+  assert capsys.readouterr().out.startswith('sirl 0.')
+
+
+def test_an_event_is_said_once_even_where_a_library_sets_up_logging(capsys):
+  code = """if True:
+    import logging
+    from sirl import cli
+    cli.show_log()
+    cli.show_log()
+    logging.basicConfig()
+    logging.getLogger('sirl.x').warning('changed')
+    logging.getLogger('absl').warning('chatter')
+    logging.getLogger('absl').error('broken')
+  """
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+  assert done.stderr.splitlines() == ['WARNING changed', 'ERROR broken']

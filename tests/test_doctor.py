@@ -1,5 +1,7 @@
 """The doctor names what ails a run, with its numbers, and leaves a healthy one alone."""
 
+import json
+
 import pytest
 
 from sirl import doctor
@@ -64,6 +66,10 @@ ILLNESSES = {
   'all right': (
     always(frac_reward_zero_std=1.0, rewards__correct__mean=1.0, entropy=0.001),
     'problem', 'groups are tied: all right', 'frac_reward_zero_std 1.00 and rewards/correct/mean 1.00', 'raise the difficulty',
+  ),
+  'all right but for the truth': (
+    always(frac_reward_zero_std=1.0, rewards__correct__mean=1.0) | accuracies(lambda i: 0.1),
+    'problem', 'groups are tied: the reward calls everything right', 'but heldout/pass@1 is 0.10', 'mend it',
   ),
   'all wrong': (
     always(frac_reward_zero_std=0.99, rewards__correct__mean=0.0),
@@ -205,6 +211,15 @@ def test_three_rollbacks_are_a_warning(tmp_path):
   ]
   assert found.what == '3 rollbacks'
   assert 'the last in round 7' in found.evidence
+
+
+def test_a_debug_run_is_said_to_be_one(tmp_path):
+  workdir = synthetic_run.write(tmp_path)
+  identity = json.loads((workdir / 'config.json').read_text())
+  identity['config']['debug'] = True
+  (workdir / 'config.json').write_text(json.dumps(identity))
+  found = doctor.diagnose(workdir)
+  assert ('note', 'this is a debug run') in [(f.severity, f.what) for f in found]
 
 
 def test_before_the_first_step_it_says_so(tmp_path):

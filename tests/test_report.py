@@ -103,7 +103,7 @@ def test_decisions_are_told_with_reason_and_target(tmp_path):
   text = page_of(synthetic_run.write(tmp_path, report=roll_back))
   assert 'accuracy &lt;fell&gt;' in text
   assert 'to the end of round 2' in text
-  assert 'All 11 decisions' in text
+  assert 'Every decision' in text
   assert 'finished all 10 rounds' in text
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from sirl.ops import keys
 from sirl.rewards.scores import RewardError, batched, on_device, per_completion, per_group, shape_of
 from sirl.runtime import hosts
-from sirl.types import Reward, Rewards
+from sirl.types import Reward, Rewards, check_reward
 
 __all__ = [
   'RewardError',
@@ -48,6 +48,7 @@ def weighted(**terms: tuple[float, Reward]) -> Reward:
       raise ValueError(
         f'weighted: {name}={term!r} is not (weight, reward); write {name}=(1.0, reward).'
       )
+    check_reward(term[1], f'weighted: {name}')
     if not _is_finite(term[0]):
       raise ValueError(f'weighted: the weight of {name} is {term[0]!r}; expected a finite number.')
   if not any(weight for weight, _ in terms.values()):
@@ -75,6 +76,10 @@ def by_role(**rewards: Reward | None) -> Reward:
   Rows of other roles come to a reward with no texts, so it is asked nothing about them and shapes stay fixed.
   Parts of the same name join. Raises: ValueError for a task whose role is not named.
   """
+
+  for role, judge in rewards.items():
+    if judge is not None:
+      check_reward(judge, f'by_role: {role}')
 
   def reward(params, samples, key):
     roles = [task.role for task in samples.tasks]
