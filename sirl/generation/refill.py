@@ -110,7 +110,7 @@ def _rows(
   ids_P, first_P = address
   noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
   lengths_P = jnp.sum(valid_PS, axis=1, dtype=jnp.int32)
-  x_PD, prompt_cache = prefill.once(model, params, prompts_PS, valid_PS)
+  x_PD, prompt_cache = prefill.in_pieces(model, params, prompts_PS, valid_PS)
 
   def choose(x_WD, row_W, t_W, done_W):
     logits_WV = model.unembed(params, x_WD)

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+PIECE = 1024  # tokens
+
 
 def causal_mask(valid_BT):
   """bool [B, T, T]: position t may see valid sources s <= t."""
@@ -24,9 +26,26 @@ def once(model, params, prompts_PS, valid_PS):
   return x_PSD[:, -1], cache
 
 
+def in_pieces(model, params, prompts_PS, valid_PS):
+  """`once` for a sampler. On a CPU at most PIECE tokens go through the model at a time, so that what one product leaves for the
+  next is still in the processor's cache: 64 prompts of 64 tokens take a quarter less time. Elsewhere all go together.
+
+  Also all at once where P has no fitting divisor, or where the compiler splits the rows over devices.
+  """
+  P, S = prompts_PS.shape
+  n = max((n for n in range(1, P + 1) if P % n == 0 and n * S <= PIECE), default=P)
+  mesh = jax.sharding.get_abstract_mesh()
+  split = any(size > 1 for axis, size in mesh.shape.items() if axis not in mesh.manual_axes)
+  if jax.default_backend() != 'cpu' or n == P or n * S < PIECE // 4 or split:
+    return once(model, params, prompts_PS, valid_PS)
+  pieces = prompts_PS.reshape(-1, n, S), valid_PS.reshape(-1, n, S)
+  state = jax.lax.map(lambda piece: once(model, params, *piece), pieces)
+  return jax.tree.map(lambda x: x.reshape(P, *x.shape[2:]), state)
+
+
 def prefill(model, params, prompts_PS, valid_PS, *, group_size, room):
-  """`once`, repeated for the G rows of each group: x_BD and a cache of S + room slots for B = P * G rows."""
-  state = once(model, params, prompts_PS, valid_PS)
+  """`in_pieces`, repeated for the G rows of each group: x_BD and a cache of S + room slots for B = P * G rows."""
+  state = in_pieces(model, params, prompts_PS, valid_PS)
   x_BD, cache = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), state)
   return x_BD, widened(cache, room)
 
