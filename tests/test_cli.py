@@ -382,11 +382,20 @@ def test_an_error_nobody_foresaw_shows_its_traceback(tmp_path, capsys):
   assert 'KeyError' in capsys.readouterr().err
 
 
-def test_compiled_programs_are_kept_where_the_environment_says(tmp_path, monkeypatch):
+def test_a_run_keeps_compiled_programs_at_home_or_where_the_environment_says(
+  tmp_path, experiment, monkeypatch
+):
   import jax
 
   before = jax.config.jax_compilation_cache_dir
   try:
+    monkeypatch.delenv('SIRL_CACHE')
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert cli.main(['run', str(experiment), '--workdir', str(tmp_path / 'a')]) == 0
+    home = tmp_path / '.cache' / 'sirl' / 'compiled'
+    assert jax.config.jax_compilation_cache_dir == str(home)
+
     monkeypatch.setenv('SIRL_CACHE', str(tmp_path))
     cli.cache_compilations(jax)
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'compiled')
