@@ -29,7 +29,7 @@ class Config(quickstart.Config):
   prompts: int = 16
   group_size: int = 32
   lr: float = 1e-4
-  kl: float = 0.05
+  kl: float = 0.2
 
 
 VOTE = rewards.weighted(vote=(1.0, rewards.per_group(heuristic.majority_vote(answers.exact))))
