@@ -172,10 +172,13 @@ def run(arguments):
     )
   first = hosts.is_first()
   before = recorded(workdir)
+  own = []  # whether the workdir was found to be this run's
 
   def accepted():
+    own.append(True)
     if first:
       identity.write(workdir, config, source)
+      identity.forget_error(workdir)
 
   sinks = [SINKS[name](workdir, config) for name in arguments.sink] if first else []
   display = progress.open_display(f'sirl {source.stem}') if first else None
@@ -185,6 +188,10 @@ def run(arguments):
     ).history
   except loop.WaitsForHuman as question:
     return waiting(question.workdir, question.reason) if first else DONE
+  except Exception as error:
+    if first and own:
+      identity.keep_error(workdir, message_of(error))
+    raise
   finally:
     if display is not None:
       display.close()

@@ -8,7 +8,7 @@ import dataclasses
 import math
 import re
 
-from sirl.runtime import metrics, runs
+from sirl.runtime import identity, metrics, runs
 from sirl.types import Action
 
 WINDOW = 20  # steps
@@ -56,7 +56,7 @@ def diagnose(workdir):
 def examine(run):
   """Findings about a Run, worst first."""
   if not run.steps:
-    return [no_steps(run)]
+    return [*ended_badly(run), no_steps(run)]
   found = [finding for check in CHECKS for finding in check(run)]
   if not any(finding.severity in ('problem', 'warning') for finding in found):
     found.append(healthy(run))
@@ -83,6 +83,16 @@ def no_steps(run):
     'note', 'no GRO step yet', f'steps.jsonl is empty; {done}{warm}',
     'The first step compiles for a while. If no process is running, start the run again: it resumes.',
   )  # fmt: skip
+
+
+def ended_badly(run):
+  """An error that ended the last attempt."""
+  error = identity.last_error(run.workdir)
+  if error:
+    yield Finding(
+      'problem', 'the last attempt ended with an error', error,
+      'Mend it and start the run again: it resumes from the newest checkpoint.',
+    )  # fmt: skip
 
 
 def debugged(run):
@@ -330,6 +340,7 @@ def unfinished(run):
 
 
 CHECKS = (
+  ended_badly,
   debugged,
   nothing_judged,
   tied_groups,

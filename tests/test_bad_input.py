@@ -13,7 +13,7 @@ import textwrap
 import jax
 import pytest
 
-from sirl import cli, report
+from sirl import cli, doctor, report
 from sirl.models import functional, gguf, presets, pretrained, tokenizer
 
 import tiny_gguf
@@ -250,11 +250,14 @@ def test_a_run_that_breaks_off_keeps_its_work_and_goes_on_once_corrected(
 def test_work_since_the_last_checkpoint_within_a_round_is_kept_too(sound, tmp_path, capsys):
   body, _ = IN_ROUND_1['reward_raises']
   workdir = tmp_path / 'run'
-  refused(capsys, command(write(tmp_path, body), workdir, 'checkpoint_every=1'))
+  message = refused(capsys, command(write(tmp_path, body), workdir, 'checkpoint_every=1'))
+  [error] = [finding.evidence for finding in doctor.diagnose(workdir) if 'an error' in finding.what]
+  assert message.startswith(error)
   done = len(steps(workdir))
   serial, _ = arrays(workdir)
   assert int(serial) == done
   accepted(capsys, command(write(tmp_path, SOUND), workdir, 'checkpoint_every=1'))
+  assert [finding for finding in doctor.diagnose(workdir) if 'an error' in finding.what] == []
   check_same_bits(workdir, sound)
 
 

@@ -11,6 +11,8 @@ from sirl.runtime import checkpoint, files
 
 log = logging.getLogger(__name__)
 
+ERROR = 'error.txt'
+
 
 def check(workdir, config):
   """Raises ValueError when the workdir holds checkpoints of another config: before any model is built."""
@@ -45,6 +47,22 @@ def write(workdir, config, source):
   }
   files.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
   files.atomic_write(copy, text)
+
+
+def keep_error(workdir, message):
+  """Leaves what ended a run in its workdir, for the doctor and the report."""
+  files.atomic_write(workdir / ERROR, message + '\n')
+
+
+def forget_error(workdir):
+  """Another attempt begins."""
+  (workdir / ERROR).unlink(missing_ok=True)
+
+
+def last_error(workdir):
+  """What ended the last attempt, None when it ended well or still runs."""
+  path = pathlib.Path(workdir) / ERROR
+  return path.read_text(encoding='utf-8').strip() if path.exists() else None
 
 
 def read(workdir):
