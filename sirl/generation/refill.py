@@ -34,13 +34,8 @@ class Slots(NamedTuple):
   cache: PyTree  # leaves [W, K, S + max_new, H]; completion token t stands at slot S + t
 
 
-def refill(*arguments, **options):
-  """Rollouts [P, G, S + max_new] as `decode` gives them, with at most `slots` rows at work: `counted` without its count."""
-  return counted(*arguments, **options)[0]
-
-
 def decoder(slots):
-  """`refill` with so many slots and its `slot_use`: a function with the signature of `decode`, for `explore` and `make_ask`."""
+  """`counted` with so many slots, and its `slot_use`: a function with the signature of `decode`, for `explore` and `make_ask`."""
   _block(slots, None, 1, slots)
 
   def decode(*arguments, **options):

@@ -14,7 +14,7 @@ import pytest
 from sirl import models
 from sirl.generation import explore, make_ask, sampling, texts
 from sirl.generation.decode import decode
-from sirl.generation.refill import counted, decoder, refill, slot_use
+from sirl.generation.refill import counted, decoder, slot_use
 from sirl.models import tabular, tokenizer
 from sirl.types import Task
 
@@ -161,7 +161,7 @@ def test_explore_and_ask_give_the_same_texts_with_slots():
 )
 def test_numbers_that_make_no_schedule_are_refused(slots, block, message):
   with pytest.raises(ValueError, match=message):
-    draw(refill, MODEL, PARAMS, ragged(2), 1, slots=slots, block=block)
+    draw(counted, MODEL, PARAMS, ragged(2), 1, slots=slots, block=block)
 
 
 # ---------------------------------------------------------------- the compiled program
@@ -206,7 +206,7 @@ def on_two_devices():
       model = MODEL
       prompts = [hosts.global_rows(x) for x in ragged(4)]
       params = sharding.place(PARAMS, mesh)
-      rollouts = draw(refill, model, params, prompts, 3, slots=4, block=2)
+      rollouts, _ = draw(counted, model, params, prompts, 3, slots=4, block=2)
     same = bool((np.asarray(rollouts.tokens) == np.asarray(expected.tokens)).all())
     found[axis] = same, float(jnp.abs(np.asarray(rollouts.logp) - np.asarray(expected.logp)).max())
   print(json.dumps(found))
