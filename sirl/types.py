@@ -149,8 +149,9 @@ class Model(NamedTuple):
   """Pure functions of a params tree. A policy is a Model and its params; there is no Policy class.
 
   `hidden` without a cache attends over the T tokens given; the cache it returns holds exactly them.
-  With a cache it writes the T tokens of row b at slots start_B[b] .. start_B[b] + T - 1 and attends over
-  all S slots. Either way mask_BTS says which of the S sources each position may see.
+  With a cache it writes the T tokens of row b at slots start_B[b] .. start_B[b] + T - 1, without start_B right
+  after the slots there are, and attends over all S slots. In any case mask_BTS says which of the S sources each
+  position may see.
   """
 
   init: Callable[[Key], Params]

@@ -116,8 +116,10 @@ class Decoder(nnx.Module):
       mask_BTS: bool [B, T, S], True where query t may see source s, itself included. What a row may see
         stands in the order of its positions along S. A query that may see nothing gives finite numbers without meaning.
       cache: None: S = T and the tokens attend to one another. Else a tuple over layers of (keys, values), each
-        [B, K, S, H]: row b's T tokens are written at slots start_B[b] .. start_B[b] + T - 1 and attend over all S.
-      start_B: int [B], with a cache only; start_B[b] + T <= S is the caller's duty, it cannot be checked under jit.
+        [B, K, slots, H].
+      start_B: int [B], with a cache of S slots only: row b's T tokens are written at slots start_B[b] .. start_B[b] + T - 1 and
+        attend over all S; start_B[b] + T <= S is the caller's duty, it cannot be checked under jit. None: the tokens stand right
+        after the slots of the cache, and empty ones fill it up to S; no layer's wider cache then outlives the layer.
 
     Returns: x_BTD in the compute dtype, and the cache: with the tokens written, or without one exactly theirs (S = T).
     Raises: ValueError when shapes do not fit.
@@ -162,9 +164,10 @@ def init_cache(a: Architecture, rows, slots):
 def check_shapes(tokens_BT, mask_BTS, cache, start_B):
   """Raises ValueError when tokens, mask and cache do not fit together."""
   B, T = tokens_BT.shape
-  if (cache is None) != (start_B is None):
-    raise ValueError('cache and start_B belong together: give both to decode, or neither')
-  S = T if cache is None else cache[0][0].shape[2]
+  if cache is None and start_B is not None:
+    raise ValueError('start_B says where in a cache tokens are written; give that cache too')
+  slots = 0 if cache is None else cache[0][0].shape[2]
+  S = T if cache is None else slots if start_B is not None else max(slots + T, mask_BTS.shape[2])
   if mask_BTS.shape != (B, T, S):
     raise ValueError(f'mask_BTS has shape {list(mask_BTS.shape)}, expected [B={B}, T={T}, S={S}]')
   if T > S:
@@ -232,8 +235,11 @@ class Attention(nnx.Module):
     q_BTNH, k_BTKH = rope.rotate(q_BTNH, rotation), rope.rotate(k_BTKH, rotation)
 
     k_BKSH, v_BKSH = k_BTKH.swapaxes(1, 2), v_BTKH.swapaxes(1, 2)
-    if cache is not None:
+    if cache is not None and start_B is not None:
       k_BKSH, v_BKSH = write(cache[0], k_BKSH, start_B), write(cache[1], v_BKSH, start_B)
+    elif cache is not None:
+      slots = mask_BTS.shape[-1]
+      k_BKSH, v_BKSH = after(cache[0], k_BKSH, slots), after(cache[1], v_BKSH, slots)
 
     q_BTKRH = q_BTNH.reshape(B, T, a.kv_heads, a.heads // a.kv_heads, a.head_width)
     scores_BKRTS = jnp.einsum(
@@ -259,6 +265,12 @@ def write(cache_BKSH, new_BKTH, start_B):
     cache_KSH, new_KTH, (0, start, 0)
   )
   return jax.vmap(put)(cache_BKSH, new_BKTH, start_B)
+
+
+def after(cache_BKSH, new_BKTH, slots):
+  """The cache followed by T new entries and as many empty ones as it takes to fill `slots`."""
+  both_BKSH = jnp.concatenate([cache_BKSH, new_BKTH.astype(cache_BKSH.dtype)], axis=2)
+  return jnp.pad(both_BKSH, ((0, 0), (0, 0), (0, slots - both_BKSH.shape[2]), (0, 0)))
 
 
 class MLP(nnx.Module):

@@ -48,25 +48,23 @@ def entropy_of(logits):
 def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=64):
   """Log-prob and entropy of every completion token under `params`, as the sampler would have drawn it.
 
-  Args: rollouts: Rollouts with leaves [P, G, T]; prompts: what the rows' prompts left behind, from `prefill.for_rows` with
-    T slots, None to compute each group's here; chunk: completion columns unembedded at once.
+  Args: rollouts: Rollouts with leaves [P, G, T]; prompts: what the rows' prompts left behind, from `prefill.for_rows`,
+    None to compute each group's here; chunk: completion columns unembedded at once.
   Returns: TokenStats with float32 [P, G, T] leaves, 0 in the first `prompt_width` columns.
   """
   P, G, T = rollouts.tokens.shape
   S = rollouts.prompt_width
   tokens_BT, valid_BT = trees.flatten_groups((rollouts.tokens, rollouts.valid))
   x_BD, cache = prompts or prefill.prefill(
-    model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S], group_size=G, room=T - S
+    model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S], group_size=G, room=0
   )
   x_BCD = x_BD[:, None]
-  # The cache has as many slots as the rollouts have columns. Unless they were narrowed, those are the sampler's: sums then run
+  # They attend over as many slots as the rollouts have columns. Unless they were narrowed, those are the sampler's: sums then run
   # in its order, and float32 log-probs agree to the bit.
   if T - 1 > S:  # the state before a column predicts its token, so the last column is no input
     see_BTS = prefill.causal_mask(valid_BT)[:, S : T - 1]
     where_BT = prefill.positions(valid_BT)[:, S : T - 1]
-    rest, _ = model.hidden(
-      params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache, jnp.full((P * G,), S)
-    )
+    rest, _ = model.hidden(params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache)
     x_BCD = jnp.concatenate([x_BCD, rest], axis=1)
   logp_BC, entropy_BC = _chunked(model, params, x_BCD, tokens_BT[:, S:], sampler, chunk)
   value_BC = None if model.value is None else model.value(params, x_BCD)

@@ -50,10 +50,9 @@ def prefill(model, params, prompts_PS, valid_PS, *, group_size, room):
   return x_BD, widened(cache, room)
 
 
-def for_rows(state, prompt_B, room):
+def for_rows(state, prompt_B):
   """The state that `once` returned, for rows in any order: row b continues prompt number prompt_B[b] (int32 [B])."""
-  x_BD, cache = jax.tree.map(lambda x: x[prompt_B], state)
-  return x_BD, widened(cache, room)
+  return jax.tree.map(lambda x: x[prompt_B], state)
 
 
 def widened(cache, room):

@@ -25,9 +25,8 @@ class Piece:
 
   def stats(self, score, params, state):
     """TokenStats of these rows, given the state that their prompts left behind."""
-    T, S = self.experience.rollouts.tokens.shape[-1], self.experience.rollouts.prompt_width
     last = jax.tree.leaves(state)[0].shape[0] - 1
-    prompts = prefill.for_rows(state, jnp.minimum(self.row // self.group_size, last), T - S)
+    prompts = prefill.for_rows(state, jnp.minimum(self.row // self.group_size, last))
     return score(params, self.experience.rollouts, prompts=prompts)
 
 
