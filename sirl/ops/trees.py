@@ -41,8 +41,3 @@ def copy(tree):
 def ema(old, new, decay):
   """decay * old + (1 - decay) * new, leaf by leaf."""
   return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, old, new)
-
-
-def select(condition, on_true, on_false):
-  """Leaf-wise where with one scalar condition."""
-  return jax.tree.map(lambda a, b: jnp.where(condition, a, b), on_true, on_false)

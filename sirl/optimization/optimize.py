@@ -83,9 +83,15 @@ def make_optimize(
     (loss, (metrics, gap)), grads = gradients(state.params, experience)
     norm = trees.global_norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-    steps, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, steps)
-    params, opt_state = trees.select(finite, (params, opt_state), (state.params, state.opt_state))
+
+    def moved(grads, opt_state, params):
+      steps, opt_state = optimizer.update(grads, opt_state, params)
+      return optax.apply_updates(params, steps), opt_state
+
+    def kept(grads, opt_state, params):
+      return params, opt_state
+
+    params, opt_state = jax.lax.cond(finite, moved, kept, grads, state.opt_state, state.params)
     state = state.replace(
       step=state.step + finite.astype(jnp.int32),
       params=params,

@@ -223,7 +223,9 @@ def test_shapes_that_do_not_fit_are_named():
     model.hidden(params, TOKENS, POSITIONS, MASK[:, :, :9])
   with pytest.raises(ValueError, match='start_B says where in a cache tokens are written'):
     model.hidden(params, TOKENS, POSITIONS, MASK, start_B=jnp.zeros(2, int))
-  with pytest.raises(ValueError, match=r'mask_BTS has shape \[2, 10, 10\], expected \[B=2, T=10, S=13\]'):
+  with pytest.raises(
+    ValueError, match=r'mask_BTS has shape \[2, 10, 10\], expected \[B=2, T=10, S=13\]'
+  ):
     model.hidden(params, TOKENS, POSITIONS, MASK, model.init_cache(2, 3))
   with pytest.raises(ValueError, match='10 tokens do not fit into a cache of 9 slots'):
     model.hidden(
