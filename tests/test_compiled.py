@@ -1,5 +1,6 @@
 """Structural facts of the compiled programs, which timings rest on: read from the compiler's output, not from a clock."""
 
+import dataclasses
 import re
 
 import jax
@@ -25,8 +26,9 @@ OPTIMIZER = transforms.adamw(1e-3)
 SHAPE = re.compile(r'\b(?:f32|bf16|s32|u32|pred)\[([\d,]+)\]')
 
 
-def abstract_update(chunk=4, **cuts):
+def abstract_update(chunk=4, model=MODEL, **cuts):
   """The compiled update, from shapes alone."""
+  params = jax.eval_shape(model.init, jax.random.key(0))
   array = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
   T = S + N
   rollouts = Rollouts(
@@ -39,12 +41,12 @@ def abstract_update(chunk=4, **cuts):
   )
   state = TrainState(
     step=array(jnp.int32),
-    params=PARAMS,
-    opt_state=jax.eval_shape(OPTIMIZER.init, PARAMS),
+    params=params,
+    opt_state=jax.eval_shape(OPTIMIZER.init, params),
     skipped=array(jnp.int32),
   )
   update = make_optimize(
-    MODEL, OPTIMIZER, advantages.centered, objectives.policy_gradient(), chunk=chunk, **cuts
+    model, OPTIMIZER, advantages.centered, objectives.policy_gradient(), chunk=chunk, **cuts
   )
   key = jax.eval_shape(lambda: jax.random.key(0))
   return update.lower(state, rollouts, array(jnp.float32, P, G), key).compile(), state
@@ -71,6 +73,25 @@ def test_the_update_writes_into_the_state_it_was_given_and_never_holds_all_logit
 def test_without_chunks_all_logits_would_be_there():
   """The reading above can fail: one chunk as long as the completions holds [B, N, V]."""
   assert largest_buffer(abstract_update(chunk=N)[0]) >= P * G * N * V
+
+
+def test_the_update_copies_nothing_of_the_state_it_writes_into():
+  """A value of the old state that is needed after the new one was written would cost a copy of that array."""
+  program = abstract_update()[0].as_text()
+  assert 'state_opt_state' in program  # what the arguments are called there
+  assert not re.findall(r'copy\(%?(state_(?:params|opt_state)\w+)', program)
+
+
+def test_recomputing_layers_stores_only_their_inputs():
+  """Of all layers at once the loop keeps the residual stream, not the keys and values that each attends over."""
+  L, K, H = 3, 2, 8
+  small = models.preset(
+    'toy', vocab=V, width=16, layers=L, heads=4, kv_heads=K, head_width=H, ffw=32
+  )
+  model = models.build(dataclasses.replace(small, remat='block'))
+  program = abstract_update(model=model)[0].as_text()
+  assert f'f32[{L},{P * G},{N - 1},16]' in program
+  assert f'[{L},{P * G},{K},{S + N},{H}]' not in program
 
 
 def test_decoding_a_token_copies_no_cache():
