@@ -119,7 +119,7 @@ class Decoder(nnx.Module):
         [B, K, slots, H].
       start_B: int [B], with a cache of S slots only: row b's T tokens are written at slots start_B[b] .. start_B[b] + T - 1 and
         attend over all S; start_B[b] + T <= S is the caller's duty, it cannot be checked under jit. None: the tokens stand right
-        after the slots of the cache, and empty ones fill it up to S; no layer's wider cache then outlives the layer.
+        after the slots of the cache, and empty ones fill it up to S; if nobody uses the wider cache, remat stores none.
 
     Returns: x_BTD in the compute dtype, and the cache: with the tokens written, or without one exactly theirs (S = T).
     Raises: ValueError when shapes do not fit.
@@ -169,7 +169,12 @@ def check_shapes(tokens_BT, mask_BTS, cache, start_B):
   slots = 0 if cache is None else cache[0][0].shape[2]
   S = T if cache is None else slots if start_B is not None else max(slots + T, mask_BTS.shape[2])
   if mask_BTS.shape != (B, T, S):
-    raise ValueError(f'mask_BTS has shape {list(mask_BTS.shape)}, expected [B={B}, T={T}, S={S}]')
+    where = (
+      ' or more: without start_B tokens stand after the cache' if slots and start_B is None else ''
+    )
+    raise ValueError(
+      f'mask_BTS has shape {list(mask_BTS.shape)}, expected [B={B}, T={T}, S={S}]{where}'
+    )
   if T > S:
     raise ValueError(f'{T} tokens do not fit into a cache of {S} slots; make the cache larger')
 

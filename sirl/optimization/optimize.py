@@ -85,6 +85,7 @@ def make_optimize(
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
     def moved(grads, opt_state, params):
+      grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)  # sums are float32
       steps, opt_state = optimizer.update(grads, opt_state, params)
       return optax.apply_updates(params, steps), opt_state
 

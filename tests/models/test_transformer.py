@@ -141,6 +141,31 @@ def test_padding_side_and_contents_change_no_logit(name):
   np.testing.assert_allclose(right, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize('remat', ['none', 'block'])
+@pytest.mark.parametrize('name', ARCHITECTURES)
+def test_tokens_after_a_cache_have_the_logits_and_the_gradient_of_the_full_forward(name, remat):
+  """Without start_B, and two empty slots behind them; the gradient goes through the cache too."""
+  model, params = made(name)
+  again = functional.build(dataclasses.replace(ARCHITECTURES[name], remat=remat))
+  see = jnp.pad(MASK[:, 6:], ((0, 0), (0, 0), (0, 2)))
+
+  def whole(params):
+    got = logits(model, params)[:, 6:]
+    return jnp.square(got).mean(), got
+
+  def continued(params):
+    _, cache = again.hidden(params, TOKENS[:, :6], POSITIONS[:, :6], MASK[:, :6, :6])
+    x_BTD, cache = again.hidden(params, TOKENS[:, 6:], POSITIONS[:, 6:], see, cache)
+    assert {leaf.shape[2] for leaf in jax.tree.leaves(cache)} == {T + 2}
+    got = again.unembed(params, x_BTD)
+    return jnp.square(got).mean(), got
+
+  (_, expected), slope = jax.jit(jax.value_and_grad(whole, has_aux=True))(params)
+  (_, got), got_slope = jax.jit(jax.value_and_grad(continued, has_aux=True))(params)
+  np.testing.assert_allclose(got, expected, atol=1e-5, rtol=1e-5)
+  chex.assert_trees_all_close(got_slope, slope, atol=1e-5, rtol=1e-4)
+
+
 def test_row_that_may_see_nothing_gives_finite_numbers_and_gradients():
   model, params = made('gemma')
   nothing = jnp.zeros_like(MASK)
@@ -224,7 +249,8 @@ def test_shapes_that_do_not_fit_are_named():
   with pytest.raises(ValueError, match='start_B says where in a cache tokens are written'):
     model.hidden(params, TOKENS, POSITIONS, MASK, start_B=jnp.zeros(2, int))
   with pytest.raises(
-    ValueError, match=r'mask_BTS has shape \[2, 10, 10\], expected \[B=2, T=10, S=13\]'
+    ValueError,
+    match=r'mask_BTS has shape \[2, 10, 10\], expected \[B=2, T=10, S=13\] or more: without start_B',
   ):
     model.hidden(params, TOKENS, POSITIONS, MASK, model.init_cache(2, 3))
   with pytest.raises(ValueError, match='10 tokens do not fit into a cache of 9 slots'):

@@ -217,6 +217,18 @@ def test_a_batch_that_is_not_finite_leaves_everything_and_is_counted(params):
   assert (int(state.step), float(metrics['updates_skipped'])) == (0, 1.0)
 
 
+def test_the_state_keeps_its_dtypes_where_gradients_are_summed_in_float32(params):
+  half, optimizer = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params), transforms.adamw(1e-3)
+  optimize = make_optimize(
+    exact.MODEL, optimizer, advantages.centered, objectives.policy_gradient(), microbatches=2
+  )
+  state = state_of(half, optimizer)
+  dtypes = jax.tree.map(lambda x: x.dtype, state)
+  rollouts, rewards = batch(half)
+  after, _ = optimize(state, rollouts, rewards, jax.random.key(0))
+  assert jax.tree.map(lambda x: x.dtype, after) == dtypes
+
+
 def test_nothing_judged_means_no_gradient_and_no_nan(params):
   rollouts, rewards = batch(params)
   optimize = make_optimize(exact.MODEL, SGD, advantages.normalized, objectives.clipped())
