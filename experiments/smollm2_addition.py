@@ -4,7 +4,7 @@
   sirl run experiments/smollm2_addition.py [--set model=FOLDER_OR_HUB_NAME] [--set debug=true]
 
 The reward is 1 for the right number as the last integer of the reply, plus 0.5 when the reply is one equation, 25 + 38 = 63, and
-nothing else. Any Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 11 GB, about half an hour.
+nothing else. Any Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 12 GB, half an hour to an hour.
 
 Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL; one update per rollout, so plain policy gradient; short replies.
 """

@@ -150,8 +150,8 @@ class Model(NamedTuple):
 
   `hidden` without a cache attends over the T tokens given; the cache it returns holds exactly them.
   With a cache it writes the T tokens of row b at slots start_B[b] .. start_B[b] + T - 1, without start_B right
-  after the slots there are, and attends over all S slots. In any case mask_BTS says which of the S sources each
-  position may see.
+  after the slots there are, with empty ones behind them up to the S of mask_BTS, and attends over all S slots. In any
+  case mask_BTS says which of the S sources each position may see.
   """
 
   init: Callable[[Key], Params]

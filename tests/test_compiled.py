@@ -75,7 +75,7 @@ def test_without_chunks_all_logits_would_be_there():
   assert largest_buffer(abstract_update(chunk=N)[0]) >= P * G * N * V
 
 
-def test_the_update_copies_nothing_of_the_state_it_writes_into():
+def test_a_single_update_copies_no_array_of_the_state_it_was_given():
   """A value of the old state that is needed after the new one was written would cost a copy of that array."""
   program = abstract_update()[0].as_text()
   assert 'state_opt_state' in program  # what the arguments are called there

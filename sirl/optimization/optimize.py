@@ -81,11 +81,12 @@ def make_optimize(
 
   def update(state, experience):
     (loss, (metrics, gap)), grads = gradients(state.params, experience)
+    # What was summed over pieces is float32; the optimizer's state has the dtypes of the weights.
+    grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
     norm = trees.global_norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
     def moved(grads, opt_state, params):
-      grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, params)  # sums are float32
       steps, opt_state = optimizer.update(grads, opt_state, params)
       return optax.apply_updates(params, steps), opt_state
 
