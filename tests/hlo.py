@@ -2,7 +2,6 @@
 
 import re
 
-BRANCH = 'true_computation|false_computation'
 COLLECTIVES = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter')
 
 
@@ -24,7 +23,9 @@ def loops(program):
     name = todo.pop()
     if name in bodies and name not in seen:
       seen.add(name)
-      todo += re.findall(rf'(?:calls|to_apply|body|condition|{BRANCH})=%?([\w.\-]+)', bodies[name])
+      todo += re.findall(
+        r'(?:calls|to_apply|body|condition|\w+_computation)=%?([\w.\-]+)', bodies[name]
+      )
       for several in re.findall(r'branch_computations=\{([^}]*)\}', bodies[name]):
         todo += re.findall(r'[\w.\-]+', several)
   return '\n'.join(bodies[name] for name in seen)

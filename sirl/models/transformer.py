@@ -166,14 +166,17 @@ def check_shapes(tokens_BT, mask_BTS, cache, start_B):
   B, T = tokens_BT.shape
   if cache is None and start_B is not None:
     raise ValueError('start_B says where in a cache tokens are written; give that cache too')
-  slots = 0 if cache is None else cache[0][0].shape[2]
-  S = T if cache is None else slots if start_B is not None else max(slots + T, mask_BTS.shape[2])
+  S, more = T, ''
+  if cache is not None:
+    S = cache[0][0].shape[2]
+    if start_B is None:
+      S, more = (
+        max(S + T, mask_BTS.shape[2]),
+        ' or more: without start_B tokens stand after the cache',
+      )
   if mask_BTS.shape != (B, T, S):
-    where = (
-      ' or more: without start_B tokens stand after the cache' if slots and start_B is None else ''
-    )
     raise ValueError(
-      f'mask_BTS has shape {list(mask_BTS.shape)}, expected [B={B}, T={T}, S={S}]{where}'
+      f'mask_BTS has shape {list(mask_BTS.shape)}, expected [B={B}, T={T}, S={S}]{more}'
     )
   if T > S:
     raise ValueError(f'{T} tokens do not fit into a cache of {S} slots; make the cache larger')
@@ -240,11 +243,9 @@ class Attention(nnx.Module):
     q_BTNH, k_BTKH = rope.rotate(q_BTNH, rotation), rope.rotate(k_BTKH, rotation)
 
     k_BKSH, v_BKSH = k_BTKH.swapaxes(1, 2), v_BTKH.swapaxes(1, 2)
-    if cache is not None and start_B is not None:
-      k_BKSH, v_BKSH = write(cache[0], k_BKSH, start_B), write(cache[1], v_BKSH, start_B)
-    elif cache is not None:
-      slots = mask_BTS.shape[-1]
-      k_BKSH, v_BKSH = after(cache[0], k_BKSH, slots), after(cache[1], v_BKSH, slots)
+    if cache is not None:
+      S = mask_BTS.shape[-1]
+      k_BKSH, v_BKSH = write(cache[0], k_BKSH, start_B, S), write(cache[1], v_BKSH, start_B, S)
 
     q_BTKRH = q_BTNH.reshape(B, T, a.kv_heads, a.heads // a.kv_heads, a.head_width)
     scores_BKRTS = jnp.einsum(
@@ -259,10 +260,13 @@ class Attention(nnx.Module):
     return self.o(mixed_BTKRH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
 
 
-def write(cache_BKSH, new_BKTH, start_B):
-  """The cache with row b's T new entries at slots start_B[b] onwards."""
+def write(cache_BKSH, new_BKTH, start_B, slots):
+  """The cache with row b's T new entries at slots start_B[b] onwards, or None: after those it has, filled up to `slots`."""
   B, _, T, _ = new_BKTH.shape
   new_BKTH = new_BKTH.astype(cache_BKSH.dtype)
+  if start_B is None:
+    both_BKSH = jnp.concatenate([cache_BKSH, new_BKTH], axis=2)
+    return jnp.pad(both_BKSH, ((0, 0), (0, 0), (0, slots - both_BKSH.shape[2]), (0, 0)))
   if T == 1:
     slots = cache_BKSH.at[jnp.arange(B), :, start_B]
     return slots.set(new_BKTH[:, :, 0], unique_indices=True, mode='promise_in_bounds')
@@ -270,12 +274,6 @@ def write(cache_BKSH, new_BKTH, start_B):
     cache_KSH, new_KTH, (0, start, 0)
   )
   return jax.vmap(put)(cache_BKSH, new_BKTH, start_B)
-
-
-def after(cache_BKSH, new_BKTH, slots):
-  """The cache followed by T new entries and as many empty ones as it takes to fill `slots`."""
-  both_BKSH = jnp.concatenate([cache_BKSH, new_BKTH.astype(cache_BKSH.dtype)], axis=2)
-  return jnp.pad(both_BKSH, ((0, 0), (0, 0), (0, slots - both_BKSH.shape[2]), (0, 0)))
 
 
 class MLP(nnx.Module):

@@ -47,14 +47,9 @@ def prefill(model, params, prompts_PS, valid_PS, *, group_size, room):
   """`in_pieces`, repeated for the G rows of each group: x_BD and a cache of S + room slots for B = P * G rows."""
   state = in_pieces(model, params, prompts_PS, valid_PS)
   x_BD, cache = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), state)
-  return x_BD, widened(cache, room)
+  return x_BD, jax.tree.map(lambda kv: jnp.pad(kv, ((0, 0), (0, 0), (0, room), (0, 0))), cache)
 
 
 def for_rows(state, prompt_B):
   """The state that `once` returned, for rows in any order: row b continues prompt number prompt_B[b] (int32 [B])."""
   return jax.tree.map(lambda x: x[prompt_B], state)
-
-
-def widened(cache, room):
-  """The cache with `room` empty slots after those it has."""
-  return jax.tree.map(lambda kv: jnp.pad(kv, ((0, 0), (0, 0), (0, room), (0, 0))), cache)

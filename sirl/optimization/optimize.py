@@ -40,7 +40,7 @@ def make_optimize(
   Args:
     epochs, minibatches: epochs * minibatches updates per call; each epoch shuffles the tasks anew.
     microbatches: pieces of a minibatch whose gradients are added, for memory; changes nothing but rounding (about 1e-5 nats
-      between sampler and learner, where whole batches agree to the bit). Every data shard cuts its own tasks into so many, if
+      between sampler and learner, where whole batches agree to 1e-6). Every data shard cuts its own tasks into so many, if
       they divide.
     rows: completions that go through the model at once within a micro-batch, on every data shard, longest first; None: all of
       them. Objectives that compare completions of one group need None.
