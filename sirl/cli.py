@@ -153,10 +153,11 @@ def run(arguments):
 
   import jax
 
-  from sirl.runtime import hosts, identity
+  from sirl.runtime import host_memory, hosts, identity
 
   identity.check(workdir, config)
 
+  host_memory.keep_freed()
   if arguments.distributed:
     hosts.initialize()
   cache_compilations(jax)

@@ -94,7 +94,15 @@ def test_recomputing_layers_stores_only_their_inputs():
   assert f'[{L},{P * G},{K},{S + N},{H}]' not in program
 
 
-def test_decoding_a_token_copies_no_cache():
+def test_an_update_computes_the_cosines_of_its_positions_once():
+  """Not in every head of every layer that reads them: once for prompts, once for completions."""
+  model = models.build(models.preset('toy', vocab=8, width=16, layers=2, head_width=8, ffw=32))
+  program = abstract_update(model=model)[0].as_text()
+  assert len(re.findall(r' cosine\(', program)) == 2
+
+
+@pytest.mark.parametrize(('P', 'G'), [(P, G), (1, 1)], ids=['several rows', 'one row'])
+def test_decoding_a_token_copies_no_cache(P, G):
   """Inside the loop over tokens the cache is written in place: no copy of an array of its size."""
   addresses = jnp.arange(P, dtype=jnp.uint32), jnp.zeros(P, jnp.int32)
   compiled = decode.lower(

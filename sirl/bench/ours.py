@@ -27,7 +27,7 @@ from sirl.models import functional
 from sirl.models.transformer import Architecture
 from sirl.ops import prefill
 from sirl.optimization import advantages, make_optimize, objectives, transforms
-from sirl.runtime import hosts, sharding
+from sirl.runtime import host_memory, hosts, sharding
 from sirl.types import Codec, Model, Rollouts, Task, TrainState
 
 PAD, EOS = 1, 0
@@ -37,6 +37,7 @@ SLICES = 2  # of a batch whose rewards are computed while the next one generates
 
 def main(variant):
   """Serves the cases in one variant."""
+  host_memory.keep_freed()
   if 'two devices' in variant:
     jax.config.update('jax_num_cpu_devices', 2)
   mesh = sharding.make_mesh(config.Mesh())

@@ -52,9 +52,20 @@ def greedy():
   """The most likely token with log-prob 0; the lowest id wins a tie."""
 
   def support(logits):
-    return jax.nn.one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1], dtype=bool)
+    return jax.nn.one_hot(most_likely(logits), logits.shape[-1], dtype=bool)
 
   return Sampler(1.0, support)
+
+
+def most_likely(logits):
+  """int32 [...]: the index of the largest logit, the lowest on ties.
+
+  Of two plain maxima: `argmax` runs element by element on a CPU, and took 5 % of a turn of 64 rows of SmolLM2-135M.
+  """
+  V = logits.shape[-1]
+  from_end = V - jnp.arange(V, dtype=jnp.int32)
+  largest = logits == jnp.max(logits, axis=-1, keepdims=True)
+  return V - jnp.max(jnp.where(largest, from_end, 1), axis=-1)
 
 
 def top_k_support(logits, k):
@@ -120,5 +131,5 @@ def draw(logits_BV, uniform_B, sampler):
 
   # Rounding at the end of a block can point at a token of weight zero; the most likely one stands in.
   chosen = jnp.take_along_axis(weights_BV, tokens[:, None], axis=1)[:, 0]
-  tokens = jnp.where(chosen > 0, tokens, jnp.argmax(logits_BV, axis=-1)).astype(jnp.int32)
+  tokens = jnp.where(chosen > 0, tokens, most_likely(logits_BV)).astype(jnp.int32)
   return tokens, logprobs.of_tokens(logits_BV, tokens)

@@ -7,6 +7,7 @@ Source: Su et al. 2021, arXiv 2104.09864.
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -48,7 +49,19 @@ def rotation(positions_BT, head_width, theta, scaling):
   """(cos, sin), each float32 [B, T, 1, H/2], of the angles by which `rotate` turns."""
   frequencies, amplitude = stretched(theta, head_width, scaling)
   angles = positions_BT[..., None, None].astype(jnp.float32) * jnp.asarray(frequencies, jnp.float32)
-  return amplitude * jnp.cos(angles), amplitude * jnp.sin(angles)
+  cos, sin = kept(amplitude * jnp.stack([jnp.cos(angles), jnp.sin(angles)]))
+  return cos, sin
+
+
+def kept(x):
+  """x [..., H/2], computed once on a CPU as well.
+
+  XLA fuses cosines into whatever reads them there, and every head of every layer computed its own, in both passes: a tenth of an
+  update of a small model. It ignores `optimization_barrier` when it fuses, but never fuses across a matrix product.
+  """
+  if jax.default_backend() != 'cpu':
+    return x
+  return jnp.einsum('...h,hk->...k', x, jnp.eye(x.shape[-1], dtype=x.dtype), precision='highest')
 
 
 def rotate(x_BTNH, cos_sin):

@@ -256,19 +256,21 @@ class Attention(nnx.Module):
     )
     scores_BKRTS = jnp.where(mask_BTS[:, None, None], scores_BKRTS, MASKED)
     weights_BKRTS = jax.nn.softmax(scores_BKRTS, axis=-1).astype(a.dtype)
-    mixed_BTKRH = jnp.einsum('BKRTS,BKSH->BTKRH', weights_BKRTS, v_BKSH)
+    # Tokens stay behind heads until after the product, which then reads the values as they lie.
+    mixed_BTKRH = jnp.moveaxis(jnp.einsum('BKRTS,BKSH->BKRTH', weights_BKRTS, v_BKSH), 3, 1)
     return self.o(mixed_BTKRH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
 
 
 def write(cache_BKSH, new_BKTH, start_B, slots):
   """The cache with row b's T new entries at slots start_B[b] onwards, or None: after those it has, filled up to `slots`."""
-  B, _, T, _ = new_BKTH.shape
+  B, K, T, _ = new_BKTH.shape
   new_BKTH = new_BKTH.astype(cache_BKSH.dtype)
   if start_B is None:
     both_BKSH = jnp.concatenate([cache_BKSH, new_BKTH], axis=2)
     return jnp.pad(both_BKSH, ((0, 0), (0, 0), (0, slots - both_BKSH.shape[2]), (0, 0)))
   if T == 1:
-    slots = cache_BKSH.at[jnp.arange(B), :, start_B]
+    # By row and head: XLA makes a slice of an update that is alone, and copies the whole cache of a single row around it.
+    slots = cache_BKSH.at[jnp.arange(B)[:, None], jnp.arange(K), start_B[:, None]]
     return slots.set(new_BKTH[:, :, 0], unique_indices=True, mode='promise_in_bounds')
   put = lambda cache_KSH, new_KTH, start: jax.lax.dynamic_update_slice(
     cache_KSH, new_KTH, (0, start, 0)

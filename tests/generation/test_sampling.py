@@ -85,3 +85,9 @@ def test_draw_never_returns_an_excluded_token_at_the_ends_of_the_unit_interval()
 def test_impossible_knobs_are_refused(arguments, message):
   with pytest.raises(ValueError, match=message):
     sampling.sampler(**arguments)
+
+
+@pytest.mark.parametrize('shape', [(5,), (3, 2, 300)])
+def test_the_most_likely_token_is_the_first_of_the_largest(shape):
+  logits = jnp.asarray(np.random.default_rng(0).integers(0, 4, shape), jnp.float32)
+  np.testing.assert_array_equal(sampling.most_likely(logits), jnp.argmax(logits, axis=-1))

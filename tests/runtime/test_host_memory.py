@@ -1,0 +1,39 @@
+"""Programs on a CPU get back the memory of their last call instead of new pages."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys
+import jax, jax.numpy as jnp
+from sirl.runtime import host_memory
+
+if sys.argv[1] == 'keep':
+  assert host_memory.keep_freed()
+
+@jax.jit
+def through_64_megabytes(a, b, c):
+  return (a @ b) @ c
+
+a, b, c = jnp.ones((4096, 8)), jnp.ones((8, 4096)), jnp.ones((4096, 8))
+for _ in range(3):
+  jax.block_until_ready(through_64_megabytes(a, b, c))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+  jax.block_until_ready(through_64_megabytes(a, b, c))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc can be told to')
+def test_a_program_called_again_meets_no_new_pages():
+  faults = {
+    how: int(
+      subprocess.run([sys.executable, '-c', FAULTS, how], check=True, capture_output=True).stdout
+    )
+    for how in ('keep', 'hand back')
+  }
+  assert faults['keep'] < faults['hand back'] / 10
