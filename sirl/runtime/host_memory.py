@@ -14,7 +14,7 @@ def keep_freed():
   A compiled program allocates its temporary buffers anew on every call. glibc fetches large ones from the system, which clears
   each page first, and hands them back after the call: a tenth of the time of an update of SmolLM2-135M. It is told to keep them
   here, which only the first thread's memory can; so programs are to run in the thread that calls them, not in one of JAX's.
-  Nothing here waits less for that. Call it before JAX starts its backend. Other backends and C libraries are left as they are.
+  Nothing here waits longer for that. Call it before JAX starts its backend. Other backends and C libraries are left as they are.
   """
   jax.config.update('jax_cpu_enable_async_dispatch', False)
   if platform.libc_ver()[0] != 'glibc':
