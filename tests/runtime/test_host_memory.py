@@ -21,19 +21,21 @@ def through_64_megabytes(a, b, c):
 a, b, c = jnp.ones((4096, 8)), jnp.ones((8, 4096)), jnp.ones((4096, 8))
 for _ in range(3):
   jax.block_until_ready(through_64_megabytes(a, b, c))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+counts = [resource.getrusage(resource.RUSAGE_SELF).ru_minflt]
+for _ in range(9):
   jax.block_until_ready(through_64_megabytes(a, b, c))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+  counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(sorted(after - before for before, after in zip(counts, counts[1:]))[4])  # the median call
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc can be told to')
 def test_a_program_called_again_meets_no_new_pages():
+  # Now and then a small object takes its place in the freed block, and one call has to fetch another block: hence a median.
   faults = {
     how: int(
       subprocess.run([sys.executable, '-c', FAULTS, how], check=True, capture_output=True).stdout
     )
     for how in ('keep', 'hand back')
   }
-  assert faults['keep'] < faults['hand back'] / 10
+  assert faults['keep'] < faults['hand back'] / 100
