@@ -23,10 +23,11 @@ def make_step(
   Args:
     keep: turns Rewards into the float32 [P, G] that is optimised, with NaN for what is left out; the outcome, and so the
       selector and the monitors, see all rewards.
-    slices: parts of the batch. While the reward of one is computed on a thread, the next one is generated: with the same
-      weights and the same noise, so nothing changes but the time. For rewards that wait for the host, a sandbox or a
-      network; one that runs collectives over several processes needs slices=1, for threads would issue them in any order.
-  Scalars come to the host once, at the end. 'time/reward' is what the step waited for rewards.
+    slices: parts of the batch. While the texts of one are read and judged on a thread, the next one is generated: with the same
+      weights and the same noise, so samples are the same, and so are rewards that look at one task at a time. A reward of a whole
+      batch (`rewards.batched`, `rewards.from_trl`) is called once per slice, so one that ranks or normalises over what it is given
+      needs slices=1; so does one that runs collectives over several processes, for threads would issue them in any order.
+  Metrics come to the host once, at the end, with the rewards. 'time/reward' is what the step waited for rewards.
   Raises: ValueError for slices < 1 or a function that is no Reward, and at a step whose P does not divide into the slices of every shard.
   """
 
@@ -39,6 +40,7 @@ def make_step(
     started = time.perf_counter()
     if slices == 1:
       samples = generate(state.params, tasks, key_generate)
+      len(samples.texts)  # read before the clock of the reward starts
       generated = time.perf_counter()
       rewards = reward(state.params, samples, key_reward)
     else:
@@ -48,10 +50,13 @@ def make_step(
     kept_PG = keep(rewards)
     rewarded = time.perf_counter()
     state, metrics = optimize(state, samples.rollouts, kept_PG, key_optimize)
-    metrics = jax.device_get(metrics | dict(samples.metrics))
-    metrics = {name: float(value) for name, value in metrics.items()}
+    metrics, counted, judged, kept_PG = hosts.everywhere(
+      (metrics, dict(samples.counted), rewards, kept_PG)
+    )
     optimized = time.perf_counter()
-    metrics |= reward_metrics(jax.tree.map(hosts.everywhere, rewards), hosts.everywhere(kept_PG))
+    metrics = {name: float(value) for name, value in metrics.items()}
+    metrics |= {name: float(x.total) / float(x.of) if x.of else float('nan') for name, x in counted.items()}
+    metrics |= reward_metrics(judged, kept_PG)
     metrics |= {
       'time/generate': generated - started,
       'time/reward': rewarded - generated,

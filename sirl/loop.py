@@ -185,7 +185,7 @@ def everywhere(outcome: Outcome) -> Outcome:
   samples = outcome.samples
   own = [[dataclasses.asdict(task), texts] for task, texts in zip(samples.tasks, samples.texts)]
   tasks, texts = zip(*hosts.gather(own))
-  rollouts, rewards = jax.tree.map(hosts.everywhere, (samples.rollouts, outcome.rewards))
+  rollouts, rewards = hosts.everywhere((samples.rollouts, outcome.rewards))
   samples = Samples([Task(**task) for task in tasks], texts, rollouts)
   return Outcome(samples, rewards, outcome.metrics)
 

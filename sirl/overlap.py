@@ -1,7 +1,9 @@
 """Generation and reward of one batch, overlapping: while one slice of it is judged, the next one is generated.
 
-  main     generate 0 | generate 1 | generate 2 | wait
-  thread              | reward 0   | reward 1   | reward 2
+  main     generate 0 | generate 1         | generate 2         | wait
+  thread              | read 0, reward 0   | read 1, reward 1   | read 2, reward 2
+
+Reading is fetching the tokens and turning them into text: the main thread never waits for it, nor does the device.
 
 A slice takes an equal part of every shard's rows, so putting the slices together moves no row to another device.
 """
@@ -30,6 +32,7 @@ def overlapped(generate, reward, params, tasks, key_generate, key_reward, slices
   numbers = slice_numbers(len(tasks), slices, shards)
 
   def judge(samples):
+    len(samples.texts)  # read here, whatever the reward looks at
     with contextlib.nullcontext() if mesh.empty else jax.set_mesh(mesh):  # a thread begins without
       return reward(params, samples, key_reward)
 
@@ -38,6 +41,7 @@ def overlapped(generate, reward, params, tasks, key_generate, key_reward, slices
     for rows in numbers:
       parts.append(generate(params, tasks, key_generate, rows=rows))
       judged.append(thread.submit(judge, parts[-1]))
+    jax.block_until_ready([part.rollouts for part in parts])
     generated = time.perf_counter()
     rewards = [future.result() for future in judged]
 
@@ -52,7 +56,7 @@ def overlapped(generate, reward, params, tasks, key_generate, key_reward, slices
     texts=interleaved([part.texts for part in parts], width),
     rollouts=rollouts,
     first=interleaved([part.first for part in parts], width),
-    metrics=jax.tree.map(lambda *values: sum(values) / slices, *(part.metrics for part in parts)),
+    counted=jax.tree.map(lambda *values: sum(values), *(part.counted for part in parts)),
   )
   return samples, rewards, generated
 

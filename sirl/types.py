@@ -65,17 +65,24 @@ class Rollouts:
   prompt_width: int = struct.field(pytree_node=False, default=1)
 
 
+class Ratio(NamedTuple):
+  """A metric of the step's row before it is divided, so that parts of a batch can be added. NaN where nothing was counted."""
+
+  total: Array  # a number []
+  of: Array  # a number []
+
+
 @dataclasses.dataclass(frozen=True)
 class Samples:
   """What generation hands on. Texts are completions only, without end tokens; host side."""
 
   tasks: Sequence[Task]  # P
-  texts: Sequence[Sequence[str]]  # P x G
+  texts: Sequence[Sequence[str]]  # P x G; `explore` decodes them when they are first read
   rollouts: Rollouts
   # Number of each task's first sample; not 0 where a task stood in the batch before. Addresses the noise of rewards.
   first: Sequence[int] | None = None
-  # What the decoder counted, for the step's row: float32 scalars, still on the device.
-  metrics: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+  # What the decoder counted, still on the device; slices of a batch add up before anything is divided.
+  counted: Mapping[str, Ratio] = dataclasses.field(default_factory=dict)
 
 
 @struct.dataclass

@@ -67,7 +67,7 @@ def everything(devices):
   with jax.set_mesh(sharding.make_mesh(config.Mesh(), jax.devices()[:devices])):
     (rollouts, plain), ((refilled, _), slots) = (
       sample(decode),
-      sample(refill.counted, slots=4, block=2),
+      sample(refill.decode, slots=4, block=2),
     )
     (guessed, counts), draft = sample(speculative.speculate, draft=LOOKUP, width=2)
     params, learner = update(rollouts)

@@ -1,5 +1,6 @@
 """A step in slices gives what it gives whole, and rewards are computed while the next slice is generated."""
 
+import dataclasses
 import threading
 
 import jax
@@ -12,7 +13,7 @@ from sirl.generation import explore
 from sirl.models import tabular, tokenizer
 from sirl.ops import keys
 from sirl.rewards import heuristic
-from sirl.types import Task
+from sirl.types import Ratio, Task
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -68,6 +69,42 @@ def test_a_slice_is_judged_while_the_next_one_is_generated():
 
   outcome_of(2, generate=generate, reward=reward)
   assert happened == [True, True]
+
+
+def test_texts_of_a_slice_are_read_while_the_next_one_is_generated():
+  """The codec turns ids into text only after the second generation began; the device waits for neither."""
+  began, happened = threading.Event(), []
+
+  def read(ids):
+    happened.append(began.wait(timeout=60))
+    return CODEC.decode(ids)
+
+  slow = explore(MODEL, CODEC._replace(decode=read), group_size=3, max_prompt=2, max_new=5)
+
+  def generate(params, tasks, key, rows):
+    if 0 not in rows:
+      began.set()
+    return slow(params, tasks, key, rows)
+
+  outcome_of(2, generate=generate)
+  assert happened == [True] * 24
+
+
+def test_what_was_counted_is_added_before_it_is_divided():
+  """9 of 10 in one slice and 100 of 1000 in the other are 109 of 1010; one without any says nothing."""
+
+  def generate(params, tasks, key, rows=None):
+    samples = GENERATE(params, tasks, key, rows)
+    first = rows is None or 0 in rows
+    share = Ratio(np.int32(9 if first else 100), np.int32(10 if first else 1000))
+    some = Ratio(np.int32(3 * first), np.int32(4 * first))
+    nothing = Ratio(np.int32(0), np.int32(0))
+    return dataclasses.replace(samples, counted={'share': share, 'some': some, 'nothing': nothing})
+
+  metrics = outcome_of(2, generate=generate).metrics
+  assert metrics['share'] == 109 / 1010
+  assert metrics['some'] == 3 / 4
+  assert np.isnan(metrics['nothing'])
 
 
 def test_an_error_of_the_reward_comes_through():

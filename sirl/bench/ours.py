@@ -231,19 +231,12 @@ def run_refill(case, numbers, variant):
     batches = range(0, case.prompts, SLOTS)
     samples = [sampler_of(case, model, params, tokens_PS[i : i + SLOTS], first=i) for i in batches]
     return lambda: {'tokens': sum(int(np.sum(sample().action)) for sample in samples)}
-  used = []  # slot-turns computed
-
-  def counted(*arguments, **how):
-    rollouts, slot_turns = refill.counted(*arguments, **how, slots=SLOTS)
-    used[:] = [slot_turns]
-    return rollouts
-
-  sample = sampler_of(case, model, params, tokens_PS, with_=counted)
+  sample = sampler_of(case, model, params, tokens_PS, with_=refill.decoder(SLOTS))
 
   def run():
-    rollouts = sample()
-    use = refill.slot_use(rollouts, used[0])
-    return {'tokens': int(np.sum(rollouts.action)), 'slot_use': float(use)}
+    rollouts, counted = sample()
+    use = counted['sampling/slot_use']
+    return {'tokens': int(np.sum(rollouts.action)), 'slot_use': int(use.total) / int(use.of)}
 
   return run
 

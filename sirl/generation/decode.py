@@ -98,7 +98,7 @@ def _rows(
 
 
 def counted_too(found):
-  """(Rollouts, {name: float32 scalar}) of what a function of decode's signature returned: the pair, or Rollouts alone."""
+  """(Rollouts, {name: Ratio}) of what a function of decode's signature returned: the pair, or Rollouts alone."""
   return found if isinstance(found, tuple) else (found, {})
 
 

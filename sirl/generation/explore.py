@@ -1,9 +1,9 @@
 """Generate functions: tasks to Samples. `explore` draws from the policy, `demonstrate` writes the known answer.
 
-The host side of generation: encode, call the compiled decoder, detokenize.
+The host side of generation: encode, call the compiled decoder; whoever reads the texts detokenizes them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +22,7 @@ def explore(
   group_size: int,
   max_prompt: int,
   max_new: int,
+  prompt_widths: Sequence[int] = (),
   sampler=None,
   decode: Callable[..., Rollouts | tuple[Rollouts, dict]] = plain_decode,
 ) -> Generate:
@@ -29,25 +30,33 @@ def explore(
 
   Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation. Generate's
   `rows` are the numbers of the tasks to do now (default: all); the others still count for the numbering of samples.
+  `prompt_widths` are columns below `max_prompt`: a batch whose prompts are all short gets the first that holds them, in the decoder and
+  in the update, which both compile once for each; samples change by rounding only.
   `decode` may be another function of decode's signature with the same samples: `refill.decoder(slots)` where lengths differ,
   `speculative.decoder(draft, width=...)` where a pass over few rows costs as much as over one. Beside Rollouts it may return
-  {name: scalar} for the row of the step.
-  Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt`, with the
-  task's id.
+  {name: Ratio} for the row of the step.
+  Raises: ValueError here if the codec has ids that the model has not, or for a prompt width outside 1 .. max_prompt; later for a prompt
+  longer than `max_prompt`, with the task's id.
   """
   texts.check_fit(model, codec)
   if group_size < 1:
     raise ValueError(f'group_size={group_size}; expected at least 1 completion per task')
+  if any(not 1 <= width <= max_prompt for width in prompt_widths):
+    raise ValueError(
+      f'prompt_widths={tuple(prompt_widths)}; expected columns between 1 and max_prompt={max_prompt}'
+    )
   sampler = sampler or sampling.sampler()
 
   def generate(params, tasks, key, rows=None):
-    ids_P, first_P = texts.address([task.id for task in tasks], group_size)
+    names = [task.id for task in tasks]
+    ids_P, first_P = texts.address(names, group_size)
+    # The whole batch has one width, in every slice of it and on every process.
+    tokens_PS, valid_PS = texts.encode(
+      codec, [task.prompt for task in tasks], max_prompt, names, prompt_widths
+    )
     rows = np.arange(len(tasks)) if rows is None else rows
     tasks = [tasks[row] for row in rows]
-    prompts = texts.encode(
-      codec, [task.prompt for task in tasks], max_prompt, [task.id for task in tasks]
-    )
-    arrays = (*prompts, ids_P[rows], first_P[rows])
+    arrays = tokens_PS[rows], valid_PS[rows], ids_P[rows], first_P[rows]
     prompts_PS, valid_PS, *address = (hosts.global_rows(hosts.share(x)) for x in arrays)
     found = decode(
       model,
@@ -62,10 +71,9 @@ def explore(
       eos_ids=codec.eos_ids,
       pad_id=codec.pad_id,
     )
-    rollouts, metrics = counted_too(found)
-    mine = hosts.local_rows(rollouts.tokens), hosts.local_rows(rollouts.action)
+    rollouts, counted = counted_too(found)
     first = hosts.share(first_P[rows].tolist())
-    return Samples(hosts.share(tasks), texts.completions(codec, *mine), rollouts, first, metrics)
+    return Samples(hosts.share(tasks), texts.Completions(codec, rollouts), rollouts, first, counted)
 
   return generate
 

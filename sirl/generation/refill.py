@@ -21,7 +21,7 @@ from sirl.generation.decode import beside_prompts, blank, draw, write
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
 from sirl.runtime import sharding
-from sirl.types import Array, PyTree
+from sirl.types import Array, PyTree, Ratio
 
 
 class Slots(NamedTuple):
@@ -35,21 +35,20 @@ class Slots(NamedTuple):
 
 
 def decoder(slots):
-  """`counted` with so many slots, and its `slot_use`: a function with the signature of `decode`, for `explore` and `make_ask`."""
+  """`decode` with so many slots, beside its rollouts the `slot_use`: for `explore` and `make_ask`."""
   _block(slots, None, 1, slots)
 
-  def decode(*arguments, **options):
-    rollouts, slot_turns = counted(*arguments, **options, slots=slots)
+  def in_slots(*arguments, **options):
+    rollouts, slot_turns = decode(*arguments, **options, slots=slots)
     return rollouts, {'sampling/slot_use': slot_use(rollouts, slot_turns)}
 
-  return decode
+  return in_slots
 
 
 @jax.jit
 def slot_use(rollouts, slot_turns):
-  """Share of the computed slot-turns that gave a token, in [0, 1]. First tokens come with the prompt and take no turn."""
-  tokens = jnp.sum(rollouts.action) - rollouts.truncated.size
-  return tokens / jnp.maximum(slot_turns, 1)
+  """Ratio of slot-turns that gave a token to those computed. First tokens come with the prompt and take no turn."""
+  return Ratio(jnp.sum(rollouts.action) - rollouts.truncated.size, slot_turns)
 
 
 @functools.partial(
@@ -58,7 +57,7 @@ def slot_use(rollouts, slot_turns):
     'model', 'group_size', 'max_new', 'sampler', 'eos_ids', 'pad_id', 'slots', 'block',
   ),
 )  # fmt: skip
-def counted(
+def decode(
   model,
   params,
   prompts_PS,
@@ -76,7 +75,7 @@ def counted(
 ):
   """Samples G = group_size completions of each prompt, and counts the work.
 
-  Args: as for `decode`, and
+  Args: as for `sirl.generation.decode`, and
     slots: rows at work at once, which bounds the memory of the cache; more than there are rows means all of them.
     block: slots that must be free before rows enter, by default an eighth of them. Entering costs an unembedding and a
       copy of the prompts' caches, waiting costs idle slots. Every data shard has its part of both, rounded up.
@@ -99,7 +98,7 @@ def counted(
 def _rows(
   model, params, key, prompts_PS, valid_PS, address, *, group_size, max_new, sampler, eos_ids, pad_id, W, E
 ):  # fmt: skip
-  """`counted` for the tasks of one shard, with W slots of which E are filled at once; the count is int32 [1]."""
+  """`decode` for the tasks of one shard, with W slots of which E are filled at once; the count is int32 [1]."""
   (P, S), G = prompts_PS.shape, group_size
   B = P * G
   ids_P, first_P = address

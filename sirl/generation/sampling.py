@@ -6,12 +6,14 @@ Thresholds come from bisection and the draw from an inverse CDF in two levels: n
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sirl.ops import logprobs
 from sirl.types import Sampler
 
 BLOCK = 256  # vocabulary entries per block of the two-level draw
-HALVINGS = 32  # of a float32 interval: the threshold is then exact to rounding
+SIGN = np.uint32(1 << 31)  # the bit of a float32 that negative numbers have
+HALVINGS = 32  # of all float32 numbers: the threshold is then exact
 
 
 def sampler(*, temperature=1.0, top_k=None, top_p=None, min_p=None):
@@ -92,18 +94,32 @@ def min_p_support(logits, p):
 
 
 def _bisect(scores, low, high, enough):
-  """The largest threshold in [low, high] with enough(scores >= threshold), to rounding; [...]."""
+  """The largest float32 threshold in [low, high] with enough(scores >= threshold); [...].
+
+  Halves the numbers that lie between, not the distance: one score far below the others costs no precision.
+  """
 
   def halve(_, bounds):
     low, high = bounds
-    middle = 0.5 * (low + high)
-    ok = enough(scores >= middle[..., None])
+    middle = low + (high - low) // 2
+    ok = enough(scores >= _number(middle)[..., None])
     return jnp.where(ok, middle, low), jnp.where(ok, high, middle)
 
   # The largest score itself may be the answer (one token holds the mass): test it before halving below it.
   alone = enough(scores >= high[..., None])
-  low, _ = jax.lax.fori_loop(0, HALVINGS, halve, (low, high))
-  return jnp.where(alone, high, low)
+  rank, _ = jax.lax.fori_loop(0, HALVINGS, halve, (_rank(low), _rank(high)))
+  return jnp.where(alone, high, _number(rank))
+
+
+def _rank(x):
+  """uint32 [...]: the place of a float32 number among all of them, in their order."""
+  bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+  return jnp.where(bits < SIGN, bits + SIGN, ~bits)
+
+
+def _number(rank):
+  """The float32 number at that place."""
+  return jax.lax.bitcast_convert_type(jnp.where(rank < SIGN, ~rank, rank - SIGN), jnp.float32)
 
 
 def draw(logits_BV, uniform_B, sampler):

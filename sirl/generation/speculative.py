@@ -25,7 +25,7 @@ from sirl.generation import drafts, sampling
 from sirl.ops import keys as addressed
 from sirl.ops import logprobs, prefill, trees
 from sirl.runtime import sharding
-from sirl.types import Array, PyTree, Rollouts
+from sirl.types import Array, PyTree, Ratio, Rollouts
 
 # ---------------------------------------------------------------- rules
 # (logits_BKV, guess_BW, guess_logits_BWV or None, keys_BK, sampler) -> (token_BK, logp_BK, kept_B), K = W + 1: guess i is
@@ -44,7 +44,7 @@ def coupled(logits_BKV, guess_BW, guess_logits_BWV, keys_BK, sampler):
   del guess_logits_BWV
   B, K, V = logits_BKV.shape
   token, logp = sampling.draw(
-    logits_BKV.reshape(B * K, V), uniform(keys_BK).reshape(B * K), sampler
+    logits_BKV.reshape(B * K, V), addressed.uniform(keys_BK).reshape(B * K), sampler
   )
   token_BK, logp_BK = token.reshape(B, K), logp.reshape(B, K)
   return token_BK, logp_BK, leading(token_BK[:, :-1] == guess_BW)
@@ -74,11 +74,6 @@ def rejection(logits_BKV, guess_BW, guess_logits_BWV, keys_BK, sampler):
   p_BKV = jax.nn.softmax(logits_BKV, axis=-1)
   token_BK, kept_B = accept_or_correct(p_BKV, guess_BW, q_BWV, accept_BK[:, :-1], correct_BK)
   return token_BK, logprobs.of_tokens(logits_BKV, jnp.maximum(token_BK, 0)), kept_B
-
-
-def uniform(keys_BK):
-  """float32 [B, K] in [0, 1), what `decode` draws with."""
-  return jax.vmap(jax.vmap(jax.random.uniform))(keys_BK)
 
 
 def accept_or_correct(p_BKV, guess_BW, q_BWV, accept_BW, correct_BK):
@@ -153,11 +148,11 @@ def decoder(draft, *, width, rule=coupled):
 
 @jax.jit
 def summary(statistics):
-  """Scalars of a whole batch: the share of tested guesses that held, NaN where none was tested, and tokens per pass for free."""
+  """Of a whole batch: how many of the tested guesses held, and tokens per pass that came for free."""
   total = jax.tree.map(jnp.sum, statistics)
   return {
-    'sampling/acceptance': total.acceptance,
-    'sampling/accepted_per_round': total.accepted_per_round,
+    'sampling/acceptance': Ratio(total.accepted, total.tested),
+    'sampling/accepted_per_round': Ratio(total.accepted, total.rounds),
   }
 
 
@@ -212,11 +207,6 @@ def _rows(
   keys_B = addressed.rows(key, ids_P, samples_P, G).reshape(-1)
   first_B = jnp.repeat(S - jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
 
-  def token_keys(count_B, n):
-    return jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(
-      keys_B, count_B[:, None] + jnp.arange(n)
-    )
-
   def append(now, token_BK, logp_BK, offered_B):
     """Progress with the first offered_B tokens, or fewer: up to the end token, up to max_new. And how many."""
     at_K = jnp.arange(token_BK.shape[1])
@@ -238,9 +228,9 @@ def _rows(
 
   def turn(now):
     text = drafts.Text(now.tokens, first_B, S + now.count)
-    keys_BK = token_keys(now.count, width + 1)
+    keys_BK = addressed.token_keys(keys_B, now.count, width + 1)
     guess_BW, guess_logits_BWV, memory = draft.propose(
-      draft.params, now.memory, text, uniform(keys_BK)[:, :width], sampler
+      draft.params, now.memory, text, addressed.uniform(keys_BK)[:, :width], sampler
     )
     fed_BK = jnp.concatenate(
       [drafts.read(text.tokens, text.end - 1, 1), jnp.clip(guess_BW, 0, model.vocab - 1)], axis=1
@@ -274,8 +264,8 @@ def _rows(
     memory=draft.start(draft.params, prompts_PS, valid_PS, group_size=G, room=room),
     statistics=Statistics(none_B, none_B, none_B, none_B),
   )
-  uniform_B1 = uniform(token_keys(now.count, 1))
-  token_B, logp_B = sampling.draw(model.unembed(params, x_BD), uniform_B1[:, 0], sampler)
+  noise_B1 = addressed.uniform(addressed.token_keys(keys_B, now.count, 1))
+  token_B, logp_B = sampling.draw(model.unembed(params, x_BD), noise_B1[:, 0], sampler)
   now, _ = append(now, token_B[:, None], logp_B[:, None], none_B + 1)
   now = jax.lax.while_loop(lambda now: jnp.any(unfinished(now)), turn, now)
 

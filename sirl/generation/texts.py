@@ -1,8 +1,12 @@
 """Text at the border of the decoder: prompts to padded ids, row keys by task id, completions back to text."""
 
+import collections.abc
+import functools
+
 import numpy as np
 
 from sirl.ops import keys as addressed
+from sirl.runtime import hosts
 
 
 def check_fit(model, codec):
@@ -15,17 +19,20 @@ def check_fit(model, codec):
     )
 
 
-def encode(codec, prompts, max_prompt, names=None):
+def encode(codec, prompts, max_prompt, names=None, widths=()):
   """Left-padded prompts.
 
-  Args: prompts: texts of user turns; names: what to call them in an error, task ids by default the texts.
-  Returns: int32 numpy [P, max_prompt], bool numpy [P, max_prompt].
+  Args: prompts: texts of user turns; names: what to call them in an error, task ids by default the texts; widths: columns below
+    max_prompt, the first that holds the longest prompt is taken.
+  Returns: int32 numpy [P, S], bool numpy [P, S], S = max_prompt or one of the widths.
   Raises: ValueError naming the prompt that is empty or too long.
   """
   tokens_PS = np.full((len(prompts), max_prompt), codec.pad_id, np.int32)
   valid_PS = np.zeros((len(prompts), max_prompt), bool)
+  longest = 0
   for p, prompt in enumerate(prompts):
     ids = codec.render(prompt)
+    longest = max(longest, len(ids))
     name = names[p] if names else repr(prompt[:60])
     if len(ids) > max_prompt:
       raise ValueError(
@@ -36,7 +43,8 @@ def encode(codec, prompts, max_prompt, names=None):
       raise ValueError(f'prompt of task {name} encodes to no token; a prompt needs at least one')
     tokens_PS[p, max_prompt - len(ids) :] = ids
     valid_PS[p, max_prompt - len(ids) :] = True
-  return tokens_PS, valid_PS
+  width = min((width for width in widths if longest <= width <= max_prompt), default=max_prompt)
+  return tokens_PS[:, max_prompt - width :], valid_PS[:, max_prompt - width :]
 
 
 def address(ids, group_size):
@@ -55,6 +63,34 @@ def completions(codec, tokens_PGT, action_PGT):
     [codec.decode(row[shown].tolist()) for row, shown in zip(*group)]
     for group in zip(tokens_PGT, shown_PGT)
   ]
+
+
+class Completions(collections.abc.Sequence):
+  """This process's completions as text, a list of G texts for each of its tasks, fetched and decoded when first read.
+
+  Until then nobody has waited for the device: the thread that judges a slice reads it while the next one is generated.
+  """
+
+  def __init__(self, codec, rollouts):
+    self.codec, self.rollouts = codec, rollouts
+
+  @functools.cached_property
+  def read(self):
+    rollouts = self.rollouts
+    arrays = hosts.local_rows(rollouts.tokens), hosts.local_rows(rollouts.action)
+    return completions(self.codec, *arrays)
+
+  def __getitem__(self, index):
+    return self.read[index]
+
+  def __len__(self):
+    return len(self.read)
+
+  def __eq__(self, other):
+    return self.read == list(other)
+
+  def __repr__(self):
+    return repr(self.read)
 
 
 def pad_right(rows, width, pad_id):

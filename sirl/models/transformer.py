@@ -135,7 +135,7 @@ class Decoder(nnx.Module):
 
     x_BTD = self.constrain(self.embed(tokens_BT))
     through = self.layers, x_BTD, views, cache, start_B, self.constrain
-    decoding = cache is not None and tokens_BT.shape[1] == 1
+    decoding = start_B is not None  # then nobody differentiates, and the cache is written in place
     if a.remat == 'none' or decoding:
       x_BTD, cache = stack.written_out(*through)
     else:

@@ -81,5 +81,16 @@ def token_noise(keys_B, count):
 
   All at once: inside a loop over tokens the hash would be several small operations of every turn.
   """
-  draw = lambda key, t: jax.random.uniform(jax.random.fold_in(key, t))
-  return jax.vmap(jax.vmap(draw, (None, 0)), (0, None))(keys_B, jnp.arange(count))
+  return uniform(token_keys(keys_B, jnp.zeros(len(keys_B), jnp.int32), count))
+
+
+def token_keys(keys_B, first_B, count):
+  """Keys [B, count] of tokens first_B[b] .. first_B[b] + count - 1 of every row."""
+  return jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)))(
+    keys_B, first_B[:, None] + jnp.arange(count)
+  )
+
+
+def uniform(keys_BN):
+  """float32 [B, N] in [0, 1), one number of each key: what tokens are drawn with."""
+  return jax.vmap(jax.vmap(jax.random.uniform))(keys_BN)

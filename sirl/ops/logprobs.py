@@ -1,7 +1,7 @@
 """Log-probabilities of chosen tokens: the one function that sampler and learner share, and KL estimators.
 
-`token_stats` computes a prompt once for its whole group, as the sampler does, and never holds `[B, T, V]` logits: it
-unembeds completion columns only, a chunk of columns at a time, and recomputes each of several chunks in the backward pass.
+`token_stats` computes a prompt once for its whole group, as the sampler does. It unembeds completion columns only, at most `chunk`
+of them at a time, and recomputes each of several chunks in the backward pass: logits are alive for [B, chunk] tokens, never for all.
 """
 
 import jax

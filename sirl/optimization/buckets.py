@@ -35,7 +35,7 @@ def cut(experience, rows) -> Piece:
   rollouts = experience.rollouts
   P, G, _ = rollouts.tokens.shape
   B, R = P * G, min(rows or P * G, P * G)
-  lengths_B = jnp.sum(rollouts.action, axis=-1).reshape(B)
+  lengths_B = extent(rollouts).reshape(B)
   order = jnp.argsort(lengths_B, descending=True, stable=True).astype(jnp.int32)
   order_MR = jnp.pad(order, (0, -B % R), constant_values=B).reshape(-1, R)
 
@@ -57,9 +57,15 @@ def fitted(fn, piece, widths):
   widths = [width for width in sorted(widths) if width < full]
   if not widths:
     return fn(piece)
-  longest = jnp.max(jnp.sum(piece.experience.rollouts.action, axis=-1))
+  longest = jnp.max(extent(piece.experience.rollouts))
   branches = [lambda piece, width=width: fn(_narrow(piece, S + width)) for width in widths]
   return jax.lax.switch(jnp.searchsorted(jnp.asarray(widths), longest), [*branches, fn], piece)
+
+
+def extent(rollouts):
+  """int32 [P, G]: completion columns up to the last action token. Tokens that the policy did not choose may stand between."""
+  action_PGC = rollouts.action[..., rollouts.prompt_width :]
+  return jnp.max(jnp.where(action_PGC, jnp.arange(1, action_PGC.shape[-1] + 1), 0), axis=-1)
 
 
 def _narrow(piece, columns):

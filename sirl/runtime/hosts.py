@@ -151,11 +151,14 @@ def assembled(array, first, size) -> np.ndarray:
   return rows
 
 
-def everywhere(array):
-  """The whole array as numpy on every process, sharded or not."""
-  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
-    return np.asarray(array)
-  return multihost_utils.process_allgather(array, tiled=True)
+def everywhere(tree):
+  """The tree of arrays, sharded or not, as numpy on every process; what lies here comes in one transfer."""
+
+  def here(x):
+    return not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
+
+  apart = lambda x: x if here(x) else multihost_utils.process_allgather(x, tiled=True)
+  return jax.tree.map(np.asarray, jax.device_get(jax.tree.map(apart, tree)))
 
 
 def gather(items):

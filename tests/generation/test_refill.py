@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from sirl import models
-from sirl.generation import explore, make_ask, sampling, texts
+from sirl.generation import explore, make_ask, refill, sampling, texts
 from sirl.generation.decode import decode
-from sirl.generation.refill import counted, decoder, slot_use
 from sirl.models import tabular, tokenizer
 from sirl.types import Task
 
@@ -93,7 +92,7 @@ def test_samples_are_those_of_plain_decoding(P, G, slots, block):
   assert (
     0 < np.asarray(expected.truncated).sum() < P * G
   )  # some reach the limit, some end by a token
-  rollouts, slot_turns = draw(counted, MODEL, PARAMS, ragged(P), G, slots=slots, block=block)
+  rollouts, slot_turns = draw(refill.decode, MODEL, PARAMS, ragged(P), G, slots=slots, block=block)
   check_same(rollouts, expected)
   # The loops ran as often as the lengths demand and no longer.
   assert int(slot_turns) == schedule(lengths, slots, block or max(1, min(slots, P * G) // 8))
@@ -110,7 +109,7 @@ def test_every_schedule_gives_the_samples_of_plain_decoding(G, slots, block):
   lengths = np.asarray(expected.action.sum(axis=-1)).ravel()
   assert lengths.min() == 1
   assert lengths.max() > 3
-  rollouts, slot_turns = draw(counted, model, params, prompts, G, slots=slots, block=block, **how)
+  rollouts, slot_turns = draw(refill.decode, model, params, prompts, G, slots=slots, block=block, **how)
   check_same(rollouts, expected)
   assert int(slot_turns) == schedule(lengths, slots, block)
 
@@ -119,7 +118,7 @@ def test_one_token_takes_no_turn():
   prompts = np.full((4, 1), exact.PROMPT, np.int32), np.ones((4, 1), bool)
   how = dict(max_new=1, eos_ids=(exact.EOS,))
   params = exact.MODEL.init(jax.random.key(3))
-  rollouts, slot_turns = draw(counted, exact.MODEL, params, prompts, 2, slots=3, **how)
+  rollouts, slot_turns = draw(refill.decode, exact.MODEL, params, prompts, 2, slots=3, **how)
   check_same(rollouts, draw(decode, exact.MODEL, params, prompts, 2, **how))
   assert int(slot_turns) == 0
 
@@ -129,9 +128,9 @@ def test_equal_lengths_leave_no_slot_idle():
   model = tabular.tabular(5, 1 + MAX_NEW)
   prompts = np.full((4, 1), 3, np.int32), np.ones((4, 1), bool)
   params = model.init(jax.random.key(0))
-  rollouts, slot_turns = draw(counted, model, params, prompts, 2, slots=4, block=2, eos_ids=())
+  rollouts, slot_turns = draw(refill.decode, model, params, prompts, 2, slots=4, block=2, eos_ids=())
   assert int(slot_turns) == 2 * 4 * 11
-  assert float(slot_use(rollouts, slot_turns)) == 1
+  assert refill.slot_use(rollouts, slot_turns) == (2 * 4 * 11, 2 * 4 * 11)
 
 
 def test_explore_and_ask_give_the_same_texts_with_slots():
@@ -143,13 +142,13 @@ def test_explore_and_ask_give_the_same_texts_with_slots():
   tasks = [Task(id=f'{i}', prompt='ab'[i % 2]) for i in range(4)]
   samples, refilled = (
     explore(model, codec, group_size=3, decode=how, **sizes)(params, tasks, key)
-    for how in (decode, decoder(5))
+    for how in (decode, refill.decoder(5))
   )
   assert refilled.texts == samples.texts
   check_same(refilled.rollouts, samples.rollouts)
   asked, again = (
     make_ask(model, codec, batch=4, decode=how, **sizes)(params, ['a', 'b', 'a'], key, 2)
-    for how in (decode, decoder(5))
+    for how in (decode, refill.decoder(5))
   )
   assert again == asked
   assert len({text for texts in asked for text in texts}) > 2
@@ -161,7 +160,7 @@ def test_explore_and_ask_give_the_same_texts_with_slots():
 )
 def test_numbers_that_make_no_schedule_are_refused(slots, block, message):
   with pytest.raises(ValueError, match=message):
-    draw(counted, MODEL, PARAMS, ragged(2), 1, slots=slots, block=block)
+    draw(refill.decode, MODEL, PARAMS, ragged(2), 1, slots=slots, block=block)
 
 
 # ---------------------------------------------------------------- the compiled program
@@ -178,7 +177,7 @@ def test_no_turn_copies_the_cache(rewrites):
   slots, N = 6, 251
   model = MODEL._replace(hidden=hidden) if rewrites else MODEL
   arguments = dict(max_new=N, slots=slots, block=2)
-  program = draw(counted.lower, model, PARAMS, ragged(4), 3, **arguments).compile()
+  program = draw(refill.decode.lower, model, PARAMS, ragged(4), 3, **arguments).compile()
   found = makers(program.as_text(), f'{slots},2,{5 + N},8')
   in_place = found <= {'scatter', 'fusion', 'parameter', 'get-tuple-element'}
   assert 'scatter' in found
@@ -206,7 +205,7 @@ def on_two_devices():
       model = MODEL
       prompts = [hosts.global_rows(x) for x in ragged(4)]
       params = sharding.place(PARAMS, mesh)
-      rollouts, _ = draw(counted, model, params, prompts, 3, slots=4, block=2)
+      rollouts, _ = draw(refill.decode, model, params, prompts, 3, slots=4, block=2)
     same = bool((np.asarray(rollouts.tokens) == np.asarray(expected.tokens)).all())
     found[axis] = same, float(jnp.abs(np.asarray(rollouts.logp) - np.asarray(expected.logp)).max())
   print(json.dumps(found))

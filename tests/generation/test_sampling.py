@@ -20,6 +20,20 @@ def test_top_k_keeps_the_k_largest(logits):
   np.testing.assert_array_equal(kept, logits >= threshold[:, None])
 
 
+@pytest.mark.parametrize('far', [-1e9, -1e7, -1e29])
+def test_a_token_far_below_the_others_costs_top_k_no_precision(far):
+  """Tokens are often forbidden by a logit of minus a billion."""
+  close = 3 + 1e-4 * np.arange(100, dtype=np.float32)
+  kept = sampling.top_k_support(jnp.asarray([[far, *close]]), 5)
+  np.testing.assert_array_equal(np.flatnonzero(kept), [96, 97, 98, 99, 100])
+
+
+def test_top_k_is_exact_between_neighbouring_numbers_of_both_signs():
+  for x in np.asarray([-1.5, -1e-30, 1e-30, 2.5], np.float32):
+    pair = jnp.asarray([[x, np.nextafter(x, np.float32(np.inf)), -7.0]])
+    np.testing.assert_array_equal(sampling.top_k_support(pair, 1), [[False, True, False]], str(x))
+
+
 def test_top_p_keeps_the_smallest_set_with_the_mass(logits):
   kept = np.asarray(sampling.top_p_support(logits, 0.9))
   probs = np.asarray(jax.nn.softmax(logits, axis=-1), np.float64)

@@ -1,5 +1,7 @@
 """Cutting a minibatch into micro-batches, rows and widths changes nothing but rounding."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +75,19 @@ def test_rows_sorted_by_length_give_the_same_update(rollouts, cuts):
   assert metrics.keys() == others.keys()
   for name, value in metrics.items():
     np.testing.assert_allclose(others[name], value, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+def test_tokens_that_the_policy_did_not_choose_may_stand_between_its_own(rollouts):
+  """A tool's output within a completion: what comes after it is learned from in narrow pieces as in wide ones."""
+  hole_N = np.isin(np.arange(N), [1, 2, 3])
+  action = rollouts.action & ~np.pad(hole_N, (S, 0))
+  rollouts = dataclasses.replace(rollouts, action=action)
+  assert (action.sum(axis=-1) <= 5).all()  # while the longest completion has 8 columns
+  moved, _ = update(rollouts, model=DECODER)
+  other, _ = update(rollouts, model=DECODER, rows=2, widths=(3, 5))
+  size = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(moved))
+  for mine, theirs in zip(jax.tree.leaves(moved), jax.tree.leaves(other)):
+    np.testing.assert_allclose(theirs, mine, atol=2e-6 * size)
 
 
 @pytest.mark.parametrize('cuts', [dict(rows=0), dict(widths=(0, 4))], ids=str)
