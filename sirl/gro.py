@@ -55,7 +55,9 @@ def make_step(
     )
     optimized = time.perf_counter()
     metrics = {name: float(value) for name, value in metrics.items()}
-    metrics |= {name: float(x.total) / float(x.of) if x.of else float('nan') for name, x in counted.items()}
+    metrics |= {
+      name: float(x.total) / float(x.of) if x.of else float('nan') for name, x in counted.items()
+    }
     metrics |= reward_metrics(judged, kept_PG)
     metrics |= {
       'time/generate': generated - started,

@@ -1,6 +1,7 @@
 """What is measured: shapes, cases, and which side plays which case in which variants. Plain data, sent to the sides as JSON."""
 
 import dataclasses
+import itertools
 
 from sirl.models.presets import preset
 
@@ -13,6 +14,7 @@ VARIANTS = {
     'step': ('whole', 'micro', 'micro refill', 'micro refill sliced'),
     'sampling': ('plain',),
     'refill': ('static', 'refill'),
+    'speculate': ('plain', 'prompt lookup'),
     'overhead': ('plain',),
     'memory': ('whole head', 'chunked head', 'few rows'),
     'growth': ('plain',),
@@ -28,7 +30,7 @@ VARIANTS = {
 }
 OURS, PEERS = 'sirl', ('transformers', 'trl', 'tunix')
 FIRST = 'first token'  # no contender: what is taken off our rollout to get the time of a turn
-GROUPS = ('tiny', 'smol', 'step', 'sampling', 'refill', 'overhead', 'memory', 'growth')
+GROUPS = ('tiny', 'smol', 'step', 'sampling', 'refill', 'speculate', 'overhead', 'memory', 'growth')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,7 +174,11 @@ CASES = [
         lengths='lognormal', **_ONLY_OURS),
   _case('refill', 'refill tiny 64 in 16 slots, equal', 'refill', cores=1, shape='tiny', prompts=64, new=40,
         **_ONLY_OURS),
-  _case('overhead', 'host share of a step, words 8 groups of 8', 'overhead', shape='words', prompts=8,
+  _case('speculate', 'speculation smol 1x(16+64), greedy', 'speculate', cores=1, shape='smol', prompt=16, new=64,
+        **_ONLY_OURS),
+  _case('speculate', 'speculation smol 4x(16+64), greedy', 'speculate', cores=1, shape='smol', prompts=4, prompt=16,
+        new=64, **_ONLY_OURS),
+  _case('overhead', 'host share of a round, words 8 groups of 8', 'overhead', shape='words', prompts=8,
         group_size=8, prompt=12, new=32, **_ONLY_OURS),
   _case('memory', 'memory of an update, smol 32x(1+255)', 'memory', shape='smol', prompts=32, prompt=1, new=255,
         **_ONLY_OURS),
@@ -181,13 +187,21 @@ CASES = [
 
 
 def chosen(sets):
-  """The cases of the named sets, those that share processes side by side.
+  """The cases of the named sets, those that share processes side by side, the machine's limits before and after each such lot.
 
+  A limit is the best of all its measurements: a busy spell shows in one of them, not in all.
   Raises: ValueError for an unknown set.
   """
   for name in sets:
     if name not in GROUPS:
       raise ValueError(f'unknown cases {name!r}; expected some of {", ".join(GROUPS)}')
   cases = [case for case in CASES if case.set in sets]
-  cases = [*(limit for n in sorted({case.cores for case in cases}) for limit in limits(n)), *cases]
-  return sorted(cases, key=lambda case: (case.cores, case.kind != 'limit', case.kind))
+  lots = itertools.groupby(
+    sorted(cases, key=lambda case: (case.cores, case.kind)), lambda case: (case.cores, case.kind)
+  )
+  found = []
+  for (cores, _), lot in lots:
+    if found and found[-1].cores != cores:
+      found += limits(found[-1].cores)
+    found += [*limits(cores), *lot]
+  return found + (limits(found[-1].cores) if found else [])

@@ -35,6 +35,10 @@ def measure(sets, *, repeats, peers, logs, say=print):
   if repeats < 1:
     raise ValueError(f'repeats={repeats}; expected at least 1 measurement of everything')
   chosen = table.chosen(sets)
+  held = len(held_cores())
+  for case in [case for case in chosen if case.cores > held and case.set != 'limit']:
+    say(f'left out, {held} core is not {case.cores}: {case.name}')
+  chosen = [case for case in chosen if case.cores <= held]
   started = time.time()
   rows, sides = [], Sides(pathlib.Path(peers), pathlib.Path(logs))
   with contextlib.closing(sides):
@@ -195,10 +199,15 @@ class Worker:
 
 def pinned(command, cores):
   """The command held on so many cores, the last ones; pools of threads are then made for them."""
+  held = held_cores()[-cores:]
+  return ['taskset', '--cpu-list', ','.join(map(str, held)), *command]
+
+
+def held_cores():
+  """The numbers of the cores that this process may use."""
   if not hasattr(os, 'sched_getaffinity'):
     raise ValueError('a benchmark needs a system that can pin processes to cores, such as Linux')
-  held = sorted(os.sched_getaffinity(0))[-cores:]
-  return ['taskset', '--cpu-list', ','.join(map(str, held)), *command]
+  return sorted(os.sched_getaffinity(0))
 
 
 def machine():

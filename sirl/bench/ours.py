@@ -11,6 +11,7 @@ import itertools
 import math
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,19 +20,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sirl import config, gro, rewards
+from sirl import config, gro, loop, rewards
+from sirl.acquisition import Pool, once
 from sirl.bench import cases, limits, protocol
-from sirl.generation import explore, refill, sampling
-from sirl.generation.decode import decode
+from sirl.generation import drafts, explore, refill, sampling, speculative
+from sirl.generation.decode import counted_too, decode
 from sirl.models import functional
 from sirl.models.transformer import Architecture
-from sirl.ops import prefill
+from sirl.ops import logprobs, prefill
 from sirl.optimization import advantages, make_optimize, objectives, transforms
-from sirl.runtime import host_memory, hosts, sharding
-from sirl.types import Codec, Model, Rollouts, Task, TrainState
+from sirl.runtime import host_memory, hosts, record, sharding, stopwatch
+from sirl.selection import selectors
+from sirl.types import Codec, Experiment, Model, Rollouts, Task, TrainState
 
 PAD, EOS = 1, 0
 SLOTS = 16  # rows at work at once where ended ones are refilled
+WIDTH = 8  # guesses a round
+STEPS = 4  # of a round of the loop
 SLICES = 2  # of a batch whose rewards are computed while the next one generates
 
 
@@ -125,7 +130,9 @@ def run_train(case, numbers, variant):
 
 def run_step(case, numbers, variant):
   """One whole GRO step: generate, reward, optimize."""
-  step, state, tasks, _ = whole_step(case, numbers, variant)
+  model, params = policy(case, numbers)
+  step, tasks = whole_step(case, model, prompts(case, numbers), variant)
+  state = fresh(params)
 
   def run():
     nonlocal state
@@ -145,26 +152,46 @@ def run_growth(case, numbers, variant):
 
 
 def run_overhead(case, numbers, variant):
-  """One whole step beside direct calls of its two compiled programs: what share is neither."""
-  step, state, tasks, (sample, optimize) = whole_step(case, numbers, 'whole')
-  rewards_PG = on_devices(
-    np.random.default_rng(0).random((case.prompts, case.group_size), np.float32)
+  """A round of the loop, and what it spent within calls of the two compiled programs."""
+  model, params = policy(case, numbers)
+  spent = {}
+
+  def timed(name, program):
+    def call(*arguments, **options):
+      jax.block_until_ready(arguments)
+      started = time.perf_counter()
+      found = jax.block_until_ready(program(*arguments, **options))
+      spent[name] = spent.get(name, 0.0) + time.perf_counter() - started
+      return found
+
+    return call
+
+  step, tasks = whole_step(case, model, prompts(case, numbers), 'whole', watched=timed)
+  experiment = Experiment(
+    config=config.Base(
+      prompts=case.prompts, steps_per_round=STEPS, checkpoint_every=STEPS, max_logp_gap=1.0
+    ),
+    model=model,
+    params=params,
+    optimizer=transforms.adamw(1e-5),
+    acquire=once(tasks),
+    selector=selectors.uniform(),
+    step=step,
+    evaluate=lambda params, record, context: {},
+    steer=lambda history: None,
   )
 
   def run():
-    nonlocal state
-    started = time.perf_counter()
-    state, outcome = step(state, tasks, jax.random.key(0))
-    stepped = time.perf_counter()
-    rollouts = jax.block_until_ready(sample())
-    sampled = time.perf_counter()
-    state, metrics = optimize(state, rollouts, rewards_PG, jax.random.key(0))
-    jax.device_get(metrics)
-    optimized = time.perf_counter()
-    times = {name: value for name, value in outcome.metrics.items() if name.startswith('time/')}
-    programs = {'decode': sampled - stepped, 'optimize': optimized - sampled}
-    tokens = rollouts.tokens.size
-    return {'tokens': tokens, 'step': stepped - started} | programs | times
+    with tempfile.TemporaryDirectory() as folder:
+      state = placed(loop.initial_state(experiment, params))
+      pool, watch = Pool(folder=f'{folder}/pool'), stopwatch.Stopwatch()
+      spent.clear()
+      with record.Log(folder, serial=0, steps_per_round=STEPS) as log:
+        started = time.perf_counter()
+        loop.train_round(experiment, state, [], pool, None, log, watch)
+        seconds = time.perf_counter() - started
+    tokens = STEPS * case.prompts * case.group_size * (case.prompt + case.new)
+    return {'tokens': tokens, 'round': seconds} | spent
 
   return run
 
@@ -241,6 +268,28 @@ def run_refill(case, numbers, variant):
   return run
 
 
+def run_speculate(case, numbers, variant):
+  """One greedy rollout, whose text soon repeats itself as that of random weights does, with guesses copied from it or without."""
+  model, params = policy(case, numbers)
+  draft = drafts.prompt_lookup()
+  guessing = speculative.decoder(draft, width=WIDTH)
+  sample = sampler_of(
+    case,
+    model,
+    params,
+    prompts(case, numbers),
+    with_=guessing if variant == 'prompt lookup' else decode,
+    sampler=sampling.greedy(),
+  )
+
+  def run():
+    rollouts, counted = counted_too(sample())
+    shares = {name.split('/')[1]: int(x.total) / int(x.of) for name, x in counted.items()}
+    return {'tokens': int(np.sum(rollouts.action))} | shares
+
+  return run
+
+
 KINDS = {
   name.removeprefix('run_'): function
   for name, function in list(globals().items())
@@ -264,8 +313,10 @@ def prompts(case, numbers):
   return random.integers(2, numbers['vocab'], (case.prompts, case.prompt), np.int32)
 
 
-def sampler_of(case, model, params, tokens_PS, *, first=0, with_: Callable = decode):
-  """() -> Rollouts of the prompts, of fixed or lognormal lengths. Row `first` is the noise of the first one."""
+def sampler_of(
+  case, model, params, tokens_PS, *, first=0, with_: Callable = decode, sampler=logprobs.PLAIN
+):
+  """() -> what `with_` returns of the prompts, of fixed or lognormal lengths. Row `first` is the noise of the first one."""
   model, ends = ending(case, model)
   ids_P = np.arange(first, first + len(tokens_PS), dtype=np.uint32)
   arrays = (tokens_PS, np.ones(tokens_PS.shape, bool), ids_P, np.zeros(len(ids_P), np.int32))
@@ -274,7 +325,7 @@ def sampler_of(case, model, params, tokens_PS, *, first=0, with_: Callable = dec
   def sample():
     rollouts = with_(
       model, params, tokens, valid, tuple(address), jax.random.key(0), group_size=case.group_size,
-      max_new=case.new, sampler=sampling.sampler(), eos_ids=ends, pad_id=PAD,
+      max_new=case.new, sampler=sampler, eos_ids=ends, pad_id=PAD,
     )  # fmt: skip
     return jax.block_until_ready(rollouts)
 
@@ -304,25 +355,22 @@ def widths(case):
   return (case.new // 4, case.new // 2) if case.lengths != 'fixed' else ()
 
 
-def whole_step(case, numbers, variant):
-  """(step, state, tasks, (sample, optimize)): a GRO step, and direct calls of its two compiled programs."""
-  model, params = policy(case, numbers)
-  tokens_PS = prompts(case, numbers)
+def whole_step(case, model, tokens_PS, variant, *, watched=lambda name, program: program):
+  """(step, tasks): a GRO step, its two compiled programs as `watched` makes of them."""
   sampled_from, ends = ending(case, model)
   tasks = [Task(id=f'bench-{p}', prompt=' '.join(map(str, row))) for p, row in enumerate(tokens_PS)]
-  optimize = optimizer_of(case, model, variant)
+  optimize = watched('optimize', optimizer_of(case, model, variant))
   generate = explore(
     sampled_from,
-    words(numbers['vocab'], ends),
+    words(model.vocab, ends),
     group_size=case.group_size,
     max_prompt=case.prompt,
     max_new=case.new,
-    decode=refill.decoder(SLOTS) if 'refill' in variant else decode,
+    decode=watched('decode', refill.decoder(SLOTS) if 'refill' in variant else decode),
   )
   judge = rewards.per_completion(reward_of(case), workers=case.prompts * case.group_size)
   slices = SLICES if 'sliced' in variant else 1
-  step = gro.make_step(generate, judge, optimize, slices=slices)
-  return step, fresh(params), tasks, (sampler_of(case, model, params, tokens_PS), optimize)
+  return gro.make_step(generate, judge, optimize, slices=slices), tasks
 
 
 def words(vocab, ends):

@@ -11,6 +11,7 @@ from sirl.bench.driver import MISSING
 
 NOTHING = '-'  # this side has no such case
 NO_RUNS: dict = {'runs': []}
+CACHED = 2**28  # bytes that a processor's cache may hold
 
 
 # ---------------------------------------------------------------- numbers
@@ -83,7 +84,7 @@ def share_of_limit(row, found):
   """Time at the machine's limit over the time taken, None where there is no limit to compare with.
 
   The limit of a rollout is that of its turns, by arithmetic or by reading, whichever is slower; what a turn takes is known of the
-  plain variant alone.
+  plain variant alone. A model whose weights the processor's cache may hold is bound by neither, so it has none where reading is slower.
   """
   case, by = row['case'], row['case']['by']
   ours = best(row['sides'][cases.OURS], by)
@@ -99,13 +100,15 @@ def share_of_limit(row, found):
     return None
   arithmetic = limits.turn_flops(row['shape'], cases.from_json(case)) / product
   reading = limits.turn_bytes(row['shape'], cases.from_json(case)) / read
+  if reading > arithmetic and limits.turn_bytes(row['shape'], cases.from_json(case)) < CACHED:
+    return None
   return max(arithmetic, reading) / turn
 
 
-def host_share(entry):
-  """Median share of a step spent in neither of its two compiled programs."""
+def host_shares(entry):
+  """Of every run the share of a round spent in neither of its two compiled programs, ascending."""
   runs = entry['runs']
-  return statistics.median(1 - (run['decode'] + run['optimize']) / run['step'] for run in runs)
+  return sorted(1 - (run['decode'] + run['optimize']) / run['round'] for run in runs)
 
 
 # ---------------------------------------------------------------- table
@@ -116,8 +119,13 @@ def table(results):
   found = machine_limits(results['rows'])
   head = ['case', 'ours', 'of the limit', *(f'/ {peer}' for peer in cases.PEERS)]
   lines = [_line(head), _line(['---'] * len(head))]
+  shown = set()
   for row in results['rows']:
-    if row['case']['kind'] != 'growth':
+    if row['case']['kind'] == 'limit':
+      if row['case']['name'] not in shown:
+        lines.append(_line([row['case']['name'], _limit(row['case'], found), *[NOTHING] * 4]))
+      shown.add(row['case']['name'])
+    elif row['case']['kind'] != 'growth':
       lines.append(_line(_cells(row, found, results['rows'])))
   machine, loads = results['machine'], [row['load'] for row in results['rows']]
   versions = '; '.join(
@@ -129,7 +137,7 @@ def table(results):
     f'Medians of {results["repeats"]}, sides in turn; {machine["cpu"]}, {machine["cores"]} cores. One-core cases compare CPU '
     'seconds of pinned processes, the others wall time; the best variant of every side counts. A number under a peer is how '
     'many times faster we are. Of the limit: of a matrix product or a memory read measured in the same run, whichever '
-    'binds.',
+    'binds, the best of its measurements before and after every lot of cases.',
     f'Load average after each case {min(loads):.1f} to {max(loads):.1f}. Versions: {versions}.',
   ]
   return '\n'.join(lines) + '\n'
@@ -151,23 +159,36 @@ def _cells(row, found, rows):
   return [case['name'], _absolute(row, *ours, rows), shown, *cells]
 
 
+def _limit(case, found):
+  """The best that the machine did, in the unit of the limit."""
+  rate = found.get((case['what'], case['cores']))
+  if rate is None:
+    return 'failed'
+  return {
+    'matrix product': f'{rate / 1e9:.0f} GFLOP/s',
+    'memory read': f'{rate / 1e9:.1f} GB/s',
+    'empty call': f'{1e6 / rate:.0f} us',
+  }[case['what']]
+
+
 def _absolute(row, name, entry, rows):
   """The number of a case in its own unit."""
   case, by = row['case'], row['case']['by']
-  if case['kind'] == 'limit':
-    rate = max(run['rate'] for run in entry['runs'])
-    return {
-      'matrix product': f'{rate / 1e9:.0f} GFLOP/s',
-      'memory read': f'{rate / 1e9:.1f} GB/s',
-      'empty call': f'{1e6 / rate:.0f} us',
-    }[case['what']]
   if case['kind'] == 'sampling':
     draw = seconds(entry, by) / entry['runs'][0]['draws']
     turn = next((turn_seconds(row) for row in rows if row['case']['name'] == cases.SAMPLED), None)
     share = f', {100 * draw / turn:.0f} % of a turn' if turn else ''
     return f'{1000 * draw:.1f} ms a draw{share}'
   if case['kind'] == 'overhead':
-    return f'{100 * host_share(entry):.1f} % of a step'
+    shares = [100 * share for share in host_shares(entry)]
+    return f'{statistics.median(shares):.1f} % of a round ({shares[0]:.1f} to {shares[-1]:.1f})'
+  if case['kind'] == 'speculate':
+    plain = row['sides'][cases.OURS].get('plain', NO_RUNS)
+    lookup = row['sides'][cases.OURS].get('prompt lookup', NO_RUNS)
+    if not (plain['runs'] and lookup['runs']):
+      return f'{1 / cost(entry, by):.0f} tok/s plain; prompt lookup {why({"": lookup})}'
+    held = lookup['runs'][0]['acceptance']
+    return f'prompt lookup {cost(plain, by) / cost(lookup, by):.2f} times plain, {held:.2f} of the guesses held'
   if case['kind'] == 'refill':
     static = row['sides'][cases.OURS].get('static', NO_RUNS)
     refill = row['sides'][cases.OURS].get('refill', NO_RUNS)

@@ -2,7 +2,7 @@
 
 One pass over K tokens costs little more than over one where reading the weights is what takes time, so every guess that
 holds saves a pass; the papers measured 2 to 3 times the speed on accelerators with one row. On a CPU core products of a few
-rows are slow: prompt lookup of width 8 made the 3M model 2 times as fast at one repetitive row and 0.8 times at four.
+rows are slow: at nine of ten guesses right it pays for one row and hardly for four (`sirl bench --cases speculate`).
 A draft decides how fast, a rule decides what is drawn; no draft can change the distribution.
 
 A round of one row with width 3. The last known token `c` is not in the cache yet; three guesses follow it:

@@ -109,7 +109,9 @@ def test_every_schedule_gives_the_samples_of_plain_decoding(G, slots, block):
   lengths = np.asarray(expected.action.sum(axis=-1)).ravel()
   assert lengths.min() == 1
   assert lengths.max() > 3
-  rollouts, slot_turns = draw(refill.decode, model, params, prompts, G, slots=slots, block=block, **how)
+  rollouts, slot_turns = draw(
+    refill.decode, model, params, prompts, G, slots=slots, block=block, **how
+  )
   check_same(rollouts, expected)
   assert int(slot_turns) == schedule(lengths, slots, block)
 
@@ -128,7 +130,9 @@ def test_equal_lengths_leave_no_slot_idle():
   model = tabular.tabular(5, 1 + MAX_NEW)
   prompts = np.full((4, 1), 3, np.int32), np.ones((4, 1), bool)
   params = model.init(jax.random.key(0))
-  rollouts, slot_turns = draw(refill.decode, model, params, prompts, 2, slots=4, block=2, eos_ids=())
+  rollouts, slot_turns = draw(
+    refill.decode, model, params, prompts, 2, slots=4, block=2, eos_ids=()
+  )
   assert int(slot_turns) == 2 * 4 * 11
   assert refill.slot_use(rollouts, slot_turns) == (2 * 4 * 11, 2 * 4 * 11)
 
