@@ -24,7 +24,7 @@ from sirl import config, gro, rewards
 from sirl.acquisition import curated, hygiene, once
 from sirl.domains import answers, mathematics
 from sirl.evaluation import benchmarks, monitors, steering
-from sirl.generation import explore, greedy, make_ask
+from sirl.generation import explore, greedy, make_ask, refill
 from sirl.models import pretrained, tokenizer
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.rewards import heuristic
@@ -60,9 +60,12 @@ class Config(config.Base):
   clip: tuple[float, float] = (0.2, 0.28)
   kl: float = 0.0  # weight of KL to the starting weights
   minibatches: int = 4  # updates per step
-  microbatches: int = (
-    4  # pieces of a minibatch, for memory; P / (minibatches * microbatches) tasks each
-  )
+  # How fast, not what is computed; docs/speed.md says when each pays.
+  prompt_widths: tuple[int, ...] = (128,)  # columns that a batch of short prompts is cut to
+  slots: int = 1024  # completions at work at once; those that end make room for the next
+  slices: int = 1  # parts of a batch; more where rewards take long
+  rows: int = 16  # completions that the learner computes at once on every data shard, longest first
+  widths: tuple[int, ...] = (256, 512)  # completion columns that pieces of short ones are cut to
   dtype: str = 'bfloat16'  # of the computation; weights and optimizer stay float32
   max_logp_gap: float = (
     1.0  # nats; cached decoding and the full forward pass round differently in bfloat16
@@ -76,8 +79,8 @@ def shrink(c: Config) -> Config:
   """The same run in about a minute: a decoder of bytes on generated questions, float32, nothing downloaded."""
   return dataclasses.replace(
     c, data=GENERATED, model=TOY, max_rounds=2, steps_per_round=3, checkpoint_every=2, prompts=8, group_size=8,
-    max_prompt=96, max_new=12, lr=1e-4, minibatches=2, microbatches=1, dtype='float32', max_logp_gap=1e-5, heldout=16,
-    heldout_samples=4, mesh=config.Mesh(),
+    max_prompt=96, max_new=12, lr=1e-4, minibatches=2, dtype='float32', max_logp_gap=1e-5, heldout=16,
+    heldout_samples=4, mesh=config.Mesh(), prompt_widths=(64,), slots=16, slices=2, widths=(8,),
   )  # fmt: skip
 
 
@@ -107,7 +110,13 @@ def build(c: Config, *, reward=REWARD, keep=None) -> Experiment:
     selector=adaptive.success_rate(target=0.5),
     step=gro.make_step(
       generate=explore(
-        model, codec, group_size=c.group_size, max_prompt=c.max_prompt, max_new=c.max_new
+        model,
+        codec,
+        group_size=c.group_size,
+        max_prompt=c.max_prompt,
+        max_new=c.max_new,
+        prompt_widths=c.prompt_widths,
+        decode=refill.decoder(c.slots),
       ),
       reward=reward,
       optimize=make_optimize(
@@ -116,9 +125,11 @@ def build(c: Config, *, reward=REWARD, keep=None) -> Experiment:
         advantages.normalized,
         objectives.add(objectives.clipped(*c.clip), (c.kl, objectives.kl())),
         minibatches=c.minibatches,
-        microbatches=c.microbatches,
+        rows=c.rows,
+        widths=c.widths,
       ),
       keep=keep or selectors.informative('correct'),
+      slices=c.slices,
     ),
     evaluate=benchmarks.merge(
       benchmarks.sampled(

@@ -210,7 +210,7 @@ def test_one_core_cases_compare_cpu_seconds():
 
 def test_share_of_limit_is_time_at_the_limit_over_time_of_a_turn():
   sides = {'sirl': {'plain': runs(5.0, tokens=1), 'first token': runs(1.0, tokens=1)}}
-  case = row(kind='decode', shape='smol', sides=sides, new=5)  # 4 turns in 4 seconds
+  case = row(kind='decode', shape='smol', layers=None, sides=sides, new=5)  # 4 turns in 4 seconds
   turn = limits.turn_bytes(case['shape'], cases.from_json(case['case']))
   found = {('matrix product', 2): math.inf, ('memory read', 2): 2 * turn}
   assert render.share_of_limit(case, found) == pytest.approx(0.5)
