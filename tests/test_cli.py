@@ -1,6 +1,7 @@
 """What a user sees at the command line: results, one clear line for a mistake, exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -401,6 +402,22 @@ def test_a_run_keeps_compiled_programs_at_home_or_where_the_environment_says(
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'compiled')
   finally:
     jax.config.update('jax_compilation_cache_dir', before)
+
+
+def test_a_second_process_compiles_no_program_again(tmp_path, experiment):
+  def programs(name):
+    """What lies in the cache after a run in a process of its own."""
+    subprocess.run(
+      [sys.executable, '-m', 'sirl', 'run', str(experiment), '--workdir', str(tmp_path / name)],
+      env={**os.environ, 'SIRL_CACHE': str(tmp_path / 'cache')},
+      check=True,
+      capture_output=True,
+    )
+    return {path.name for path in (tmp_path / 'cache').rglob('*-cache')}
+
+  first = programs('a')
+  assert first
+  assert programs('b') == first
 
 
 def test_help_needs_no_jax():

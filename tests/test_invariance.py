@@ -139,11 +139,17 @@ def shortness(task, text):
   return -float(len(text)) + 0.1 * text.count(task.prompt[0])
 
 
-def step_of(microbatches, *, decode=decode, slices=1, **cuts):
+def step_of(microbatches, *, decode=decode, slices=1, prompt_widths=(), **cuts):
   """A GRO step with plain SGD, whose update is as smooth in the gradient as the gradient itself."""
   return gro.make_step(
     generate=explore(
-      MODEL, CODEC, group_size=G, max_prompt=MAX_PROMPT, max_new=MAX_NEW, decode=decode
+      MODEL,
+      CODEC,
+      group_size=G,
+      max_prompt=MAX_PROMPT,
+      max_new=MAX_NEW,
+      decode=decode,
+      prompt_widths=prompt_widths,
     ),
     slices=slices,
     reward=rewards.per_completion(shortness, workers=1),
@@ -188,6 +194,49 @@ def test_micro_batches_change_no_sample_and_weights_by_rounding_only():
       np.testing.assert_array_equal(theirs, mine)
 
 
+def compilations():
+  """A list that grows by one with every program that is compiled or read from the cache."""
+  compiled = []
+  listen = lambda event, seconds, **_: (
+    compiled.append(event) if 'backend_compile' in event else None
+  )
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  return compiled
+
+
+def test_prompt_widths_change_no_sample_and_compile_once_each():
+  """Batches of short and of long prompts in turn; two slices of a batch have one width."""
+  step, state, counts = step_of(1, prompt_widths=(3,), slices=2), fresh_state(), []
+  whole = step_of(1, slices=2)
+  compiled = compilations()
+  for s, texts in enumerate([SUMS, ['7=', '0='] * 4, SUMS[::-1], ['8=', '1+'] * 4]):
+    tasks = [Task(id=f'{s} {i}', prompt=text) for i, text in enumerate(texts)]
+    before = len(compiled)
+    weights = jax.tree.map(jnp.copy, state)
+    state, outcome = step(state, tasks, keys.at(2, 'gro', 0, s))
+    counts.append(len(compiled) - before)
+    columns = 3 if s % 2 else MAX_PROMPT
+    assert outcome.samples.rollouts.prompt_width == columns
+    expected = whole(weights, tasks, keys.at(2, 'gro', 0, s))[1]
+    assert outcome.samples.texts == expected.samples.texts
+    assert outcome.metrics['loss'] == pytest.approx(expected.metrics['loss'], abs=1e-6)
+  assert counts[0] > 0
+  assert counts[1] > 0
+  assert counts[2:] == [0, 0]
+
+
+def test_a_step_fetches_its_numbers_at_once(monkeypatch):
+  """Beside tokens and texts: one transfer of metrics and rewards, not one for each of them."""
+  fetched = []
+  fetch = jax.device_get
+  monkeypatch.setattr(jax, 'device_get', lambda tree: fetched.append(tree) or fetch(tree))
+  step, state = step_of(1), fresh_state()
+  _, outcome = step(state, TASKS, KEY)
+  assert len(fetched) == 1
+  assert len(jax.tree.leaves(fetched[0])) > 15
+  assert all(isinstance(value, float) for value in outcome.metrics.values())
+
+
 @pytest.mark.parametrize(
   'choices',
   [
@@ -198,11 +247,7 @@ def test_micro_batches_change_no_sample_and_weights_by_rounding_only():
 )
 def test_a_second_step_compiles_nothing(choices):
   """Other tasks, prompts and answers of other lengths: the same programs."""
-  compiled = []
-  listen = lambda event, seconds, **_: (
-    compiled.append(event) if 'backend_compile' in event else None
-  )
-  jax.monitoring.register_event_duration_secs_listener(listen)
+  compiled = compilations()
   step, state = step_of(**choices), fresh_state()
   counts, lengths = [0], []
   for s, texts in enumerate([SUMS, ['3=', *SUMS[::-1][:7]], ['1+1='] * 8]):

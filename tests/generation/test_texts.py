@@ -24,6 +24,17 @@ def test_prompts_are_padded_on_the_left():
   np.testing.assert_array_equal(valid, [[False, True, True], [False, False, True]])
 
 
+@pytest.mark.parametrize(
+  ('prompts', 'columns'), [(['a', 'b'], 2), (['ab', 'b'], 2), (['aba', 'b'], 4), (['ababa'], 6)]
+)
+def test_a_batch_has_the_first_width_that_holds_its_longest_prompt(prompts, columns):
+  tokens, valid = texts.encode(CODEC, prompts, 6, widths=(4, 2, 9))
+  whole, where = texts.encode(CODEC, prompts, 6)
+  np.testing.assert_array_equal(tokens, whole[:, 6 - columns :])
+  np.testing.assert_array_equal(valid, where[:, 6 - columns :])
+  assert valid.sum() == where.sum()
+
+
 def test_a_prompt_over_its_limit_is_named():
   with pytest.raises(ValueError, match='task t7 has 3 tokens, max_prompt is 2; raise max_prompt'):
     texts.encode(CODEC, ['aba'], 2, ['t7'])
