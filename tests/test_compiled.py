@@ -5,10 +5,10 @@ import re
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from sirl import models
+from sirl.bench import limits
 from sirl.generation import sampling
 from sirl.generation.decode import decode
 from sirl.ops import keys
@@ -23,7 +23,6 @@ MODEL = models.build(
 )
 PARAMS = jax.eval_shape(MODEL.init, jax.random.key(0))
 OPTIMIZER = transforms.adamw(1e-3)
-SHAPE = re.compile(r'\b(?:f32|bf16|s32|u32|pred)\[([\d,]+)\]')
 
 
 def abstract_update(chunk=4, model=MODEL, **cuts):
@@ -52,12 +51,6 @@ def abstract_update(chunk=4, model=MODEL, **cuts):
   return update.lower(state, rollouts, array(jnp.float32, P, G), key).compile(), state
 
 
-def largest_buffer(compiled):
-  """Elements of the largest array that appears in the program."""
-  shapes = SHAPE.findall(compiled.as_text())
-  return max(int(np.prod([int(n) for n in shape.split(',')])) for shape in shapes)
-
-
 @pytest.mark.parametrize(
   'cuts', [{}, {'rows': 4, 'widths': (16,)}], ids=['whole batch', 'rows by length']
 )
@@ -66,13 +59,15 @@ def test_the_update_writes_into_the_state_it_was_given_and_never_holds_all_logit
   given = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
   assert compiled.memory_analysis().alias_size_in_bytes == given
   # Larger than the weights and a chunk of logits, far below the logits of every completion token.
-  assert largest_buffer(compiled) >= P * G * 4 * V / (2 if cuts else 1)
-  assert largest_buffer(compiled) <= P * G * N * V / 4
+  largest = limits.largest_array(compiled.as_text())
+  assert largest >= 4 * P * G * 4 * V / (2 if cuts else 1)
+  assert largest <= 4 * P * G * N * V / 4
 
 
 def test_without_chunks_all_logits_would_be_there():
   """The reading above can fail: one chunk as long as the completions holds [B, N, V]."""
-  assert largest_buffer(abstract_update(chunk=N)[0]) >= P * G * N * V
+  program = abstract_update(chunk=N)[0].as_text()
+  assert limits.largest_array(program) >= 4 * P * G * N * V
 
 
 def test_a_single_update_copies_no_array_of_the_state_it_was_given():

@@ -333,8 +333,13 @@ class Linear(nnx.Module):
 
 
 def product(x, weight, dtype):
-  """x [..., in] times weight (out, in), inputs in x's dtype, result in `dtype`."""
-  return jnp.einsum('...i,oi->...o', x, weight.astype(x.dtype), preferred_element_type=dtype)
+  """x [..., in] times weight (out, in), inputs in x's dtype, result in `dtype`.
+
+  As rows: the gradient of the weight is then a product over one axis, for which XLA makes no transposed copy of x or of its gradient.
+  """
+  x_RI = x.reshape(-1, x.shape[-1])
+  y_RO = jnp.einsum('RI,OI->RO', x_RI, weight.astype(x.dtype), preferred_element_type=dtype)
+  return y_RO.reshape(*x.shape[:-1], len(weight))
 
 
 def softcap(x, cap):

@@ -1,0 +1,112 @@
+"""Where the time of one case goes, operation by operation: `python experiments/benchmarks/operations.py CASE [VARIANT]`.
+
+CASE is any part of the name of a case in `sirl/bench/cases.py`, VARIANT one of ours. XLA names every operation that it runs on a CPU
+in a trace of level 3; their own seconds, without those of what they call, are added up by kind, shape and the place in the code
+that asked for them. Pinned to as many cores as the case has, as in `sirl bench`.
+"""
+
+import argparse
+import collections
+import glob
+import gzip
+import json
+import os
+import pathlib
+import re
+import tempfile
+import time
+
+DUMP = ' --xla_dump_hlo_as_text --xla_dump_to='
+
+
+def main():
+  arguments = parser().parse_args()
+  with tempfile.TemporaryDirectory() as folder:
+    # Read by XLA when JAX is imported, so before.
+    os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + DUMP + folder
+    case, seconds, events = traced(arguments.case, arguments.variant, f'{folder}/trace')
+    places = operations(folder)
+  found = collections.Counter()
+  for name, own in own_seconds(events):
+    found[place(name, places.get(name, ''))] += own
+  total = sum(found.values())
+  print(f'{case.name}, {arguments.variant}: {seconds:.3f} CPU s untraced')
+  for (kind, shape, asked), own in found.most_common(arguments.top):
+    print(f'{1000 * own:9.1f} ms {100 * own / total:5.1f} %  {kind} {shape}  {asked}')
+
+
+def parser():
+  p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  p.add_argument('case', help='part of the name of a case')
+  p.add_argument('variant', nargs='?', default='plain', help="one of ours, by default 'plain'")
+  p.add_argument('--top', type=int, default=30, help='lines to print')
+  return p
+
+
+def traced(part, variant, folder):
+  """(case, CPU seconds of the fastest of three runs, events of a traced one). Raises: SystemExit for an unknown case."""
+  import jax
+
+  from sirl import config
+  from sirl.bench import cases, driver, ours
+  from sirl.runtime import host_memory, sharding
+
+  case = next((case for case in cases.CASES if part in case.name), None)
+  if case is None:
+    raise SystemExit(f'no case has {part!r} in its name; see sirl/bench/cases.py')
+  os.sched_setaffinity(0, driver.held_cores()[-case.cores :])
+  host_memory.keep_freed()
+  if 'two devices' in variant:
+    jax.config.update('jax_num_cpu_devices', 2)
+  options = jax.profiler.ProfileOptions()
+  options.host_tracer_level, options.python_tracer_level = 3, 0
+  with jax.set_mesh(sharding.make_mesh(config.Mesh())):
+    run = ours.KINDS[case.kind](case, cases.shape(case), variant)
+    run()
+    seconds = []
+    for _ in range(3):
+      started = time.process_time()
+      run()
+      seconds.append(time.process_time() - started)
+    with jax.profiler.trace(folder, profiler_options=options):
+      run()
+  (path,) = glob.glob(f'{folder}/**/*.trace.json.gz', recursive=True)
+  with gzip.open(path) as file:
+    return case, min(seconds), json.load(file)['traceEvents']
+
+
+def own_seconds(events):
+  """(name, seconds without those of the events inside) of every event that lasts."""
+  threads = collections.defaultdict(list)
+  for event in events:
+    if event.get('ph') == 'X':
+      threads[event['pid'], event['tid']].append(event)
+  for thread in threads.values():
+    thread.sort(key=lambda event: (event['ts'], -event['dur']))
+    around = []
+    for event in thread:
+      event['own'] = event['dur']
+      while around and around[-1]['ts'] + around[-1]['dur'] <= event['ts'] + 1e-9:
+        around.pop()
+      if around:
+        around[-1]['own'] -= event['dur']
+      around.append(event)
+    yield from ((event['name'], event['own'] / 1e6) for event in thread)
+
+
+def operations(folder):
+  """{name: right side} of every operation in the compiled programs that XLA wrote there."""
+  text = '\n'.join(
+    path.read_text() for path in pathlib.Path(folder).glob('*cpu_after_optimizations.txt')
+  )
+  return dict(re.findall(r'^\s*(?:ROOT )?%?([\w.\-]+) = (.*)$', text, re.M))
+
+
+def place(name, operation):
+  """(kind, shape, the place in the code) of an operation."""
+  asked = re.search(r'op_name="([^"]*)"', operation)
+  return re.sub(r'\.\d+$', '', name), operation.split('{')[0], asked.group(1) if asked else ''
+
+
+if __name__ == '__main__':
+  main()
