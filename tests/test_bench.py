@@ -223,6 +223,16 @@ def test_share_of_limit_is_time_at_the_limit_over_time_of_a_turn():
   assert render.share_of_limit(case, found) is None
 
 
+def test_a_limit_is_the_best_of_all_its_measurements():
+  """They stand before and after every kind of case; a busy spell at the end takes nothing away."""
+  rates = ([3.0, 5.0], [4.0, 1.0], [])
+  rows = [
+    row(kind='limit', what='memory read', sides={'sirl': {'plain': {'runs': [{'rate': r} for r in found]}}})
+    for found in rates
+  ]  # fmt: skip
+  assert render.machine_limits(rows) == {('memory read', 2): 5.0}
+
+
 def test_host_share_is_what_neither_program_took():
   entry = {'runs': [{'round': 10.0, 'decode': 4.0, 'optimize': x} for x in (5.5, 5.0, 5.9)]}
   np.testing.assert_allclose(render.host_shares(entry), [0.01, 0.05, 0.1])

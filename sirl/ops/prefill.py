@@ -27,8 +27,8 @@ def once(model, params, prompts_PS, valid_PS):
 
 
 def in_pieces(model, params, prompts_PS, valid_PS):
-  """`once` for a sampler. On a CPU at most PIECE tokens go through the model at a time, so that what one product leaves for the
-  next is still in the processor's cache: 64 prompts of 64 tokens take a quarter less time. Elsewhere all go together.
+  """`once`, for sampler and learner. On a CPU at most PIECE tokens go through the model at a time, so that what one product leaves
+  for the next is still in the processor's cache. Elsewhere all go together.
 
   Also all at once where P has no fitting divisor, or where the compiler splits the rows over devices.
   """
