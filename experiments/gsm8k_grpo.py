@@ -79,8 +79,8 @@ def shrink(c: Config) -> Config:
   """The same run in about a minute: a decoder of bytes on generated questions, float32, nothing downloaded."""
   return dataclasses.replace(
     c, data=GENERATED, model=TOY, max_rounds=2, steps_per_round=3, checkpoint_every=2, prompts=8, group_size=8,
-    max_prompt=96, max_new=12, lr=1e-4, minibatches=2, dtype='float32', max_logp_gap=1e-5, heldout=16,
-    heldout_samples=4, mesh=config.Mesh(), prompt_widths=(64,), slots=16, slices=2, widths=(8,),
+    max_prompt=128, max_new=12, lr=1e-4, minibatches=2, dtype='float32', max_logp_gap=1e-5, heldout=16,
+    heldout_samples=4, mesh=config.Mesh(), prompt_widths=(96,), slots=16, slices=2, widths=(8,),
   )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def make_step(
       name: float(x.total) / float(x.of) if x.of else float('nan') for name, x in counted.items()
     }
     metrics |= reward_metrics(judged, kept_PG)
+    metrics['sampling/prompt_width'] = float(samples.rollouts.prompt_width)
     metrics |= {
       'time/generate': generated - started,
       'time/reward': rewarded - generated,

@@ -217,6 +217,7 @@ def test_prompt_widths_change_no_sample_and_compile_once_each():
     counts.append(len(compiled) - before)
     columns = 3 if s % 2 else MAX_PROMPT
     assert outcome.samples.rollouts.prompt_width == columns
+    assert outcome.metrics['sampling/prompt_width'] == columns
     expected = whole(weights, tasks, keys.at(2, 'gro', 0, s))[1]
     assert outcome.samples.texts == expected.samples.texts
     assert outcome.metrics['loss'] == pytest.approx(expected.metrics['loss'], abs=1e-6)

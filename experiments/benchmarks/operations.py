@@ -1,8 +1,9 @@
 """Where the time of one case goes, operation by operation: `python experiments/benchmarks/operations.py CASE [VARIANT]`.
 
 CASE is any part of the name of a case in `sirl/bench/cases.py`, VARIANT one of ours. XLA names every operation that it runs on a CPU
-in a trace of level 3; their own seconds, without those of what they call, are added up by kind, shape and the place in the code
-that asked for them. Pinned to as many cores as the case has, as in `sirl bench`.
+in a trace of level 3; their own seconds, without those of what they call, are added up by kind, shape and, where XLA kept it, the
+place in the code that asked for them: `RI,OI->RO` is a product with weights (`models/transformer.py`), `BTKRH,BKSH->BKRTS` are attention's
+scores. `ThunkExecutor` is XLA between two operations, or waiting for another thread. Pinned to as many cores as the case has.
 """
 
 import argparse
@@ -30,7 +31,9 @@ def main():
   for name, own in own_seconds(events):
     found[place(name, places.get(name, ''))] += own
   total = sum(found.values())
-  print(f'{case.name}, {arguments.variant}: {seconds:.3f} CPU s untraced')
+  print(
+    f'{case.name}, {arguments.variant}: {1000 * seconds:.1f} ms of CPU time, traced {1000 * total:.1f}; tracing itself takes time'
+  )
   for (kind, shape, asked), own in found.most_common(arguments.top):
     print(f'{1000 * own:9.1f} ms {100 * own / total:5.1f} %  {kind} {shape}  {asked}')
 
@@ -105,7 +108,7 @@ def operations(folder):
 def place(name, operation):
   """(kind, shape, the place in the code) of an operation."""
   asked = re.search(r'op_name="([^"]*)"', operation)
-  return re.sub(r'\.\d+$', '', name), operation.split('{')[0], asked.group(1) if asked else ''
+  return re.sub(r'\.\d+$', '', name), re.split(r'[{ ]', operation)[0], asked.group(1) if asked else ''
 
 
 if __name__ == '__main__':

@@ -23,6 +23,7 @@ STEP = {
   'than two.',
   'rewards/{part}/unjudged': 'Share of completions to which the part did not apply (NaN, which is not zero).',
   'judged_ratio': 'Share of completions that reached the optimizer: judged and kept.',
+  'sampling/prompt_width': 'Columns that the prompts of the batch were padded to: max_prompt, or one of prompt_widths.',
   'sampling/slot_use': 'Continuous batching: share of the computed slot-turns that gave a token.',
   'sampling/acceptance': 'Speculative decoding: share of the tested guesses that held.',
   'sampling/accepted_per_round': 'Speculative decoding: tokens per pass and row that cost no pass of their own.',
