@@ -108,7 +108,11 @@ def operations(folder):
 def place(name, operation):
   """(kind, shape, the place in the code) of an operation."""
   asked = re.search(r'op_name="([^"]*)"', operation)
-  return re.sub(r'\.\d+$', '', name), re.split(r'[{ ]', operation)[0], asked.group(1) if asked else ''
+  return (
+    re.sub(r'\.\d+$', '', name),
+    re.split(r'[{ ]', operation)[0],
+    asked.group(1) if asked else '',
+  )
 
 
 if __name__ == '__main__':
