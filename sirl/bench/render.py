@@ -183,19 +183,11 @@ def _absolute(row, name, entry, rows):
     shares = [100 * share for share in host_shares(entry)]
     return f'{statistics.median(shares):.1f} % of a round ({shares[0]:.1f} to {shares[-1]:.1f})'
   if case['kind'] == 'speculate':
-    plain = row['sides'][cases.OURS].get('plain', NO_RUNS)
-    lookup = row['sides'][cases.OURS].get('prompt lookup', NO_RUNS)
-    if not (plain['runs'] and lookup['runs']):
-      return f'{1 / cost(entry, by):.0f} tok/s plain; prompt lookup {why({"": lookup})}'
-    held = lookup['runs'][0]['acceptance']
-    return f'prompt lookup {cost(plain, by) / cost(lookup, by):.2f} times plain, {held:.2f} of the guesses held'
+    held = lambda run: f'{run["acceptance"]:.2f} of the guesses held'
+    return _times(row, entry, 'prompt lookup', 'plain', held)
   if case['kind'] == 'refill':
-    static = row['sides'][cases.OURS].get('static', NO_RUNS)
-    refill = row['sides'][cases.OURS].get('refill', NO_RUNS)
-    if not (static['runs'] and refill['runs']):
-      return f'{1 / cost(entry, by):.0f} tok/s static; refill {why({"refill": refill})}'
-    use = refill['runs'][0]['slot_use']
-    return f'refill {cost(static, by) / cost(refill, by):.2f} times static, slot use {use:.2f}'
+    used = lambda run: f'slot use {run["slot_use"]:.2f}'
+    return _times(row, entry, 'refill', 'static', used)
   if case['kind'] == 'memory':
     ran = {
       name: entry['runs'][0] for name, entry in row['sides'][cases.OURS].items() if entry['runs']
@@ -204,6 +196,15 @@ def _absolute(row, name, entry, rows):
     largest = min(found['largest'] / found['logits'] for found in ran.values())
     return f'{mib}; largest array {largest:.2f} of all logits'
   return f'{1 / cost(entry, by):.0f} tok/s ({name}, {seconds(entry, by):.3g} s)'
+
+
+def _times(row, entry, name, base, more):
+  """How many times as fast one of our variants is as another, and what `more` says of its first run."""
+  by, ours = row['case']['by'], row['sides'][cases.OURS]
+  one, other = ours.get(name, NO_RUNS), ours.get(base, NO_RUNS)
+  if not (one['runs'] and other['runs']):
+    return f'{1 / cost(entry, by):.0f} tok/s {base}; {name} {why({name: one})}'
+  return f'{name} {cost(other, by) / cost(one, by):.2f} times {base}, {more(one["runs"][0])}'
 
 
 # ---------------------------------------------------------------- pictures
