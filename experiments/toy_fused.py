@@ -17,11 +17,10 @@ import numpy as np
 import optax
 
 from sirl import gro
-from sirl.generation import sampling
 from sirl.generation.decode import decode
 from sirl.models import tabular
 from sirl.optimization import advantages, make_optimize, objectives
-from sirl.types import TrainState
+from sirl.types import RolloutConfig, TrainState
 
 VOCAB, LENGTH = 6, 4  # tokens of the policy; tokens of a completion
 PROMPTS, GROUP_SIZE = VOCAB, 8  # every token is the prompt of one task
@@ -40,11 +39,7 @@ def sample(params, key):
     jnp.ones((PROMPTS, 1), bool),
     (jnp.arange(PROMPTS, dtype=jnp.uint32), jnp.zeros(PROMPTS, jnp.int32)),
     key,
-    group_size=GROUP_SIZE,
-    max_new=LENGTH,
-    sampler=sampling.sampler(),
-    eos_ids=(),
-    pad_id=0,
+    RolloutConfig(GROUP_SIZE, LENGTH, eos_ids=(), pad_id=0),
   )
 
 

@@ -194,6 +194,16 @@ class Sampler(NamedTuple):
   support: Callable[[Array], Array] | None = None  # logits_..V -> bool_..V; None keeps every token
 
 
+class RolloutConfig(NamedTuple):
+  """What a decoder writes after each prompt. Hashable, and static in the compiled program."""
+
+  group_size: int  # G completions of each prompt
+  max_new: int  # tokens, the end token included
+  eos_ids: tuple[int, ...]  # each ends a completion; () never ends one
+  pad_id: int
+  sampler: Sampler = Sampler()
+
+
 class Selector(NamedTuple):
   """Which tasks to train on. Pure functions of an explicit state, as in optax."""
 

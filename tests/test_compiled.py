@@ -9,11 +9,11 @@ import pytest
 
 from sirl import models
 from sirl.bench import limits
-from sirl.generation import sampling
 from sirl.generation.decode import decode
+from sirl.models.transformer import product
 from sirl.ops import keys
 from sirl.optimization import advantages, make_optimize, objectives, transforms
-from sirl.types import Rollouts, TrainState
+from sirl.types import RolloutConfig, Rollouts, TrainState
 
 from hlo import makers
 
@@ -107,12 +107,17 @@ def test_decoding_a_token_copies_no_cache(P, G):
     jnp.ones((P, S), bool),
     addresses,
     keys.at(0, 'gro'),
-    group_size=G,
-    max_new=N,
-    sampler=sampling.sampler(),
-    eos_ids=(1,),
-    pad_id=0,
+    RolloutConfig(G, N, eos_ids=(1,), pad_id=0),
   ).compile()
   made = makers(compiled.as_text(), f'{P * G},2,{S + N},8')
   assert 'scatter' in made
   assert made <= {'scatter', 'fusion', 'parameter', 'get-tuple-element'}
+
+
+@pytest.mark.parametrize(('rows', 'made'), [(1, '48,1'), (64, '48,64'), (65, '65,48')])
+def test_few_rows_are_multiplied_by_the_weight_from_the_left(rows, made):
+  """On a CPU the right factor is packed anew in every product, and XLA does not swap the two back. Of many rows it is the weight."""
+  shapes = jnp.zeros((rows, 16)), jnp.zeros((48, 16))
+  compiled = jax.jit(lambda x, weight: 2 * product(x, weight, jnp.float32)).lower(*shapes).compile()
+  dots = re.findall(r'f32\[([\d,]+)\]\S* (?:dot|custom-call)\(', compiled.as_text())
+  assert dots == [made]

@@ -8,7 +8,7 @@ from sirl.generation import sampling, texts
 from sirl.generation.decode import counted_too
 from sirl.generation.decode import decode as plain_decode
 from sirl.runtime import hosts
-from sirl.types import Ask, Codec, Model, Rollouts
+from sirl.types import Ask, Codec, Model, RolloutConfig, Rollouts
 
 
 def make_ask(
@@ -37,23 +37,13 @@ def make_ask(
       return []
     tokens_PS, valid_PS = texts.encode(codec, prompts, max_prompt)
     ids_P, first_P = texts.address(prompts, n)
+    config = RolloutConfig(n, max_new, codec.eos_ids, codec.pad_id, sampler)
     answers = []
     for start in range(0, len(prompts), batch):
       rows = np.arange(start, start + batch)
       rows = np.where(rows < len(prompts), rows, start)
-      found = decode(
-        model,
-        params,
-        tokens_PS[rows],
-        valid_PS[rows],
-        (ids_P[rows], first_P[rows]),
-        key,
-        group_size=n,
-        max_new=max_new,
-        sampler=sampler,
-        eos_ids=codec.eos_ids,
-        pad_id=codec.pad_id,
-      )
+      address = ids_P[rows], first_P[rows]
+      found = decode(model, params, tokens_PS[rows], valid_PS[rows], address, key, config)
       rollouts, _ = counted_too(found)
       everything = hosts.everywhere(rollouts.tokens), hosts.everywhere(rollouts.action)
       answers += texts.completions(codec, *everything)[: len(prompts) - start]

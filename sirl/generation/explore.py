@@ -12,7 +12,7 @@ from sirl.generation import sampling, texts
 from sirl.generation.decode import counted_too
 from sirl.generation.decode import decode as plain_decode
 from sirl.runtime import hosts
-from sirl.types import Codec, Generate, Model, Rollouts, Samples
+from sirl.types import Codec, Generate, Model, RolloutConfig, Rollouts, Samples
 
 
 def explore(
@@ -45,7 +45,9 @@ def explore(
     raise ValueError(
       f'prompt_widths={tuple(prompt_widths)}; expected columns between 1 and max_prompt={max_prompt}'
     )
-  sampler = sampler or sampling.sampler()
+  config = RolloutConfig(
+    group_size, max_new, codec.eos_ids, codec.pad_id, sampler or sampling.sampler()
+  )
 
   def generate(params, tasks, key, rows=None):
     names = [task.id for task in tasks]
@@ -58,19 +60,7 @@ def explore(
     tasks = [tasks[row] for row in rows]
     arrays = tokens_PS[rows], valid_PS[rows], ids_P[rows], first_P[rows]
     prompts_PS, valid_PS, *address = (hosts.global_rows(hosts.share(x)) for x in arrays)
-    found = decode(
-      model,
-      params,
-      prompts_PS,
-      valid_PS,
-      tuple(address),
-      key,
-      group_size=group_size,
-      max_new=max_new,
-      sampler=sampler,
-      eos_ids=codec.eos_ids,
-      pad_id=codec.pad_id,
-    )
+    found = decode(model, params, prompts_PS, valid_PS, tuple(address), key, config)
     rollouts, counted = counted_too(found)
     first = hosts.share(first_P[rows].tolist())
     return Samples(hosts.share(tasks), texts.Completions(codec, rollouts), rollouts, first, counted)

@@ -38,8 +38,8 @@ def decoder(slots):
   """`decode` with so many slots, beside its rollouts the `slot_use`: for `explore` and `make_ask`."""
   _block(slots, None, 1, slots)
 
-  def in_slots(*arguments, **options):
-    rollouts, slot_turns = decode(*arguments, **options, slots=slots)
+  def in_slots(*arguments):
+    rollouts, slot_turns = decode(*arguments, slots=slots)
     return rollouts, {'sampling/slot_use': slot_use(rollouts, slot_turns)}
 
   return in_slots
@@ -51,29 +51,9 @@ def slot_use(rollouts, slot_turns):
   return Ratio(jnp.sum(rollouts.action) - rollouts.truncated.size, slot_turns)
 
 
-@functools.partial(
-  jax.jit,
-  static_argnames=(
-    'model', 'group_size', 'max_new', 'sampler', 'eos_ids', 'pad_id', 'slots', 'block',
-  ),
-)  # fmt: skip
-def decode(
-  model,
-  params,
-  prompts_PS,
-  valid_PS,
-  address,
-  key,
-  *,
-  group_size,
-  max_new,
-  sampler,
-  eos_ids,
-  pad_id,
-  slots,
-  block=None,
-):
-  """Samples G = group_size completions of each prompt, and counts the work.
+@functools.partial(jax.jit, static_argnames=('model', 'config', 'slots', 'block'))
+def decode(model, params, prompts_PS, valid_PS, address, key, config, *, slots, block=None):
+  """Samples G = config.group_size completions of each prompt, and counts the work.
 
   Args: as for `sirl.generation.decode`, and
     slots: rows at work at once, which bounds the memory of the cache; more than there are rows means all of them.
@@ -84,22 +64,18 @@ def decode(
   """
   P = len(prompts_PS)
   shards = sharding.data_shards(P)
-  W = min(-(-slots // shards), P * group_size // shards)
+  W = min(-(-slots // shards), P * config.group_size // shards)
   E = _block(slots, block, shards, W)
-  rows = functools.partial(
-    _rows, model, group_size=group_size, max_new=max_new, sampler=sampler, eos_ids=eos_ids, pad_id=pad_id, W=W, E=E
-  )  # fmt: skip
+  rows = functools.partial(_rows, model, config, W, E)
   rollouts, slot_turns = sharding.on_data_shards(
     rows, (params, key), (prompts_PS, valid_PS, address)
   )
   return rollouts, jnp.sum(slot_turns)
 
 
-def _rows(
-  model, params, key, prompts_PS, valid_PS, address, *, group_size, max_new, sampler, eos_ids, pad_id, W, E
-):  # fmt: skip
+def _rows(model, config, W, E, params, key, prompts_PS, valid_PS, address):
   """`decode` for the tasks of one shard, with W slots of which E are filled at once; the count is int32 [1]."""
-  (P, S), G = prompts_PS.shape, group_size
+  (P, S), G, max_new = prompts_PS.shape, config.group_size, config.max_new
   B = P * G
   ids_P, first_P = address
   noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
@@ -108,7 +84,7 @@ def _rows(
 
   def choose(x_WD, row_W, t_W, done_W):
     logits_WV = model.unembed(params, x_WD)
-    return draw(logits_WV, noise_BN[row_W, t_W], done_W, sampler, eos_ids, pad_id)
+    return draw(logits_WV, noise_BN[row_W, t_W], done_W, config)
 
   def enter(first, slots, out):
     """Rows first .. first + E - 1, as far as there are any, take idle slots and draw their first token."""
@@ -168,12 +144,12 @@ def _rows(
   idle = Slots(
     row=jnp.zeros(W, jnp.int32),
     length=jnp.full(W, max_new),
-    token=jnp.full(W, pad_id),
+    token=jnp.full(W, config.pad_id),
     done=jnp.ones(W, bool),
     cache=model.init_cache(W, S + max_new),
   )
   few = W // 4 if W >= 8 else 0
-  carry = (jnp.int32(0), (idle, blank(B, max_new, pad_id), jnp.int32(0)))
+  carry = (jnp.int32(0), (idle, blank(B, config), jnp.int32(0)))
   _, (slots, out, slot_turns) = jax.lax.while_loop(lambda carry: carry[0] < B, admit, carry)
   if few:
     # A turn of fewer slots costs less: the last rows, which are the longest, move to a quarter of them.
@@ -182,7 +158,7 @@ def _rows(
     _, out, slot_turns = until(0, (slots, out, slot_turns))
 
   tokens_BN, _, action_BN = out
-  ends_BN = action_BN & jnp.isin(tokens_BN, jnp.asarray(eos_ids, jnp.int32))
+  ends_BN = action_BN & jnp.isin(tokens_BN, jnp.asarray(config.eos_ids, jnp.int32))
   rollouts = beside_prompts(prompts_PS, valid_PS, out, ~jnp.any(ends_BN, axis=1), G)
   return rollouts, jnp.reshape(slot_turns, 1)
 

@@ -2,7 +2,7 @@
 
 One pass over K tokens costs little more than over one where reading the weights is what takes time, so every guess that
 holds saves a pass; the papers measured 2 to 3 times the speed on accelerators with one row. On a CPU core products of a few
-rows are slow: at nine of ten guesses right it pays for one row and hardly for four (`sirl bench --cases speculate`).
+rows are slow: at nine of ten guesses right it pays for one row and not for four (`sirl bench --cases speculate`).
 A draft decides how fast, a rule decides what is drawn; no draft can change the distribution.
 
 A round of one row with width 3. The last known token `c` is not in the cache yet; three guesses follow it:
@@ -136,10 +136,8 @@ class Progress(NamedTuple):
 def decoder(draft, *, width, rule=coupled):
   """A function with the signature of `decode`, which says beside the rollouts how the guesses fared."""
 
-  def decode(model, params, prompts_PS, valid_PS, address, key, **settings):
-    rollouts, statistics = speculate(
-      model, params, prompts_PS, valid_PS, address, key, draft=draft, width=width, rule=rule, **settings
-    )  # fmt: skip
+  def decode(*arguments):
+    rollouts, statistics = speculate(*arguments, draft=draft, width=width, rule=rule)
     return rollouts, summary(statistics)
 
   return decode
@@ -155,28 +153,9 @@ def summary(statistics):
   }
 
 
-@functools.partial(
-  jax.jit,
-  static_argnames=(
-    'model', 'group_size', 'max_new', 'sampler', 'eos_ids', 'pad_id', 'width', 'rule',
-  ),
-)  # fmt: skip
+@functools.partial(jax.jit, static_argnames=('model', 'config', 'width', 'rule'))
 def speculate(
-  model,
-  params,
-  prompts_PS,
-  valid_PS,
-  address,
-  key,
-  *,
-  group_size,
-  max_new,
-  sampler,
-  eos_ids,
-  pad_id,
-  draft,
-  width,
-  rule=coupled,
+  model, params, prompts_PS, valid_PS, address, key, config, *, draft, width, rule=coupled
 ):
   """`decode` in fewer passes: the same arguments, layout, distribution and log-probs.
 
@@ -188,18 +167,13 @@ def speculate(
   """
   if width < 1:
     raise ValueError(f'width={width}: at least 1 guess per round; without guesses use decode')
-  rows = functools.partial(
-    _rows, model, group_size=group_size, max_new=max_new, sampler=sampler, eos_ids=eos_ids, pad_id=pad_id, width=width,
-    rule=rule,
-  )  # fmt: skip
+  rows = functools.partial(_rows, model, config, width, rule)
   return sharding.on_data_shards(rows, (params, key, draft), (prompts_PS, valid_PS, address))
 
 
-def _rows(
-  model, params, key, draft, prompts_PS, valid_PS, address, *, group_size, max_new, sampler, eos_ids, pad_id, width, rule
-):  # fmt: skip
+def _rows(model, config, width, rule, params, key, draft, prompts_PS, valid_PS, address):
   """`speculate` for the tasks of one shard."""
-  (P, S), G = prompts_PS.shape, group_size
+  (P, S), G, max_new = prompts_PS.shape, config.group_size, config.max_new
   room = max_new + width + 1  # a finished row still writes, behind its last token
   T = S + room
   ids_P, samples_P = address
@@ -209,13 +183,13 @@ def _rows(
   def append(now, token_BK, logp_BK, offered_B):
     """Progress with the first offered_B tokens, or fewer: up to the end token, up to max_new. And how many."""
     at_K = jnp.arange(token_BK.shape[1])
-    end_BK = jnp.isin(token_BK, jnp.asarray(eos_ids, jnp.int32))
+    end_BK = jnp.isin(token_BK, jnp.asarray(config.eos_ids, jnp.int32))
     ends_before_BK = jnp.cumsum(end_BK, axis=1) - end_BK
     taken_BK = (at_K < offered_B[:, None]) & (ends_before_BK == 0)
     taken_BK &= unfinished(now)[:, None] & (now.count[:, None] + at_K < max_new)
     taken_B = jnp.sum(taken_BK, axis=1, dtype=jnp.int32)
     now = now._replace(
-      tokens=write(now.tokens, jnp.where(taken_BK, token_BK, pad_id), S + now.count),
+      tokens=write(now.tokens, jnp.where(taken_BK, token_BK, config.pad_id), S + now.count),
       logp=write(now.logp, jnp.where(taken_BK, logp_BK, 0.0), S + now.count),
       count=now.count + taken_B,
       ended=now.ended | jnp.any(taken_BK & end_BK, axis=1),
@@ -229,14 +203,14 @@ def _rows(
     text = drafts.Text(now.tokens, first_B, S + now.count)
     keys_BK = addressed.token_keys(keys_B, now.count, width + 1)
     guess_BW, guess_logits_BWV, memory = draft.propose(
-      draft.params, now.memory, text, addressed.uniform(keys_BK)[:, :width], sampler
+      draft.params, now.memory, text, addressed.uniform(keys_BK)[:, :width], config.sampler
     )
     fed_BK = jnp.concatenate(
       [drafts.read(text.tokens, text.end - 1, 1), jnp.clip(guess_BW, 0, model.vocab - 1)], axis=1
     )
     x_BKD, cache = drafts.forward(model, params, fed_BK, text.end - 1, first_B, now.cache, T)
     token_BK, logp_BK, kept_B = rule(
-      model.unembed(params, x_BKD), guess_BW, guess_logits_BWV, keys_BK, sampler
+      model.unembed(params, x_BKD), guess_BW, guess_logits_BWV, keys_BK, config.sampler
     )
     later, taken_B = append(now, token_BK, logp_BK, kept_B + 1)
     guessed_BW = (guess_BW != drafts.NONE) & unfinished(now)[:, None]
@@ -254,7 +228,7 @@ def _rows(
   none_B = jnp.zeros(P * G, jnp.int32)
   now = Progress(
     tokens=jnp.pad(
-      jnp.repeat(prompts_PS, G, axis=0), ((0, 0), (0, room)), constant_values=pad_id
+      jnp.repeat(prompts_PS, G, axis=0), ((0, 0), (0, room)), constant_values=config.pad_id
     ).astype(jnp.int32),
     logp=jnp.zeros((P * G, T), jnp.float32),
     count=none_B,
@@ -264,7 +238,7 @@ def _rows(
     statistics=Statistics(none_B, none_B, none_B, none_B),
   )
   noise_B1 = addressed.uniform(addressed.token_keys(keys_B, now.count, 1))
-  token_B, logp_B = sampling.draw(model.unembed(params, x_BD), noise_B1[:, 0], sampler)
+  token_B, logp_B = sampling.draw(model.unembed(params, x_BD), noise_B1[:, 0], config.sampler)
   now, _ = append(now, token_B[:, None], logp_B[:, None], none_B + 1)
   now = jax.lax.while_loop(lambda now: jnp.any(unfinished(now)), turn, now)
 

@@ -9,6 +9,7 @@ import pytest
 from sirl.generation import sampling, texts
 from sirl.generation.decode import decode
 from sirl.ops import logprobs
+from sirl.types import RolloutConfig
 
 import enumeration as exact
 
@@ -23,10 +24,11 @@ def sample(
   for p, prompt in enumerate(prompts):
     tokens[p, width - len(prompt) :] = prompt
     valid[p, width - len(prompt) :] = True
-  return decode(
-    exact.MODEL, params, tokens, valid, texts.address(ids, group_size), jax.random.key(key), group_size=group_size,
-    max_new=max_new, sampler=sampler or sampling.sampler(), eos_ids=(exact.EOS,), pad_id=exact.PAD,
-  )  # fmt: skip
+  config = RolloutConfig(
+    group_size, max_new, (exact.EOS,), exact.PAD, sampler or sampling.sampler()
+  )
+  address = texts.address(ids, group_size)
+  return decode(exact.MODEL, params, tokens, valid, address, jax.random.key(key), config)
 
 
 @pytest.fixture(scope='module')

@@ -13,6 +13,7 @@ from sirl.generation.decode import decode
 from sirl.models import functional, tabular
 from sirl.models.transformer import Architecture
 from sirl.ops import logprobs
+from sirl.types import RolloutConfig
 
 from hlo import makers
 
@@ -45,21 +46,17 @@ def arguments(
     tokens[p, columns - len(prompt) :] = prompt
     valid[p, columns - len(prompt) :] = True
   ids = ids or [str(p) for p in range(len(prompts))]
-  settings = {
-    'group_size': group_size, 'max_new': max_new, 'sampler': sampler, 'eos_ids': (EOS,), 'pad_id': PAD,
-  }  # fmt: skip
-  return (tokens, valid, texts.address(ids, group_size), jax.random.key(0)), settings
+  config = RolloutConfig(group_size, max_new, (EOS,), PAD, sampler)
+  return tokens, valid, texts.address(ids, group_size), jax.random.key(0), config
 
 
 def plain(model, params, *args, **kwargs):
-  positional, settings = arguments(*args, **kwargs)
-  return decode(model, params, *positional, **settings)
+  return decode(model, params, *arguments(*args, **kwargs))
 
 
 def speculate(model, params, draft, width, *args, rule=speculative.coupled, **kwargs):
-  positional, settings = arguments(*args, **kwargs)
   return speculative.speculate(
-    model, params, *positional, draft=draft, width=width, rule=rule, **settings
+    model, params, *arguments(*args, **kwargs), draft=draft, width=width, rule=rule
   )
 
 
@@ -126,8 +123,7 @@ def test_samples_do_not_depend_on_batch_layout():
 
 
 def test_decoder_has_the_signature_of_decode_and_says_how_the_guesses_fared():
-  positional, settings = arguments()
-  rollouts, said = speculative.decoder(LOOKUP, width=5)(TABLE, PARAMS, *positional, **settings)
+  rollouts, said = speculative.decoder(LOOKUP, width=5)(TABLE, PARAMS, *arguments())
   same_samples(rollouts, plain(TABLE, PARAMS))
   _, counts = speculate(TABLE, PARAMS, LOOKUP, 5)
   assert said == {
@@ -141,11 +137,9 @@ def test_decoder_has_the_signature_of_decode_and_says_how_the_guesses_fared():
 def test_no_round_copies_the_cache(remat):
   """Whatever training recomputes: a pass over guesses writes its keys and values where they belong."""
   model = functional.build(dataclasses.replace(TOY_SHAPE, remat=remat))
-  positional, settings = arguments(group_size=2, max_new=23)
+  given = arguments(group_size=2, max_new=23)
   params = functional.shapes(TOY_SHAPE)
-  program = speculative.speculate.lower(
-    model, params, *positional, draft=LOOKUP, width=2, **settings
-  ).compile()
+  program = speculative.speculate.lower(model, params, *given, draft=LOOKUP, width=2).compile()
   made = makers(program.as_text(), f'6,1,{3 + 23 + 3},8')
   assert made
   assert made <= {'scatter', 'dynamic-update-slice', 'fusion', 'parameter', 'get-tuple-element'}
