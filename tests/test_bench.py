@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sirl.bench import cases, driver, limits, ours, protocol, render
+from sirl.bench import cases, driver, generation, limits, protocol, render, workload
 from sirl.models import functional
 from sirl.models.transformer import Architecture
 from sirl.ops import prefill
@@ -79,7 +79,7 @@ def test_a_rollout_costs_its_prompts_once_and_a_turn_per_later_token():
 
 
 def test_end_rates_give_the_lognormal_they_name():
-  rates = ours.end_rates(1000, mean=40.0)
+  rates = workload.end_rates(1000, mean=40.0)
   alive = np.concatenate([[1.0], np.cumprod(1 - rates)])
   # A length is its lognormal rounded up, so the mean is half a token larger.
   assert alive.sum() == pytest.approx(40.5, abs=0.5)
@@ -90,12 +90,12 @@ def test_lengths_do_not_depend_on_weights_or_batch():
   numbers = dict(
     vocab=64, width=16, layers=1, heads=2, kv_heads=2, head_width=8, ffw=16, rope_theta=1e4
   )
-  model, params = ours.policy(case, numbers)
+  model, params = workload.policy(case, numbers)
   other = jax.tree.map(lambda x: 2 * x, params)
-  tokens = ours.prompts(case, numbers)
+  tokens = workload.prompts(case, numbers)
 
   def lengths(params, tokens, first=0):
-    rollouts = ours.sampler_of(case, model, params, tokens, first=first)()
+    rollouts = generation.sampler_of(case, model, params, tokens, first=first)()
     return np.asarray(rollouts.action).sum(axis=-1)
 
   whole = lengths(params, tokens)

@@ -1,0 +1,79 @@
+"""What this library's side of every case works on: random weights, random prompts, lengths, and where they are placed."""
+
+import itertools
+import math
+import statistics
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sirl.models import functional
+from sirl.models.transformer import Architecture
+from sirl.optimization import transforms
+from sirl.runtime import hosts, sharding
+from sirl.types import Model, TrainState
+
+PAD, EOS = 1, 0
+
+
+def policy(case, numbers):
+  """A Model of random weights and its params, on the devices in use."""
+  model = functional.build(Architecture(**numbers))
+  params = jax.jit(model.init)(jax.random.key(0))
+  return model, placed(params)
+
+
+def prompts(case, numbers):
+  """int32 [P, S] of random tokens, none of them padding or an end."""
+  random = np.random.default_rng(0)
+  return random.integers(2, numbers['vocab'], (case.prompts, case.prompt), np.int32)
+
+
+def fresh(params):
+  """TrainState around a copy of params: the copy may be donated."""
+  params = jax.tree.map(jnp.copy, params)
+  opt_state = transforms.adamw(1e-5).init(params)
+  return placed(TrainState(jnp.int32(0), params, opt_state, skipped=jnp.int32(0)))
+
+
+def placed(tree):
+  """The tree whole on every device of the mesh in use."""
+  mesh = jax.sharding.get_mesh()
+  return sharding.place(tree, mesh) if mesh.size > 1 else tree
+
+
+def on_devices(array):
+  """Rows [P, ...] split over the devices of the mesh in use, as `explore` does it."""
+  return jnp.asarray(hosts.global_rows(array))
+
+
+def ending(case, model: Model):
+  """(model, end tokens): never an end for fixed lengths, else ends at a rate that depends on position alone.
+
+  With token 0 as the end, an inverse-CDF draw ends a row where its noise is below the rate: lengths are then a function of the
+  row's key, the same in every batch layout, and unknown to whatever batches the rows.
+  """
+  if case.lengths == 'fixed':
+    return model, ()
+  rate_N = jnp.asarray(end_rates(case.new), jnp.float32)
+
+  def hidden(params, tokens_BT, positions_BT, *rest, **more):
+    x_BTD, cache = model.hidden(params, tokens_BT, positions_BT, *rest, **more)
+    return jnp.concatenate([x_BTD, positions_BT[..., None].astype(x_BTD.dtype)], axis=-1), cache
+
+  def unembed(params, x):
+    logits = model.unembed(params, x[..., :-1])
+    index = jnp.clip(x[..., -1].astype(jnp.int32) + 1 - case.prompt, 0, case.new - 1)
+    others = jax.nn.logsumexp(logits[..., 1:], axis=-1)
+    return logits.at[..., EOS].set(others + jax.scipy.special.logit(rate_N[index]))
+
+  return model._replace(hidden=hidden, unembed=unembed), (EOS,)
+
+
+def end_rates(limit, mean=40.0, sigma=0.75):
+  """Probability that a completion ends at each token if it came so far, float [limit], of lognormal lengths."""
+  normal = statistics.NormalDist(math.log(mean) - sigma**2 / 2, sigma)
+  longer = [1.0] + [1 - normal.cdf(math.log(n)) for n in range(1, limit + 1)]
+  rates = [1 - after / before for before, after in itertools.pairwise(longer)]
+  return np.clip(rates, 1e-9, 1 - 1e-6)
