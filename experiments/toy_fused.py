@@ -20,7 +20,7 @@ from sirl import gro
 from sirl.generation.decode import decode
 from sirl.models import tabular
 from sirl.optimization import advantages, make_optimize, objectives
-from sirl.types import RolloutConfig, TrainState
+from sirl.types import SamplingParams, TrainState
 
 VOCAB, LENGTH = 6, 4  # tokens of the policy; tokens of a completion
 PROMPTS, GROUP_SIZE = VOCAB, 8  # every token is the prompt of one task
@@ -39,7 +39,7 @@ def sample(params, key):
     jnp.ones((PROMPTS, 1), bool),
     (jnp.arange(PROMPTS, dtype=jnp.uint32), jnp.zeros(PROMPTS, jnp.int32)),
     key,
-    RolloutConfig(GROUP_SIZE, LENGTH, eos_ids=(), pad_id=0),
+    SamplingParams(group_size=GROUP_SIZE, max_new=LENGTH, eos_ids=(), pad_id=0),
   )
 
 

@@ -194,14 +194,15 @@ class Sampler(NamedTuple):
   support: Callable[[Array], Array] | None = None  # logits_..V -> bool_..V; None keeps every token
 
 
-class RolloutConfig(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SamplingParams:
   """What a decoder writes after each prompt. Hashable, and static in the compiled program."""
 
   group_size: int  # G completions of each prompt
   max_new: int  # tokens, the end token included
   eos_ids: tuple[int, ...]  # each ends a completion; () never ends one
   pad_id: int
-  sampler: Sampler = Sampler()
+  sampler: Sampler = dataclasses.field(default=Sampler())
 
 
 class Selector(NamedTuple):
@@ -290,6 +291,8 @@ class Record:
 
 # (params, tasks, key) -> Samples. One that is to be sliced also takes rows=, the numbers of the tasks to do.
 Generate: TypeAlias = Callable[..., Samples]
+# (model, params, prompts_PS, valid_PS, address, key, sampling_params) -> Rollouts, or (Rollouts, {name: Ratio})
+Decode: TypeAlias = Callable[..., Rollouts | tuple[Rollouts, dict]]
 Reward: TypeAlias = Callable[[Params, Samples, Key], Rewards]  # see check_reward
 Optimize: TypeAlias = Callable[[TrainState, Rollouts, Array, Key], tuple[TrainState, Metrics]]
 Step: TypeAlias = Callable[[TrainState, Sequence[Task], Key], tuple[TrainState, Outcome]]

@@ -22,7 +22,7 @@ from sirl.generation.decode import decode
 from sirl.ops import keys, trees
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.runtime import hosts, sharding
-from sirl.types import RolloutConfig, TrainState
+from sirl.types import SamplingParams, TrainState
 
 from hlo import in_loops
 
@@ -40,7 +40,7 @@ def sample(program, **more):
   prompts_PS = np.where(valid_PS, np.arange(P * S).reshape(P, S) % 14 + 2, 0).astype(np.int32)
   arrays = prompts_PS, valid_PS, np.arange(P, dtype=np.uint32), np.zeros(P, np.int32)
   prompts_PS, valid_PS, *address = (jnp.asarray(hosts.global_rows(x)) for x in arrays)
-  how = RolloutConfig(G, N, eos_ids=(1, 5, 9), pad_id=0)
+  how = SamplingParams(group_size=G, max_new=N, eos_ids=(1, 5, 9), pad_id=0)
   arguments = PARAMS, prompts_PS, valid_PS, tuple(address), keys.at(0, 'gro'), how
   text = program.lower(MODEL, *arguments, **more).compile().as_text()
   return program(MODEL, *arguments, **more), text

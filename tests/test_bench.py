@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sirl.bench import cases, driver, generation, limits, protocol, render, workload
+from sirl.bench import cases, driver, limits, ours, protocol, render, rollouts, workload
 from sirl.models import functional
 from sirl.models.transformer import Architecture
 from sirl.ops import prefill
@@ -95,8 +95,8 @@ def test_lengths_do_not_depend_on_weights_or_batch():
   tokens = workload.prompts(case, numbers)
 
   def lengths(params, tokens, first=0):
-    rollouts = generation.sampler_of(case, model, params, tokens, first=first)()
-    return np.asarray(rollouts.action).sum(axis=-1)
+    drawn = rollouts.sampler_of(case, model, params, tokens, first=first)()
+    return np.asarray(drawn.action).sum(axis=-1)
 
   whole = lengths(params, tokens)
   np.testing.assert_array_equal(whole, lengths(other, tokens))
@@ -105,6 +105,10 @@ def test_lengths_do_not_depend_on_weights_or_batch():
 
 
 # ---------------------------------------------------------------- sides
+
+
+def test_our_side_plays_every_kind_of_case():
+  assert set(ours.KINDS) == set(cases.VARIANTS[cases.OURS])
 
 
 def test_a_side_answers_and_a_missing_peer_is_shown(tmp_path):

@@ -13,7 +13,7 @@ from sirl.generation.decode import decode
 from sirl.models.transformer import product
 from sirl.ops import keys
 from sirl.optimization import advantages, make_optimize, objectives, transforms
-from sirl.types import RolloutConfig, Rollouts, TrainState
+from sirl.types import Rollouts, SamplingParams, TrainState
 
 from hlo import makers
 
@@ -107,14 +107,14 @@ def test_decoding_a_token_copies_no_cache(P, G):
     jnp.ones((P, S), bool),
     addresses,
     keys.at(0, 'gro'),
-    RolloutConfig(G, N, eos_ids=(1,), pad_id=0),
+    SamplingParams(group_size=G, max_new=N, eos_ids=(1,), pad_id=0),
   ).compile()
   made = makers(compiled.as_text(), f'{P * G},2,{S + N},8')
   assert 'scatter' in made
   assert made <= {'scatter', 'fusion', 'parameter', 'get-tuple-element'}
 
 
-@pytest.mark.parametrize(('rows', 'made'), [(1, '48,1'), (64, '48,64'), (65, '65,48')])
+@pytest.mark.parametrize(('rows', 'made'), [(16, '48,16'), (64, '48,64'), (65, '65,48')])
 def test_few_rows_are_multiplied_by_the_weight_from_the_left(rows, made):
   """On a CPU the right factor is packed anew in every product, and XLA does not swap the two back. Of many rows it is the weight."""
   shapes = jnp.zeros((rows, 16)), jnp.zeros((48, 16))

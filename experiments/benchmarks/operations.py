@@ -2,7 +2,7 @@
 
 CASE is any part of the name of a case in `sirl/bench/cases.py`, VARIANT one of ours. XLA names every operation that it runs on a CPU
 in a trace of level 3; their own seconds, without those of what they call, are added up by kind, shape and, where XLA kept it, the
-place in the code that asked for them: `RI,OI->RO` is a product with weights (`models/transformer.py`), `BTKRH,BKSH->BKRTS` are attention's
+place in the code that asked for them: `RI,OI->RO` is a product with weights, of few rows `OI,RI->OR` (`models/transformer.py`), `BTKRH,BKSH->BKRTS` are attention's
 scores. `ThunkExecutor` is XLA between two operations, or waiting for another thread. Pinned to as many cores as the case has.
 """
 

@@ -9,7 +9,7 @@ import sys
 import jax
 
 from sirl import config
-from sirl.bench import cases, generation, limits, protocol, steps, updates
+from sirl.bench import cases, limits, protocol, rollouts, steps, updates
 from sirl.runtime import host_memory, sharding
 
 
@@ -43,11 +43,11 @@ def run_limit(case, numbers, variant):
 # (case, numbers of its model, variant) -> what runs once per measurement
 KINDS = {
   'limit': run_limit,
-  'decode': generation.run_decode,
-  'prefill': generation.run_prefill,
-  'sampling': generation.run_sampling,
-  'refill': generation.run_refill,
-  'speculate': generation.run_speculate,
+  'decode': rollouts.run_decode,
+  'prefill': rollouts.run_prefill,
+  'sampling': rollouts.run_sampling,
+  'refill': rollouts.run_refill,
+  'speculate': rollouts.run_speculate,
   'train': updates.run_train,
   'memory': updates.run_memory,
   'step': steps.run_step,

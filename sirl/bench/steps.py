@@ -8,9 +8,8 @@ import numpy as np
 
 from sirl import config, gro, loop, rewards
 from sirl.acquisition import Pool, once
-from sirl.bench.generation import SLOTS
 from sirl.bench.updates import optimizer_of
-from sirl.bench.workload import PAD, ending, fresh, placed, policy, prompts
+from sirl.bench.workload import PAD, SLOTS, ending, fresh, placed, policy, prompts
 from sirl.generation import explore, refill
 from sirl.generation.decode import decode
 from sirl.optimization import transforms

@@ -15,6 +15,7 @@ from sirl.runtime import hosts, sharding
 from sirl.types import Model, TrainState
 
 PAD, EOS = 1, 0
+SLOTS = 16  # rows at work at once where ended ones are refilled
 
 
 def policy(case, numbers):

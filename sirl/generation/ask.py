@@ -1,14 +1,12 @@
 """Ask: the policy as a function from texts to texts. Every method that works on text needs only this."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from sirl.generation import sampling, texts
 from sirl.generation.decode import counted_too
 from sirl.generation.decode import decode as plain_decode
 from sirl.runtime import hosts
-from sirl.types import Ask, Codec, Model, RolloutConfig, Rollouts
+from sirl.types import Ask, Codec, Decode, Model, SamplingParams
 
 
 def make_ask(
@@ -19,7 +17,7 @@ def make_ask(
   max_new: int,
   sampler=None,
   batch: int = 64,
-  decode: Callable[..., Rollouts] = plain_decode,
+  decode: Decode = plain_decode,
 ) -> Ask:
   """Ask(params, prompts, key, n) -> n texts per prompt, each prompt one user turn.
 
@@ -37,13 +35,15 @@ def make_ask(
       return []
     tokens_PS, valid_PS = texts.encode(codec, prompts, max_prompt)
     ids_P, first_P = texts.address(prompts, n)
-    config = RolloutConfig(n, max_new, codec.eos_ids, codec.pad_id, sampler)
+    sampling_params = SamplingParams(
+      group_size=n, max_new=max_new, eos_ids=codec.eos_ids, pad_id=codec.pad_id, sampler=sampler
+    )
     answers = []
     for start in range(0, len(prompts), batch):
       rows = np.arange(start, start + batch)
       rows = np.where(rows < len(prompts), rows, start)
       address = ids_P[rows], first_P[rows]
-      found = decode(model, params, tokens_PS[rows], valid_PS[rows], address, key, config)
+      found = decode(model, params, tokens_PS[rows], valid_PS[rows], address, key, sampling_params)
       rollouts, _ = counted_too(found)
       everything = hosts.everywhere(rollouts.tokens), hosts.everywhere(rollouts.action)
       answers += texts.completions(codec, *everything)[: len(prompts) - start]

@@ -16,24 +16,24 @@ from sirl.runtime import sharding
 from sirl.types import Rollouts
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'config'))
-def decode(model, params, prompts_PS, valid_PS, address, key, config):
-  """Samples G = config.group_size completions of each prompt.
+@functools.partial(jax.jit, static_argnames=('model', 'sampling_params'))
+def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
+  """Samples G = sampling_params.group_size completions of each prompt.
 
   Args:
     prompts_PS: int32 [P, S], left-padded, at least one valid token each; valid_PS: bool [P, S].
     address: (ids_P uint32 [P], first_P int32 [P]), whose noise each row gets, see `keys.rows`; a token's noise is its
       row's key folded with the token's index in the completion.
-    config: a `RolloutConfig`.
+    sampling_params: a `SamplingParams`.
   Returns: Rollouts [P, G, S + max_new].
   """
-  rows = functools.partial(_rows, model, config)
+  rows = functools.partial(_rows, model, sampling_params)
   return sharding.on_data_shards(rows, (params, key), (prompts_PS, valid_PS, address))
 
 
-def _rows(model, config, params, key, prompts_PS, valid_PS, address):
+def _rows(model, sampling_params, params, key, prompts_PS, valid_PS, address):
   """`decode` for the tasks of one shard."""
-  (P, S), G, max_new = prompts_PS.shape, config.group_size, config.max_new
+  (P, S), G, max_new = prompts_PS.shape, sampling_params.group_size, sampling_params.max_new
   ids_P, first_P = address
   noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
   x_BD, cache = prefill.prefill(model, params, prompts_PS, valid_PS, group_size=G, room=max_new)
@@ -41,7 +41,7 @@ def _rows(model, config, params, key, prompts_PS, valid_PS, address):
   visible_BT = jnp.pad(jnp.repeat(valid_PS, G, axis=0), ((0, 0), (0, max_new)))
 
   def choose(x_BD, t, done_B):
-    return draw(model.unembed(params, x_BD), noise_BN[:, t], done_B, config)
+    return draw(model.unembed(params, x_BD), noise_BN[:, t], done_B, sampling_params)
 
   def turn(carry):
     t, token_B, done_B, visible_BT, cache, out = carry
@@ -59,7 +59,7 @@ def _rows(model, config, params, key, prompts_PS, valid_PS, address):
 
   nobody = jnp.zeros(P * G, bool)
   token_B, logp_B, done_B = choose(x_BD, 0, nobody)
-  out = write(blank(P * G, config), (slice(None), 0), token_B, logp_B, nobody)
+  out = write(blank(P * G, sampling_params), (slice(None), 0), token_B, logp_B, nobody)
   carry = jax.lax.while_loop(
     unfinished, turn, (jnp.int32(1), token_B, done_B, visible_BT, cache, out)
   )
@@ -75,21 +75,25 @@ def counted_too(found):
 # ---------------------------------------------------------------- parts that continuous batching shares, see `refill`
 
 
-def draw(logits_BV, noise_B, done_B, config):
+def draw(logits_BV, noise_B, done_B, sampling_params):
   """The next token of each row's completion with the noise that belongs to it; padding for rows that are done.
 
   Returns: tokens int32 [B], log-probs float32 [B], and which rows have ended by now, bool [B].
   """
-  token_B, logp_B = sampling.draw(logits_BV, noise_B, config.sampler)
-  ended_B = jnp.isin(token_B, jnp.asarray(config.eos_ids, jnp.int32))
-  return jnp.where(done_B, config.pad_id, token_B), jnp.where(done_B, 0.0, logp_B), done_B | ended_B
-
-
-def blank(rows, config):
-  """Completions without a token: ids, log-probs and which entries are tokens, each [rows, max_new]."""
-  shape = (rows, config.max_new)
+  token_B, logp_B = sampling.draw(logits_BV, noise_B, sampling_params.sampler)
+  ended_B = jnp.isin(token_B, jnp.asarray(sampling_params.eos_ids, jnp.int32))
   return (
-    jnp.full(shape, config.pad_id, jnp.int32),
+    jnp.where(done_B, sampling_params.pad_id, token_B),
+    jnp.where(done_B, 0.0, logp_B),
+    done_B | ended_B,
+  )
+
+
+def blank(rows, sampling_params):
+  """Completions without a token: ids, log-probs and which entries are tokens, each [rows, max_new]."""
+  shape = (rows, sampling_params.max_new)
+  return (
+    jnp.full(shape, sampling_params.pad_id, jnp.int32),
     jnp.zeros(shape, jnp.float32),
     jnp.zeros(shape, bool),
   )

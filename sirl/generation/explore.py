@@ -3,7 +3,7 @@
 The host side of generation: encode, call the compiled decoder; whoever reads the texts detokenizes them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +12,7 @@ from sirl.generation import sampling, texts
 from sirl.generation.decode import counted_too
 from sirl.generation.decode import decode as plain_decode
 from sirl.runtime import hosts
-from sirl.types import Codec, Generate, Model, RolloutConfig, Rollouts, Samples
+from sirl.types import Codec, Decode, Generate, Model, Rollouts, Samples, SamplingParams
 
 
 def explore(
@@ -24,7 +24,7 @@ def explore(
   max_new: int,
   prompt_widths: Sequence[int] = (),
   sampler=None,
-  decode: Callable[..., Rollouts | tuple[Rollouts, dict]] = plain_decode,
+  decode: Decode = plain_decode,
 ) -> Generate:
   """Generate that draws `group_size` completions of every task from the policy.
 
@@ -45,8 +45,12 @@ def explore(
     raise ValueError(
       f'prompt_widths={tuple(prompt_widths)}; expected columns between 1 and max_prompt={max_prompt}'
     )
-  config = RolloutConfig(
-    group_size, max_new, codec.eos_ids, codec.pad_id, sampler or sampling.sampler()
+  sampling_params = SamplingParams(
+    group_size=group_size,
+    max_new=max_new,
+    eos_ids=codec.eos_ids,
+    pad_id=codec.pad_id,
+    sampler=sampler or sampling.sampler(),
   )
 
   def generate(params, tasks, key, rows=None):
@@ -60,7 +64,7 @@ def explore(
     tasks = [tasks[row] for row in rows]
     arrays = tokens_PS[rows], valid_PS[rows], ids_P[rows], first_P[rows]
     prompts_PS, valid_PS, *address = (hosts.global_rows(hosts.share(x)) for x in arrays)
-    found = decode(model, params, prompts_PS, valid_PS, tuple(address), key, config)
+    found = decode(model, params, prompts_PS, valid_PS, tuple(address), key, sampling_params)
     rollouts, counted = counted_too(found)
     first = hosts.share(first_P[rows].tolist())
     return Samples(hosts.share(tasks), texts.Completions(codec, rollouts), rollouts, first, counted)

@@ -21,7 +21,7 @@ from sirl.generation.decode import beside_prompts, blank, draw, write
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
 from sirl.runtime import sharding
-from sirl.types import Array, PyTree, Ratio
+from sirl.types import Array, Decode, PyTree, Ratio
 
 
 class Slots(NamedTuple):
@@ -34,12 +34,14 @@ class Slots(NamedTuple):
   cache: PyTree  # leaves [W, K, S + max_new, H]; completion token t stands at slot S + t
 
 
-def decoder(slots):
+def decoder(slots) -> Decode:
   """`decode` with so many slots, beside its rollouts the `slot_use`: for `explore` and `make_ask`."""
   _block(slots, None, 1, slots)
 
-  def in_slots(*arguments):
-    rollouts, slot_turns = decode(*arguments, slots=slots)
+  def in_slots(model, params, prompts_PS, valid_PS, address, key, sampling_params):
+    rollouts, slot_turns = decode(
+      model, params, prompts_PS, valid_PS, address, key, sampling_params, slots=slots
+    )
     return rollouts, {'sampling/slot_use': slot_use(rollouts, slot_turns)}
 
   return in_slots
@@ -51,9 +53,11 @@ def slot_use(rollouts, slot_turns):
   return Ratio(jnp.sum(rollouts.action) - rollouts.truncated.size, slot_turns)
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'config', 'slots', 'block'))
-def decode(model, params, prompts_PS, valid_PS, address, key, config, *, slots, block=None):
-  """Samples G = config.group_size completions of each prompt, and counts the work.
+@functools.partial(jax.jit, static_argnames=('model', 'sampling_params', 'slots', 'block'))
+def decode(
+  model, params, prompts_PS, valid_PS, address, key, sampling_params, *, slots, block=None
+):
+  """Samples G = sampling_params.group_size completions of each prompt, and counts the work.
 
   Args: as for `sirl.generation.decode`, and
     slots: rows at work at once, which bounds the memory of the cache; more than there are rows means all of them.
@@ -64,18 +68,18 @@ def decode(model, params, prompts_PS, valid_PS, address, key, config, *, slots, 
   """
   P = len(prompts_PS)
   shards = sharding.data_shards(P)
-  W = min(-(-slots // shards), P * config.group_size // shards)
+  W = min(-(-slots // shards), P * sampling_params.group_size // shards)
   E = _block(slots, block, shards, W)
-  rows = functools.partial(_rows, model, config, W, E)
+  rows = functools.partial(_rows, model, sampling_params, W, E)
   rollouts, slot_turns = sharding.on_data_shards(
     rows, (params, key), (prompts_PS, valid_PS, address)
   )
   return rollouts, jnp.sum(slot_turns)
 
 
-def _rows(model, config, W, E, params, key, prompts_PS, valid_PS, address):
+def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, address):
   """`decode` for the tasks of one shard, with W slots of which E are filled at once; the count is int32 [1]."""
-  (P, S), G, max_new = prompts_PS.shape, config.group_size, config.max_new
+  (P, S), G, max_new = prompts_PS.shape, sampling_params.group_size, sampling_params.max_new
   B = P * G
   ids_P, first_P = address
   noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
@@ -84,7 +88,7 @@ def _rows(model, config, W, E, params, key, prompts_PS, valid_PS, address):
 
   def choose(x_WD, row_W, t_W, done_W):
     logits_WV = model.unembed(params, x_WD)
-    return draw(logits_WV, noise_BN[row_W, t_W], done_W, config)
+    return draw(logits_WV, noise_BN[row_W, t_W], done_W, sampling_params)
 
   def enter(first, slots, out):
     """Rows first .. first + E - 1, as far as there are any, take idle slots and draw their first token."""
@@ -144,12 +148,12 @@ def _rows(model, config, W, E, params, key, prompts_PS, valid_PS, address):
   idle = Slots(
     row=jnp.zeros(W, jnp.int32),
     length=jnp.full(W, max_new),
-    token=jnp.full(W, config.pad_id),
+    token=jnp.full(W, sampling_params.pad_id),
     done=jnp.ones(W, bool),
     cache=model.init_cache(W, S + max_new),
   )
   few = W // 4 if W >= 8 else 0
-  carry = (jnp.int32(0), (idle, blank(B, config), jnp.int32(0)))
+  carry = (jnp.int32(0), (idle, blank(B, sampling_params), jnp.int32(0)))
   _, (slots, out, slot_turns) = jax.lax.while_loop(lambda carry: carry[0] < B, admit, carry)
   if few:
     # A turn of fewer slots costs less: the last rows, which are the longest, move to a quarter of them.
@@ -158,7 +162,7 @@ def _rows(model, config, W, E, params, key, prompts_PS, valid_PS, address):
     _, out, slot_turns = until(0, (slots, out, slot_turns))
 
   tokens_BN, _, action_BN = out
-  ends_BN = action_BN & jnp.isin(tokens_BN, jnp.asarray(config.eos_ids, jnp.int32))
+  ends_BN = action_BN & jnp.isin(tokens_BN, jnp.asarray(sampling_params.eos_ids, jnp.int32))
   rollouts = beside_prompts(prompts_PS, valid_PS, out, ~jnp.any(ends_BN, axis=1), G)
   return rollouts, jnp.reshape(slot_turns, 1)
 

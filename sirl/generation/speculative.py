@@ -25,7 +25,7 @@ from sirl.generation import drafts, sampling
 from sirl.ops import keys as addressed
 from sirl.ops import logprobs, prefill, trees
 from sirl.runtime import sharding
-from sirl.types import Array, PyTree, Ratio, Rollouts
+from sirl.types import Array, Decode, PyTree, Ratio, Rollouts
 
 # ---------------------------------------------------------------- rules
 # (logits_BKV, guess_BW, guess_logits_BWV or None, keys_BK, sampler) -> (token_BK, logp_BK, kept_B), K = W + 1: guess i is
@@ -133,11 +133,14 @@ class Progress(NamedTuple):
   statistics: Statistics  # leaves [B]
 
 
-def decoder(draft, *, width, rule=coupled):
+def decoder(draft, *, width, rule=coupled) -> Decode:
   """A function with the signature of `decode`, which says beside the rollouts how the guesses fared."""
 
-  def decode(*arguments):
-    rollouts, statistics = speculate(*arguments, draft=draft, width=width, rule=rule)
+  def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
+    rollouts, statistics = speculate(
+      model, params, prompts_PS, valid_PS, address, key, sampling_params,
+      draft=draft, width=width, rule=rule,
+    )  # fmt: skip
     return rollouts, summary(statistics)
 
   return decode
@@ -153,9 +156,9 @@ def summary(statistics):
   }
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'config', 'width', 'rule'))
+@functools.partial(jax.jit, static_argnames=('model', 'sampling_params', 'width', 'rule'))
 def speculate(
-  model, params, prompts_PS, valid_PS, address, key, config, *, draft, width, rule=coupled
+  model, params, prompts_PS, valid_PS, address, key, sampling_params, *, draft, width, rule=coupled
 ):
   """`decode` in fewer passes: the same arguments, layout, distribution and log-probs.
 
@@ -167,13 +170,13 @@ def speculate(
   """
   if width < 1:
     raise ValueError(f'width={width}: at least 1 guess per round; without guesses use decode')
-  rows = functools.partial(_rows, model, config, width, rule)
+  rows = functools.partial(_rows, model, sampling_params, width, rule)
   return sharding.on_data_shards(rows, (params, key, draft), (prompts_PS, valid_PS, address))
 
 
-def _rows(model, config, width, rule, params, key, draft, prompts_PS, valid_PS, address):
+def _rows(model, sampling_params, width, rule, params, key, draft, prompts_PS, valid_PS, address):
   """`speculate` for the tasks of one shard."""
-  (P, S), G, max_new = prompts_PS.shape, config.group_size, config.max_new
+  (P, S), G, max_new = prompts_PS.shape, sampling_params.group_size, sampling_params.max_new
   room = max_new + width + 1  # a finished row still writes, behind its last token
   T = S + room
   ids_P, samples_P = address
@@ -183,13 +186,15 @@ def _rows(model, config, width, rule, params, key, draft, prompts_PS, valid_PS, 
   def append(now, token_BK, logp_BK, offered_B):
     """Progress with the first offered_B tokens, or fewer: up to the end token, up to max_new. And how many."""
     at_K = jnp.arange(token_BK.shape[1])
-    end_BK = jnp.isin(token_BK, jnp.asarray(config.eos_ids, jnp.int32))
+    end_BK = jnp.isin(token_BK, jnp.asarray(sampling_params.eos_ids, jnp.int32))
     ends_before_BK = jnp.cumsum(end_BK, axis=1) - end_BK
     taken_BK = (at_K < offered_B[:, None]) & (ends_before_BK == 0)
     taken_BK &= unfinished(now)[:, None] & (now.count[:, None] + at_K < max_new)
     taken_B = jnp.sum(taken_BK, axis=1, dtype=jnp.int32)
     now = now._replace(
-      tokens=write(now.tokens, jnp.where(taken_BK, token_BK, config.pad_id), S + now.count),
+      tokens=write(
+        now.tokens, jnp.where(taken_BK, token_BK, sampling_params.pad_id), S + now.count
+      ),
       logp=write(now.logp, jnp.where(taken_BK, logp_BK, 0.0), S + now.count),
       count=now.count + taken_B,
       ended=now.ended | jnp.any(taken_BK & end_BK, axis=1),
@@ -203,14 +208,14 @@ def _rows(model, config, width, rule, params, key, draft, prompts_PS, valid_PS, 
     text = drafts.Text(now.tokens, first_B, S + now.count)
     keys_BK = addressed.token_keys(keys_B, now.count, width + 1)
     guess_BW, guess_logits_BWV, memory = draft.propose(
-      draft.params, now.memory, text, addressed.uniform(keys_BK)[:, :width], config.sampler
+      draft.params, now.memory, text, addressed.uniform(keys_BK)[:, :width], sampling_params.sampler
     )
     fed_BK = jnp.concatenate(
       [drafts.read(text.tokens, text.end - 1, 1), jnp.clip(guess_BW, 0, model.vocab - 1)], axis=1
     )
     x_BKD, cache = drafts.forward(model, params, fed_BK, text.end - 1, first_B, now.cache, T)
     token_BK, logp_BK, kept_B = rule(
-      model.unembed(params, x_BKD), guess_BW, guess_logits_BWV, keys_BK, config.sampler
+      model.unembed(params, x_BKD), guess_BW, guess_logits_BWV, keys_BK, sampling_params.sampler
     )
     later, taken_B = append(now, token_BK, logp_BK, kept_B + 1)
     guessed_BW = (guess_BW != drafts.NONE) & unfinished(now)[:, None]
@@ -228,7 +233,7 @@ def _rows(model, config, width, rule, params, key, draft, prompts_PS, valid_PS, 
   none_B = jnp.zeros(P * G, jnp.int32)
   now = Progress(
     tokens=jnp.pad(
-      jnp.repeat(prompts_PS, G, axis=0), ((0, 0), (0, room)), constant_values=config.pad_id
+      jnp.repeat(prompts_PS, G, axis=0), ((0, 0), (0, room)), constant_values=sampling_params.pad_id
     ).astype(jnp.int32),
     logp=jnp.zeros((P * G, T), jnp.float32),
     count=none_B,
@@ -238,7 +243,9 @@ def _rows(model, config, width, rule, params, key, draft, prompts_PS, valid_PS, 
     statistics=Statistics(none_B, none_B, none_B, none_B),
   )
   noise_B1 = addressed.uniform(addressed.token_keys(keys_B, now.count, 1))
-  token_B, logp_B = sampling.draw(model.unembed(params, x_BD), noise_B1[:, 0], config.sampler)
+  token_B, logp_B = sampling.draw(
+    model.unembed(params, x_BD), noise_B1[:, 0], sampling_params.sampler
+  )
   now, _ = append(now, token_B[:, None], logp_B[:, None], none_B + 1)
   now = jax.lax.while_loop(lambda now: jnp.any(unfinished(now)), turn, now)
 

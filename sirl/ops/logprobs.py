@@ -60,7 +60,7 @@ def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=6
   )
   x_BCD = x_BD[:, None]
   # Completions attend over as many slots as the rollouts have columns. Unless they were narrowed, those are the sampler's: sums
-  # then run in its order, and float32 log-probs of small models agree to 1e-6 or to the bit.
+  # then run in its order, and float32 log-probs of small models agree to 1e-6.
   if T - 1 > S:  # the state before a column predicts its token, so the last column is no input
     see_BTS = prefill.causal_mask(valid_BT)[:, S : T - 1]
     where_BT = prefill.positions(valid_BT)[:, S : T - 1]

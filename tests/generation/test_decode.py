@@ -9,7 +9,7 @@ import pytest
 from sirl.generation import sampling, texts
 from sirl.generation.decode import decode
 from sirl.ops import logprobs
-from sirl.types import RolloutConfig
+from sirl.types import SamplingParams
 
 import enumeration as exact
 
@@ -24,11 +24,15 @@ def sample(
   for p, prompt in enumerate(prompts):
     tokens[p, width - len(prompt) :] = prompt
     valid[p, width - len(prompt) :] = True
-  config = RolloutConfig(
-    group_size, max_new, (exact.EOS,), exact.PAD, sampler or sampling.sampler()
+  asked = SamplingParams(
+    group_size=group_size,
+    max_new=max_new,
+    eos_ids=(exact.EOS,),
+    pad_id=exact.PAD,
+    sampler=sampler or sampling.sampler(),
   )
   address = texts.address(ids, group_size)
-  return decode(exact.MODEL, params, tokens, valid, address, jax.random.key(key), config)
+  return decode(exact.MODEL, params, tokens, valid, address, jax.random.key(key), asked)
 
 
 @pytest.fixture(scope='module')

@@ -5,7 +5,7 @@ import json
 import pathlib
 import subprocess
 import sys
-from types import MappingProxyType
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from sirl import models
 from sirl.generation import explore, make_ask, refill, sampling, texts
 from sirl.generation.decode import decode
 from sirl.models import tabular, tokenizer
-from sirl.types import RolloutConfig, Task
+from sirl.types import SamplingParams, Task
 
 import enumeration as exact
 from hlo import makers
@@ -26,6 +26,7 @@ PAD, ENDS = (
   (1, 2),
 )  # two end tokens of 16: a completion ends with about one chance in eight at every token
 MAX_NEW = 12
+ASKED = SamplingParams(group_size=1, max_new=MAX_NEW, eos_ids=ENDS, pad_id=PAD)
 MODEL = models.build(
   models.preset('toy', vocab=16, width=16, layers=1, heads=2, kv_heads=2, head_width=8, ffw=16)
 )
@@ -40,12 +41,12 @@ def ragged(P, S=5, *, seed=0):
   return np.where(valid, rng.integers(3, 16, (P, S)), PAD).astype(np.int32), valid
 
 
-def draw(program, model, params, prompts, group_size, *, how=MappingProxyType({}), **slots):
-  """What the program samples, with the fields of RolloutConfig in `how` and those of `refill.decode` in `slots`."""
+def draw(program, model, params, prompts, group_size, *, asked=ASKED, **slots):
+  """What the program samples; `slots` are the further arguments of `refill.decode`."""
   ids = [f'task {p}' for p in range(len(prompts[0]))]
-  config = RolloutConfig(group_size, **dict(max_new=MAX_NEW, eos_ids=ENDS, pad_id=PAD) | dict(how))
   address = texts.address(ids, group_size)
-  return program(model, params, *prompts, address, jax.random.key(1), config, **slots)
+  asked = replace(asked, group_size=group_size)
+  return program(model, params, *prompts, address, jax.random.key(1), asked, **slots)
 
 
 @functools.cache
@@ -105,13 +106,13 @@ def test_every_schedule_gives_the_samples_of_plain_decoding(G, slots, block):
   model = tabular.tabular(5, 1 + MAX_NEW)
   params = jax.tree.map(lambda x: x.at[..., 1].add(0.8), model.init(jax.random.key(3)))
   prompts = np.full((5, 1), 3, np.int32), np.ones((5, 1), bool)
-  how = dict(sampler=sampling.sampler(temperature=0.9, top_k=3), eos_ids=(1,))
-  expected = draw(decode, model, params, prompts, G, how=how)
+  asked = replace(ASKED, sampler=sampling.sampler(temperature=0.9, top_k=3), eos_ids=(1,))
+  expected = draw(decode, model, params, prompts, G, asked=asked)
   lengths = np.asarray(expected.action.sum(axis=-1)).ravel()
   assert lengths.min() == 1
   assert lengths.max() > 3
   rollouts, slot_turns = draw(
-    refill.decode, model, params, prompts, G, slots=slots, block=block, how=how
+    refill.decode, model, params, prompts, G, slots=slots, block=block, asked=asked
   )
   check_same(rollouts, expected)
   assert int(slot_turns) == schedule(lengths, slots, block)
@@ -119,10 +120,10 @@ def test_every_schedule_gives_the_samples_of_plain_decoding(G, slots, block):
 
 def test_one_token_takes_no_turn():
   prompts = np.full((4, 1), exact.PROMPT, np.int32), np.ones((4, 1), bool)
-  how = dict(max_new=1, eos_ids=(exact.EOS,))
+  asked = replace(ASKED, max_new=1, eos_ids=(exact.EOS,))
   params = exact.MODEL.init(jax.random.key(3))
-  rollouts, slot_turns = draw(refill.decode, exact.MODEL, params, prompts, 2, slots=3, how=how)
-  check_same(rollouts, draw(decode, exact.MODEL, params, prompts, 2, how=how))
+  rollouts, slot_turns = draw(refill.decode, exact.MODEL, params, prompts, 2, slots=3, asked=asked)
+  check_same(rollouts, draw(decode, exact.MODEL, params, prompts, 2, asked=asked))
   assert int(slot_turns) == 0
 
 
@@ -132,7 +133,7 @@ def test_equal_lengths_leave_no_slot_idle():
   prompts = np.full((4, 1), 3, np.int32), np.ones((4, 1), bool)
   params = model.init(jax.random.key(0))
   rollouts, slot_turns = draw(
-    refill.decode, model, params, prompts, 2, slots=4, block=2, how={'eos_ids': ()}
+    refill.decode, model, params, prompts, 2, slots=4, block=2, asked=replace(ASKED, eos_ids=())
   )
   assert int(slot_turns) == 2 * 4 * 11
   assert refill.slot_use(rollouts, slot_turns) == (2 * 4 * 11, 2 * 4 * 11)
@@ -181,8 +182,8 @@ def test_no_turn_copies_the_cache(rewrites):
 
   slots, N = 6, 251
   model = MODEL._replace(hidden=hidden) if rewrites else MODEL
-  lower, how = refill.decode.lower, {'max_new': N}
-  program = draw(lower, model, PARAMS, ragged(4), 3, how=how, slots=slots, block=2).compile()
+  lower, asked = refill.decode.lower, replace(ASKED, max_new=N)
+  program = draw(lower, model, PARAMS, ragged(4), 3, asked=asked, slots=slots, block=2).compile()
   found = makers(program.as_text(), f'{slots},2,{5 + N},8')
   in_place = found <= {'scatter', 'fusion', 'parameter', 'get-tuple-element'}
   assert 'scatter' in found

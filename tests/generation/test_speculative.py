@@ -13,7 +13,7 @@ from sirl.generation.decode import decode
 from sirl.models import functional, tabular
 from sirl.models.transformer import Architecture
 from sirl.ops import logprobs
-from sirl.types import RolloutConfig
+from sirl.types import SamplingParams
 
 from hlo import makers
 
@@ -46,8 +46,10 @@ def arguments(
     tokens[p, columns - len(prompt) :] = prompt
     valid[p, columns - len(prompt) :] = True
   ids = ids or [str(p) for p in range(len(prompts))]
-  config = RolloutConfig(group_size, max_new, (EOS,), PAD, sampler)
-  return tokens, valid, texts.address(ids, group_size), jax.random.key(0), config
+  asked = SamplingParams(
+    group_size=group_size, max_new=max_new, eos_ids=(EOS,), pad_id=PAD, sampler=sampler
+  )
+  return tokens, valid, texts.address(ids, group_size), jax.random.key(0), asked
 
 
 def plain(model, params, *args, **kwargs):

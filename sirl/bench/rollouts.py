@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.bench import cases
-from sirl.bench.workload import PAD, ending, on_devices, policy, prompts
+from sirl.bench.workload import PAD, SLOTS, ending, on_devices, policy, prompts
 from sirl.generation import drafts, refill, sampling, speculative
 from sirl.generation.decode import counted_too, decode
 from sirl.ops import logprobs, prefill
-from sirl.types import RolloutConfig
+from sirl.types import SamplingParams
 
-SLOTS = 16  # rows at work at once where ended ones are refilled
 WIDTH = 8  # guesses a round
 
 
@@ -116,10 +115,14 @@ def sampler_of(
   arrays = (tokens_PS, np.ones(tokens_PS.shape, bool), ids_P, np.zeros(len(ids_P), np.int32))
   tokens, valid, *address = (on_devices(x) for x in arrays)
 
-  config = RolloutConfig(case.group_size, case.new, ends, PAD, sampler)
+  sampling_params = SamplingParams(
+    group_size=case.group_size, max_new=case.new, eos_ids=ends, pad_id=PAD, sampler=sampler
+  )
 
   def sample():
-    rollouts = with_(model, params, tokens, valid, tuple(address), jax.random.key(0), config)
+    rollouts = with_(
+      model, params, tokens, valid, tuple(address), jax.random.key(0), sampling_params
+    )
     return jax.block_until_ready(rollouts)
 
   return sample
