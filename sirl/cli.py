@@ -126,7 +126,7 @@ def parser():
   )
   sub.add_argument(
     '--cases', default='all', metavar='SETS',
-    help='all, or some of tiny,smol,step,sampling,refill,overhead,memory,growth (default: all)',
+    help='all, or some of tiny,smol,step,sampling,refill,speculate,overhead,memory,growth (default: all)',
   )  # fmt: skip
   default = ' (default: %(default)s)'
   sub.add_argument(

@@ -135,7 +135,7 @@ def table(results):
   lines += [
     '',
     f'Medians of {results["repeats"]}, sides in turn; {machine["cpu"]}, {machine["cores"]} cores. One-core cases compare CPU '
-    'seconds of pinned processes, the others wall time; the best variant of every side counts. A number under a peer is how '
+    'seconds of pinned processes, the others, and steps whose rewards sleep, wall time; the best variant of every side counts. A number under a peer is how '
     'many times faster we are. Of the limit: of a matrix product or a memory read measured in the same run, whichever '
     'binds, the best of its measurements before and after every lot of cases.',
     f'Load average after each case {min(loads):.1f} to {max(loads):.1f}. Versions: {versions}.',
@@ -193,8 +193,8 @@ def _absolute(row, name, entry, rows):
       name: entry['runs'][0] for name, entry in row['sides'][cases.OURS].items() if entry['runs']
     }
     mib = '; '.join(f'{name} {found["temporary"] / 2**20:.0f} MiB' for name, found in ran.items())
-    largest = min(found['largest'] / found['logits'] for found in ran.values())
-    return f'{mib}; largest array {largest:.2f} of all logits'
+    largest = ', '.join(f'{found["largest"] / found["logits"]:.2f}' for found in ran.values())
+    return f'{mib}; largest array {largest} of all logits'
   return f'{1 / cost(entry, by):.0f} tok/s ({name}, {seconds(entry, by):.3g} s)'
 
 

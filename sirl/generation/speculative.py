@@ -1,8 +1,9 @@
 """Speculative decoding: a cheap draft guesses several tokens, the model checks them all in one pass.
 
 One pass over K tokens costs little more than over one where reading the weights is what takes time, so every guess that
-holds saves a pass; the papers measured 2 to 3 times the speed on accelerators with one row. On a CPU core products of a few
-rows are slow: at nine of ten guesses right it pays for one row and not for four (`sirl bench --cases speculate`).
+holds saves a pass; the papers measured 2 to 3 times the speed on accelerators with one row. On a CPU core a pass
+over the 36 tokens of four rows and their eight guesses costs far more than one over four tokens: at nine of ten guesses right it
+pays for one row and not for four (`sirl bench --cases speculate`).
 A draft decides how fast, a rule decides what is drawn; no draft can change the distribution.
 
 A round of one row with width 3. The last known token `c` is not in the cache yet; three guesses follow it:
