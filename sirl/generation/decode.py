@@ -72,7 +72,7 @@ def counted_too(found):
   return found if isinstance(found, tuple) else (found, {})
 
 
-# ---------------------------------------------------------------- parts that continuous batching shares, see `refill`
+# ---------------------------------------------------------------- parts that other decoders share
 
 
 def draw(logits_BV, noise_B, done_B, sampling_params):
@@ -81,12 +81,17 @@ def draw(logits_BV, noise_B, done_B, sampling_params):
   Returns: tokens int32 [B], log-probs float32 [B], and which rows have ended by now, bool [B].
   """
   token_B, logp_B = sampling.draw(logits_BV, noise_B, sampling_params.sampler)
-  ended_B = jnp.isin(token_B, jnp.asarray(sampling_params.eos_ids, jnp.int32))
+  ended_B = ends(token_B, sampling_params)
   return (
     jnp.where(done_B, sampling_params.pad_id, token_B),
     jnp.where(done_B, 0.0, logp_B),
     done_B | ended_B,
   )
+
+
+def ends(tokens, sampling_params):
+  """Which of the tokens end a completion, bool of the same shape."""
+  return jnp.isin(tokens, jnp.asarray(sampling_params.eos_ids, jnp.int32))
 
 
 def blank(rows, sampling_params):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sirl.generation.decode import beside_prompts, blank, draw, write
+from sirl.generation.decode import beside_prompts, blank, draw, ends, write
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
 from sirl.runtime import sharding
@@ -162,7 +162,7 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
     _, out, slot_turns = until(0, (slots, out, slot_turns))
 
   tokens_BN, _, action_BN = out
-  ends_BN = action_BN & jnp.isin(tokens_BN, jnp.asarray(sampling_params.eos_ids, jnp.int32))
+  ends_BN = action_BN & ends(tokens_BN, sampling_params)
   rollouts = beside_prompts(prompts_PS, valid_PS, out, ~jnp.any(ends_BN, axis=1), G)
   return rollouts, jnp.reshape(slot_turns, 1)
 

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from sirl.generation import drafts, sampling
+from sirl.generation.decode import ends
 from sirl.ops import keys as addressed
 from sirl.ops import logprobs, prefill, trees
 from sirl.runtime import sharding
@@ -187,7 +188,7 @@ def _rows(model, sampling_params, width, rule, params, key, draft, prompts_PS, v
   def append(now, token_BK, logp_BK, offered_B):
     """Progress with the first offered_B tokens, or fewer: up to the end token, up to max_new. And how many."""
     at_K = jnp.arange(token_BK.shape[1])
-    end_BK = jnp.isin(token_BK, jnp.asarray(sampling_params.eos_ids, jnp.int32))
+    end_BK = ends(token_BK, sampling_params)
     ends_before_BK = jnp.cumsum(end_BK, axis=1) - end_BK
     taken_BK = (at_K < offered_B[:, None]) & (ends_before_BK == 0)
     taken_BK &= unfinished(now)[:, None] & (now.count[:, None] + at_K < max_new)
