@@ -2,7 +2,7 @@
 
 import math
 
-from sirl.runtime import metrics, runs
+from sirl.runs import lineage, metrics
 
 HEADLINE = {  # label -> metric; one that a run does not measure is left out of its table
   'pass@1, sampled': 'heldout/pass@1',
@@ -26,7 +26,7 @@ def before_and_after(history, rows=HEADLINE):
   Args: history: list of Reports, the first one measured before training; rows: {label: metric name}.
   The end is the newest report on the path that led to the final weights.
   """
-  first, last = history[0], runs.final_report(history)
+  first, last = history[0], lineage.final(history)
   lines = [f'{"held-out":<22}{"before":>22}{"after":>22}{"change":>10}', '-' * 76]
   for label, name in rows.items():
     if name in first.metrics and name in last.metrics:

@@ -24,13 +24,15 @@ from sirl import config, gro, rewards
 from sirl.acquisition import curated, hygiene, once
 from sirl.domains import answers, mathematics
 from sirl.evaluation import benchmarks, monitors, steering
-from sirl.generation import explore, greedy, make_ask, refill
-from sirl.models import pretrained, tokenizer
+from sirl.experiment import Experiment
+from sirl.generation import explore, greedy, make_ask
+from sirl.generation.engine import refill
+from sirl.models import tokenizer
+from sirl.models.files import pretrained
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.rewards import heuristic
 from sirl.runtime import sharding
 from sirl.selection import adaptive, selectors
-from sirl.types import Experiment
 
 GENERATED = 'generated'  # as data: rows of gsm8k_toy
 TOY = 'toy'  # as model: a decoder of bytes, from nothing

@@ -13,12 +13,12 @@ from sirl import gro, models, rewards
 from sirl.acquisition import once, procedural
 from sirl.domains import mathematics
 from sirl.evaluation import benchmarks, steering
+from sirl.experiment import Experiment
 from sirl.generation import demonstrate, make_ask
 from sirl.models import tokenizer
 from sirl.ops import keys
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.selection import selectors
-from sirl.types import Experiment
 
 QUESTION = 'Tom has {a} nuts. He gets {b}. How many?'
 

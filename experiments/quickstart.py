@@ -22,13 +22,13 @@ from sirl import config, gro, models, rewards
 from sirl.acquisition import once, procedural
 from sirl.domains import answers, mathematics
 from sirl.evaluation import benchmarks, monitors, steering
+from sirl.experiment import Experiment
 from sirl.generation import demonstrate, explore, greedy, make_ask
 from sirl.models import tokenizer
 from sirl.ops import keys
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.refinement import voting
 from sirl.selection import adaptive, selectors
-from sirl.types import Experiment
 
 CODEC = tokenizer.characters('0123456789+=')
 CORRECT = functools.partial(mathematics.correct, extract=answers.exact)

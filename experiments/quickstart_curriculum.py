@@ -18,9 +18,9 @@ from experiments import common, quickstart
 from sirl.acquisition import procedural
 from sirl.domains import answers
 from sirl.evaluation import benchmarks, steering
+from sirl.experiment import Experiment
 from sirl.generation import make_ask, make_logp
 from sirl.selection import scores, selectors
-from sirl.types import Experiment
 
 LEVELS = (0, 1, 2)  # carries
 CODEC, MAX_PROMPT, MAX_NEW = quickstart.CODEC, quickstart.MAX_PROMPT, quickstart.MAX_NEW

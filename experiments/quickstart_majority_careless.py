@@ -10,7 +10,7 @@ import dataclasses
 
 from experiments import quickstart, quickstart_majority
 from sirl.evaluation import steering
-from sirl.types import Experiment
+from sirl.experiment import Experiment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

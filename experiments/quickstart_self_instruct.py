@@ -19,11 +19,12 @@ import re
 
 from experiments import common, quickstart
 from sirl import gro, rewards
-from sirl.acquisition import chain, hygiene, once, pool, procedural, synthetic
+from sirl.acquisition import chain, hygiene, once, procedural, synthetic
+from sirl.experiment import Experiment
 from sirl.generation import demonstrate, explore, make_ask
 from sirl.optimization import advantages, make_optimize, objectives
 from sirl.selection import adaptive
-from sirl.types import Experiment, Task
+from sirl.tasks import Task, content_id
 
 CODEC = quickstart.CODEC
 EXAMPLES = 2  # sums that a list holds
@@ -134,7 +135,7 @@ def lists(tasks, *, answers=True):
   found = []
   for i in range(len(prompts) - EXAMPLES):
     listed, after = ''.join(prompts[i : i + EXAMPLES]), prompts[i + EXAMPLES]
-    identity = pool.content_id('list', listed)
+    identity = content_id('list', listed)
     answer = after if answers else None
     found.append(Task(id=identity, prompt=listed, answer=answer, role='propose'))
   return found

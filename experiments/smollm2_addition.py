@@ -19,12 +19,14 @@ from sirl import config, gro, models, rewards
 from sirl.acquisition import procedural
 from sirl.domains import answers, mathematics
 from sirl.evaluation import benchmarks, monitors, steering
-from sirl.generation import explore, greedy, make_ask, sampling
-from sirl.models import pretrained, tokenizer
+from sirl.experiment import Experiment
+from sirl.generation import explore, greedy, make_ask
+from sirl.generation.engine import sampling
+from sirl.models import tokenizer
+from sirl.models.files import pretrained
 from sirl.ops import keys
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.selection import adaptive
-from sirl.types import Experiment
 
 TASK = mathematics.addition(digits=2, template='What is {a} + {b}? Reply with the equation only.')
 CORRECT = functools.partial(mathematics.correct, extract=answers.last_integer)

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from sirl import gro
-from sirl.generation.decode import decode
+from sirl.generation.engine.decode import decode
 from sirl.models import tabular
 from sirl.optimization import advantages, make_optimize, objectives
 from sirl.types import SamplingParams, TrainState

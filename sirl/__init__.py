@@ -29,14 +29,15 @@ def __getattr__(name):
   """Imports the names above when one is first asked for, so that `import sirl` itself loads no other library."""
   if name not in __all__:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-  from sirl.doctor import diagnose
+  from sirl.experiment import Experiment
   from sirl.generation import explore, make_ask
   from sirl.gro import make_step
   from sirl.loop import run
   from sirl.optimization import make_optimize
+  from sirl.reporting.doctor import diagnose
   from sirl.rewards import per_completion, weighted
-  from sirl.runtime.runs import read
-  from sirl.types import Experiment, Task
+  from sirl.runs.reading import read
+  from sirl.tasks import Task
 
   values = (
     Experiment, Task, diagnose, explore, make_ask, make_optimize, make_step, per_completion, read, run, weighted,

@@ -5,7 +5,6 @@ is one flag away. Exit codes: 0 done, 2 error, 3 the run waits for a human, 130 
 """
 
 import argparse
-import hashlib
 import json
 import logging
 import os
@@ -14,7 +13,6 @@ import sys
 import traceback
 
 import sirl
-from sirl import config as configs
 from sirl import experiment_file
 
 DONE, ERROR, WAITING, INTERRUPTED = 0, 2, 3, 130
@@ -102,7 +100,11 @@ def parser():
   )
   sub.add_argument('--distributed', action='store_true', help='one of several processes of a pod')
   sub.add_argument(
-    '--sink', action='append', default=[], choices=SINKS, help='also send numbers there; repeatable'
+    '--sink',
+    action='append',
+    default=[],
+    choices=('tensorboard', 'wandb', 'trackio'),
+    help='also send numbers there; repeatable',
   )
 
   sub = command('answer', answer, 'answer the question of a run that waits for a human')
@@ -153,7 +155,8 @@ def run(arguments):
 
   import jax
 
-  from sirl.runtime import host_memory, hosts, identity
+  from sirl.runs import identity
+  from sirl.runtime import host_memory, hosts
 
   identity.check(workdir, config)
 
@@ -162,9 +165,10 @@ def run(arguments):
     hosts.initialize()
   cache_compilations(jax)
   from sirl import loop
-  from sirl import report as reports
-  from sirl.runtime import progress
-  from sirl.types import Action, Experiment
+  from sirl.experiment import Experiment
+  from sirl.reporting import page as reports
+  from sirl.runs import progress, sinks
+  from sirl.types import Action
 
   experiment = module.build(config)
   if not isinstance(experiment, Experiment):
@@ -181,11 +185,11 @@ def run(arguments):
       identity.write(workdir, config, source)
       identity.forget_error(workdir)
 
-  sinks = [SINKS[name](workdir, config) for name in arguments.sink] if first else []
+  outside = [sinks.opened(name, workdir, config) for name in arguments.sink] if first else []
   display = progress.open_display(f'sirl {source.stem}') if first else None
   try:
     history = loop.run(
-      experiment, workdir, progress=display, sinks=sinks, accepted=accepted
+      experiment, workdir, progress=display, sinks=outside, accepted=accepted
     ).history
   except loop.WaitsForHuman as question:
     return waiting(question.workdir, question.reason) if first else DONE
@@ -238,36 +242,13 @@ def cache_compilations(jax):
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
 
 
-def _tensorboard(workdir, config):
-  from sirl.runtime import record
-
-  return record.tensorboard(workdir / 'tensorboard')
-
-
-def _wandb(workdir, config):
-  from sirl.runtime import record
-
-  place = hashlib.blake2b(str(workdir.resolve()).encode(), digest_size=8).hexdigest()
-  return record.wandb(
-    project='sirl', id=place, name=workdir.name, config=configs.dump(config), resume='allow'
-  )
-
-
-def _trackio(workdir, config):
-  from sirl.runtime import record
-
-  return record.trackio(project='sirl', name=workdir.name, config=configs.dump(config))
-
-
-SINKS = {'tensorboard': _tensorboard, 'wandb': _wandb, 'trackio': _trackio}
-
-
 # ---------------------------------------------------------------- the other commands
 
 
 def answer(arguments):
   """sirl answer DIR ANSWER: writes answer.json, which the next `sirl run` follows."""
-  from sirl.runtime import files, record
+  from sirl.runs import record
+  from sirl.runtime import files
 
   workdir = existing(arguments.workdir)
   action, _, target = arguments.answer.partition('=')
@@ -292,7 +273,7 @@ def answer(arguments):
 
 def report(arguments):
   """sirl report DIR: writes the page and prints where it is."""
-  from sirl import report as reports
+  from sirl.reporting import page as reports
 
   workdir = existing(arguments.workdir)
   print(reports.write(workdir))
@@ -304,7 +285,7 @@ def report(arguments):
 
 def doctor(arguments):
   """sirl doctor DIR: prints findings, worst first."""
-  from sirl import doctor as doctors
+  from sirl.reporting import doctor as doctors
 
   print(doctors.render(doctors.diagnose(existing(arguments.workdir))))
   return DONE
@@ -312,7 +293,7 @@ def doctor(arguments):
 
 def fetch(arguments):
   """sirl fetch NAME FOLDER: fetches, verifies and converts a pretrained model."""
-  from sirl.models import fetch as fetching
+  from sirl.models.files import fetch as fetching
 
   print(fetching.fetch(arguments.name, arguments.folder, dtype=arguments.dtype))
   return DONE
@@ -320,7 +301,7 @@ def fetch(arguments):
 
 def bench(arguments):
   """sirl bench: measures and prints a table."""
-  from sirl.bench import command
+  from experiments.benchmarks import command
 
   command.bench(
     arguments.cases, repeats=arguments.repeats, out=arguments.out, peers=arguments.peers
@@ -363,7 +344,7 @@ class Stderr(logging.Handler):
 
 def _kept_round(workdir, text):
   """The round of rollback=ROUND. Raises ValueError when its end is not among the checkpoints."""
-  from sirl.runtime import checkpoint
+  from sirl.runs import checkpoint
 
   kept = checkpoint.kept_rounds(workdir)
   try:

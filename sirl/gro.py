@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from sirl.overlap import overlapped
+from sirl.rewards.check import check_reward
 from sirl.runtime import hosts
-from sirl.types import Generate, Optimize, Outcome, Reward, Rewards, Step, check_reward
+from sirl.types import Generate, Optimize, Outcome, Reward, Rewards, Step
 
 
 def everything(rewards: Rewards):

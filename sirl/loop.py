@@ -6,7 +6,6 @@ checkpoint; the files of the workdir are renderings of it.
 """
 
 import dataclasses
-import json
 import logging
 import math
 import pathlib
@@ -16,30 +15,28 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sirl.acquisition.pool import Pool
+from sirl.experiment import Experiment
 from sirl.ops import keys, trees
-from sirl.runtime import files, hosts, metrics, record, sharding
-from sirl.runtime.checkpoint import Store
+from sirl.runs import means, question, record
+from sirl.runs.checkpoint import Store
+from sirl.runtime import hosts, sharding
 from sirl.runtime.stopwatch import Stopwatch
+from sirl.tasks import Pool, Task
 from sirl.types import (
   Action,
   Context,
   Decision,
-  Experiment,
   LoopState,
   Outcome,
   Record,
   Report,
   Samples,
-  Task,
   TrainState,
 )
 
 events = logging.getLogger(__name__)
 
 BASELINE = -1  # the round number of the measurement before any training
-# Step metrics where one value that is not finite makes the round's mean NaN: elsewhere NaN means absent.
-STRICT = ('loss', 'grad_norm')
 
 
 class Run(NamedTuple):
@@ -78,7 +75,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
       params = starting_params(experiment, workdir, progress, accepted)
       restored = sharding.place(initial_state(experiment, params), mesh), [], []
     state, history, manifest = restored
-    history, state = follow_answer(workdir, history, state, manifest, store)
+    history, state = question.follow_answer(workdir, history, state, manifest, store)
 
     serial = int(state.round) * steps + int(state.step)
     with record.Log(
@@ -108,7 +105,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
         log.report(history[-1])
         store.save(state, history, pool.manifest())
 
-      while int(state.round) < config.max_rounds and not is_final(history):
+      while int(state.round) < config.max_rounds and not question.is_final(history):
         pool, state, outcome = train_round(experiment, state, history, pool, store, log, watch)
         i = int(state.round)
         with watch.time('evaluate'):
@@ -119,11 +116,11 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
           Action.CONTINUE, 'no rule fired'
         )
         history = [*history, dataclasses.replace(report, decision=decision)]
-        state = follow(decision, state, store)
+        state = question.follow(decision, state, store)
         state = dataclasses.replace(state, round=state.round + 1, step=jnp.int32(0))
         # Before the checkpoint: a resumed run would not write it again.
         if decision.action is Action.ASK_HUMAN and hosts.is_first():
-          write_question(workdir, history, outcome)
+          question.write(workdir, history, outcome)
         with watch.time('checkpoint'):
           store.save(state, history, pool.manifest())
         log.report(history[-1])
@@ -254,14 +251,9 @@ def check_agreement(metrics, limit):
     )
 
 
-def not_finite(row):
-  """['loss is nan', ...] of the metrics of a step."""
-  return [f'{name} is {row[name]}' for name in STRICT if not math.isfinite(row.get(name, 0.0))]
-
-
 def warn_if_not_finite(round, step, outcome: Outcome):
   """Says at once which step it was, of which tasks; what follows from it is for steering to decide after the round."""
-  if said := not_finite(outcome.metrics):
+  if said := means.not_finite(outcome.metrics):
     gap = outcome.metrics.get('sampling/sampling_logp_difference/max', math.nan)
     events.warning(
       'round %d, step %d is not finite: %s; largest sampler-learner difference %.3g nats; tasks %s',
@@ -276,101 +268,5 @@ def evaluate(experiment, state, happened: Record, round) -> Report:
   """Means of the round's steps beside what the evaluators measured. Times stay out: a history is reproducible."""
   own = Context(round, float(state.difficulty), keys.at(experiment.config.seed, 'evaluate', round))
   measured = hosts.agree(experiment.evaluate(state.train.params, happened, own))
-  numbers = train_means(happened.steps) | broken_steps(happened.steps)
+  numbers = means.of_steps(happened.steps) | means.broken_steps(happened.steps)
   return Report(round, numbers | {name: float(value) for name, value in measured.items()})
-
-
-def train_means(rows):
-  """{'train/<metric>': mean over the round's steps}, rewards with a standard error over steps beside them."""
-  names = [
-    name
-    for name in dict.fromkeys(name for row in rows for name in row)
-    if name not in record.ADDRESS
-  ]
-  means = {}
-  for name in names:
-    if name.startswith('time/') or name == 'step_time':
-      continue
-    values = [row[name] for row in rows if row.get(name) is not None]
-    if name not in STRICT:
-      values = [value for value in values if math.isfinite(value)]
-    if name in metrics.CUMULATIVE:
-      means[f'train/{name}'] = values[-1] if values else math.nan
-      continue
-    mean = sum(values) / len(values) if values else math.nan
-    means[f'train/{name}'] = mean
-    if name == 'reward' or (name.startswith('rewards/') and name.endswith('/mean')):
-      squares = math.fsum((value - mean) ** 2 for value in values)
-      n = len(values)
-      means[f'train/{name}_sem'] = math.sqrt(squares / (n - 1) / n) if n > 1 else math.nan
-  return means
-
-
-def broken_steps(rows):
-  """How many of the round's steps were not finite, and the first; {} without any. Their mean would not say it."""
-  broken = [row['step'] for row in rows if not_finite(row)]
-  if not broken:
-    return {}
-  return {'monitor/steps_not_finite': len(broken), 'monitor/first_step_not_finite': broken[0]}
-
-
-def is_final(history) -> bool:
-  """The last decision ends the run, or waits for a human."""
-  return bool(history) and history[-1].decision.action in (Action.STOP, Action.ASK_HUMAN)
-
-
-def follow(decision: Decision, state: LoopState, store: Store) -> LoopState:
-  """What a decision does to the state. A rollback (or a stop that names a sound round) brings back weights, optimizer and
-  selector; the round count and the pool go on, so a retry draws other noise and other tasks than the path that failed."""
-  if decision.action in (Action.ROLLBACK, Action.STOP) and decision.round is not None:
-    past = store.restore_round(decision.round, state)
-    return dataclasses.replace(state, train=past.train, selector=past.selector)
-  if decision.action is Action.SET_DIFFICULTY:
-    return dataclasses.replace(state, difficulty=jnp.float32(decision.difficulty))
-  return state
-
-
-def write_question(workdir, history, outcome: Outcome):
-  """`question.md`: why the run waits, the numbers, ten samples, and the commands that answer it."""
-  report = history[-1]
-  lines = [f'# Round {report.round}: {report.decision.reason}', '']
-  lines += ['Answer with one of', '', f'    sirl answer {workdir} continue']
-  lines += [f'    sirl answer {workdir} stop', f'    sirl answer {workdir} rollback=ROUND', '']
-  lines += ['and run the experiment again.', '', '## Numbers', '']
-  lines += [f'- {name}: {value:.4g}' for name, value in sorted(report.metrics.items())]
-  lines += ['', '## Samples', '']
-  totals = hosts.local_rows(outcome.rewards.total)
-  shown = [
-    (p, g) for g in range(len(outcome.samples.texts[0])) for p in range(len(outcome.samples.tasks))
-  ][:10]
-  for p, g in shown:
-    task = outcome.samples.tasks[p]
-    lines += [
-      f'- `{task.prompt}` -> `{outcome.samples.texts[p][g]}` (reward {totals[p][g]:.3g}, answer {task.answer})'
-    ]
-  files.atomic_write(workdir / 'question.md', '\n'.join(lines) + '\n')
-
-
-def follow_answer(workdir, history, state, manifest, store):
-  """A waiting run with an answer: the human's decision takes the place of the question and is followed.
-
-  Both are committed at once, in the place of the checkpoint that asked: there may be no later round to do it.
-  `answer.json` holds the round it answers, so it is applied to that question only, also after another kill.
-  """
-  path = workdir / 'answer.json'
-  asks = bool(history) and history[-1].decision.action is Action.ASK_HUMAN
-  answer = json.loads(path.read_text()) if asks and path.exists() else {}
-  if asks and answer.get('round') == history[-1].round:
-    decision = Decision(
-      Action(answer['action']),
-      f'a human answered the question: {history[-1].decision.reason}',
-      round=answer.get('to_round'),
-      by='human',
-    )
-    history = [*history[:-1], dataclasses.replace(history[-1], decision=decision)]
-    state = follow(decision, state, store)
-    store.replace(state, history, manifest)
-    asks = False
-  if not asks and hosts.is_first():  # also after a kill between the commit and this line
-    (workdir / 'question.md').unlink(missing_ok=True)
-  return history, state

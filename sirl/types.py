@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 from flax import struct
 
-if TYPE_CHECKING:
-  from sirl import config
-  from sirl.acquisition.pool import Pool
+from sirl.tasks import Pool, Task
 
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array  # a typed key, jax.random.key
@@ -30,19 +27,6 @@ Metrics: TypeAlias = dict[str, Any]  # name -> scalar
 
 
 # ---------------------------------------------------------------- tasks, samples, rewards
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-  """One thing to attempt. Lives on the host only."""
-
-  id: str  # stable, unique within a pool: a hash of origin and prompt; addresses the task's randomness
-  prompt: str  # user text before the chat template
-  answer: str | None = None  # ground truth for verifiers; None when nobody knows it
-  role: str = 'solve'  # 'solve', 'propose', 'critique', ...; read by rewards.by_role
-  origin: str = 'curated'  # 'curated' | 'environment' | 'synthetic'
-  difficulty: float = 0.0  # the generator's own scale, 0 easiest
-  meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON values only
 
 
 @struct.dataclass
@@ -306,41 +290,3 @@ Refine: TypeAlias = Callable[[Params, Sequence[Task], Key], list[str]]
 Evaluate: TypeAlias = Callable[[Params, Record, Context], dict[str, float]]
 Rule: TypeAlias = Callable[[Sequence[Report]], Decision | None]
 Refresh: TypeAlias = Callable[[TrainState, int], TrainState]  # after round i
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Experiment:
-  """A whole run: numbers, and the choice made for every slot of the loop."""
-
-  config: config.Base
-  model: Model
-  # Weights to start from, or a run whose final weights they are (a warm start).
-  params: Params | Experiment
-  optimizer: Any  # optax.GradientTransformation
-  acquire: Acquire
-  selector: Selector
-  step: Step
-  evaluate: Evaluate
-  steer: Rule
-  reference: bool = False  # keep a copy of the starting weights for kl()
-  refresh: Refresh | None = None  # None: the reference never changes
-
-
-def check_reward(reward, what='reward'):
-  """Raises ValueError for a function that is no Reward by its signature, with the wrapper that makes it one."""
-  try:
-    takes = inspect.signature(reward)
-  except (TypeError, ValueError):  # a builtin has none
-    return
-  names = [name for name in takes.parameters if name not in ('args', 'kwargs')]
-  try:
-    takes.bind(None, None, None)
-    fits = not {'completions', 'solution_str', 'text', 'texts'} & set(names)
-  except TypeError:
-    fits = False
-  if not fits:
-    raise ValueError(
-      f'{what}: {getattr(reward, "__name__", reward)!r} takes ({", ".join(names)}), a reward takes (params, samples, key). Wrap it: '
-      'rewards.from_trl for (prompts, completions, ...), rewards.from_verl for (data_source, solution_str, ...), '
-      'rewards.per_completion for (task, text), rewards.per_group for (task, texts)'
-    )

@@ -13,10 +13,12 @@ import textwrap
 import jax
 import pytest
 
-from sirl import cli, doctor, report
-from sirl.models import functional, gguf, presets, pretrained, tokenizer
+from sirl import cli
+from sirl.models import functional, presets, tokenizer
+from sirl.models.files import gguf, pretrained
+from sirl.reporting import doctor, page
 
-import tiny_gguf
+from support import tiny_gguf
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -45,7 +47,7 @@ def _surroundings(monkeypatch):
   monkeypatch.setenv('SIRL_CACHE', '')
   monkeypatch.setattr(sys, 'dont_write_bytecode', True)
   # The page of a finished run takes half of its time and has tests of its own; the sound run draws one.
-  monkeypatch.setattr(report, 'write', lambda workdir: workdir / 'report.html')
+  monkeypatch.setattr(page, 'write', lambda workdir: workdir / 'report.html')
 
 
 @pytest.fixture(scope='module')
@@ -334,10 +336,12 @@ PRETRAINED = """
   from sirl import config, gro, rewards
   from sirl.acquisition import once
   from sirl.generation import explore
-  from sirl.models import pretrained, tokenizer
+  from sirl.models.files import pretrained
+  from sirl.models import tokenizer
   from sirl.optimization import advantages, make_optimize, objectives, transforms
   from sirl.selection import selectors
-  from sirl.types import Experiment, Task
+  from sirl.experiment import Experiment
+  from sirl.tasks import Task
 
   @dataclasses.dataclass(frozen=True, kw_only=True)
   class Config(config.Base):

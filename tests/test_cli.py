@@ -19,7 +19,9 @@ EXPERIMENT = """
   import numpy as np
   import optax
   from sirl import config
-  from sirl.types import (Action, Decision, Experiment, Model, Outcome, Rewards, Rollouts, Samples, Selector, Task)
+  from sirl.types import Action, Decision, Model, Outcome, Rewards, Rollouts, Samples, Selector
+  from sirl.experiment import Experiment
+  from sirl.tasks import Task
 
   @dataclasses.dataclass(frozen=True, kw_only=True)
   class Config(config.Base):

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments.benchmarks import limits
 from sirl import models
-from sirl.bench import limits
-from sirl.generation.decode import decode
+from sirl.generation.engine.decode import decode
 from sirl.models.transformer import product
 from sirl.ops import keys
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.types import Rollouts, SamplingParams, TrainState
 
-from hlo import makers
+from support.hlo import makers
 
 V, P, G, S, N = 2048, 4, 2, 8, 32
 MODEL = models.build(

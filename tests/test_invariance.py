@@ -11,12 +11,14 @@ import optax
 import pytest
 
 from sirl import gro, models, rewards
-from sirl.generation import explore, refill, sampling
-from sirl.generation.decode import decode
+from sirl.generation import explore
+from sirl.generation.engine import refill, sampling
+from sirl.generation.engine.decode import decode
 from sirl.models import tokenizer
 from sirl.ops import keys, logprobs, trees
 from sirl.optimization import advantages, make_optimize, objectives
-from sirl.types import Task, TrainState
+from sirl.tasks import Task
+from sirl.types import TrainState
 
 CODEC = tokenizer.characters('0123456789+=')
 MODEL = models.build(

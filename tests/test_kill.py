@@ -311,8 +311,8 @@ def final_leaves(workdir, settings):
   import numpy as np
 
   from sirl import experiment_file, loop
+  from sirl.runs.checkpoint import Store
   from sirl.runtime import sharding
-  from sirl.runtime.checkpoint import Store
 
   module = experiment_file.load(EXPERIMENT)
   experiment = module.build(experiment_file.configured(module, settings))

@@ -11,11 +11,11 @@ import pytest
 
 from sirl import loop, rewards
 from sirl.evaluation import steering
-from sirl.runtime import checkpoint
+from sirl.runs import checkpoint
 from sirl.selection import selectors
 from sirl.types import Action, Decision
 
-import toy
+from support import toy
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 

@@ -13,7 +13,8 @@ from sirl.generation import explore
 from sirl.models import tabular, tokenizer
 from sirl.ops import keys
 from sirl.rewards import heuristic
-from sirl.types import Ratio, Task
+from sirl.tasks import Task
+from sirl.types import Ratio
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sirl.runtime import record
+from sirl.runs import record
 
 ROOT = pathlib.Path(__file__).parent.parent
 SECONDS = 240  # each; 35 and 70 seconds of every process, nearly all of it compilation

@@ -1,6 +1,6 @@
 """Where the time of one case goes, operation by operation: `python experiments/benchmarks/operations.py CASE [VARIANT]`.
 
-CASE is any part of the name of a case in `sirl/bench/cases.py`, VARIANT one of ours. XLA names every operation that it runs on a CPU
+CASE is any part of the name of a case in `experiments/benchmarks/cases.py`, VARIANT one of ours. XLA names every operation that it runs on a CPU
 in a trace of level 3; their own seconds, without those of what they call, are added up by kind, shape and, where XLA kept it, the
 place in the code that asked for them: `RI,OI->RO` is a product with weights, of few rows `OI,RI->OR` (`models/transformer.py`), `BTKRH,BKSH->BKRTS` are attention's
 scores. `ThunkExecutor` is XLA between two operations, or waiting for another thread. Pinned to as many cores as the case has.
@@ -50,13 +50,13 @@ def traced(part, variant, folder):
   """(case, CPU seconds of the fastest of three runs, events of a traced one). Raises: SystemExit for an unknown case."""
   import jax
 
+  from experiments.benchmarks import cases, driver, ours
   from sirl import config
-  from sirl.bench import cases, driver, ours
   from sirl.runtime import host_memory, sharding
 
   case = next((case for case in cases.CASES if part in case.name), None)
   if case is None:
-    raise SystemExit(f'no case has {part!r} in its name; see sirl/bench/cases.py')
+    raise SystemExit(f'no case has {part!r} in its name; see experiments/benchmarks/cases.py')
   os.sched_setaffinity(0, driver.held_cores()[-case.cores :])
   host_memory.keep_freed()
   if 'two devices' in variant:

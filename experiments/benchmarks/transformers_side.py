@@ -9,7 +9,7 @@ import sys
 import torch
 import transformers
 
-from sirl.bench import protocol
+from experiments.benchmarks import protocol
 
 
 def main(variant):

@@ -17,7 +17,7 @@ import transformers
 import trl
 from transformers_side import llama
 
-from sirl.bench import protocol
+from experiments.benchmarks import protocol
 
 EOS, PAD = 0, 1
 

@@ -18,7 +18,7 @@ from tunix.rl import common, rl_cluster
 from tunix.rl.grpo import grpo_learner
 from tunix.rl.rollout import base_rollout
 
-from sirl.bench import protocol
+from experiments.benchmarks import protocol
 
 PAD, BOS, EOS = 1, 2, 0
 

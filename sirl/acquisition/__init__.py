@@ -1,6 +1,6 @@
 """Where tasks come from. An Acquire is `(params, pool, context) -> tasks`; the pool keeps what was acquired."""
 
-from sirl.acquisition import curated, hygiene, pool, procedural, synthetic
-from sirl.acquisition.pool import Pool, chain, once
+from sirl.acquisition import curated, hygiene, procedural, synthetic
+from sirl.acquisition.sources import chain, once
 
-__all__ = ['Pool', 'chain', 'curated', 'hygiene', 'once', 'pool', 'procedural', 'synthetic']
+__all__ = ['chain', 'curated', 'hygiene', 'once', 'procedural', 'synthetic']

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sirl.acquisition.pool import content_id
-from sirl.types import Task
+from sirl.tasks import Task, content_id
 
 
 def jsonl(

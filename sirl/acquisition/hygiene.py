@@ -5,7 +5,7 @@ Each filter wraps an Acquire and returns one; what it drops it counts in the log
 
 import logging
 
-from sirl.acquisition.pool import prompt_key
+from sirl.tasks import prompt_key
 from sirl.types import Acquire
 
 

@@ -11,9 +11,9 @@ from collections import Counter
 import jax
 import numpy as np
 
-from sirl.acquisition.pool import content_id, prompt_key
 from sirl.acquisition.procedural import rng_of
-from sirl.types import Acquire, Ask, Task
+from sirl.tasks import Task, content_id, prompt_key
+from sirl.types import Acquire, Ask
 
 TEMPLATE = """Here are examples of questions with their answers.
 

@@ -12,7 +12,7 @@ import re
 import string
 
 from sirl.domains import answers
-from sirl.types import Task
+from sirl.tasks import Task
 
 # ---------------------------------------------------------------- verification
 

@@ -1,6 +1,6 @@
 """Evaluation: how good the policy is, what goes wrong, and what to do about it."""
 
-from sirl.evaluation import benchmarks, history, monitors, steering
+from sirl.evaluation import benchmarks, monitors, steering
 from sirl.evaluation.benchmarks import merge
 
-__all__ = ['benchmarks', 'history', 'merge', 'monitors', 'steering']
+__all__ = ['benchmarks', 'merge', 'monitors', 'steering']

@@ -20,7 +20,8 @@ import jax
 import numpy as np
 
 from sirl.ops import keys, stats
-from sirl.types import Ask, Context, Evaluate, Refine, Task
+from sirl.tasks import Task
+from sirl.types import Ask, Context, Evaluate, Refine
 
 Verify = Callable[[Task, str], float | None]  # 1 right, 0 wrong; between them not solved
 Extract = Callable[[str], Hashable | None]

@@ -18,7 +18,8 @@ import numpy as np
 from sirl.evaluation.benchmarks import merge
 from sirl.ops import keys, stats
 from sirl.runtime import hosts
-from sirl.types import Ask, Evaluate, Params, Record, Task
+from sirl.tasks import Task
+from sirl.types import Ask, Evaluate, Params, Record
 
 LAST = ('entropy', 'kl', 'completions/clipped_ratio', 'frac_reward_zero_std')
 

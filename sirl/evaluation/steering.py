@@ -5,14 +5,13 @@ need no state, and a resumed run decides as an unbroken one. A rule whose metric
 Differences are judged in standard errors (`<metric>_sem` beside the metric).
 
 After a rollback from round r to round k the weights are those of round k, and the reports in between belong to a
-path that was left. Rules compare along `history.lineage`, the path that led to the present weights.
+path that was left. Rules compare along `lineage.path`, the path that led to the present weights.
 """
 
 import math
 from collections.abc import Mapping
 
-from sirl.evaluation import history
-from sirl.runtime import retention
+from sirl.runs import lineage, retention
 from sirl.types import Action, Decision, Rule
 
 KEPT = retention.ROUNDS
@@ -55,11 +54,11 @@ def stop_when_reached(metric: str, above: float, *, sems: float = 1.0) -> Rule:
   """Stops when the metric lies above a goal by `sems` standard errors."""
 
   def rule(reports):
-    value, sem = history.read(reports[-1], metric)
+    value, sem = lineage.read(reports[-1], metric)
     if not value - sems * sem > above:
       return None
     return _stop(
-      f'{metric} {history.show(value, sem)} lies above the goal {above:.4g} by more than {sems:g} standard errors.'
+      f'{metric} {lineage.show(value, sem)} lies above the goal {above:.4g} by more than {sems:g} standard errors.'
     )
 
   return rule
@@ -73,15 +72,15 @@ def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
   _at_least_one('rounds', rounds)
 
   def rule(reports):
-    path = history.measured(history.lineage(reports), metric)
+    path = lineage.measured(lineage.path(reports), metric)
     if len(path) <= rounds or path[-1] is not reports[-1]:
       return None
-    before, recent = history.best(path[:-rounds], metric), history.best(path[-rounds:], metric)
-    gain, noise = history.difference(recent, before, metric)
+    before, recent = lineage.best(path[:-rounds], metric), lineage.best(path[-rounds:], metric)
+    gain, noise = lineage.difference(recent, before, metric)
     if gain > sems * noise:
       return None
     return _stop(
-      f'{metric} reached {history.told(recent, metric)} in the last {rounds} rounds and {history.told(before, metric)} before: '
+      f'{metric} reached {lineage.with_round(recent, metric)} in the last {rounds} rounds and {lineage.with_round(before, metric)} before: '
       f'a gain of {gain:.4g}, not above {sems:g} x {noise:.4g}.'
     )
 
@@ -100,7 +99,7 @@ def stop_if_collapsed(
       )
 
   def broken(report):
-    return [said for name in limits if (said := history.outside(report, name, *limits[name]))]
+    return [said for name in limits if (said := lineage.outside(report, name, *limits[name]))]
 
   return _stop_when(broken, horizon)
 
@@ -114,7 +113,7 @@ def _stop_when(broken, horizon):
     if not said:
       return None
     sound = [
-      r for r in history.within(history.lineage(reports)[:-1], newest, horizon) if not broken(r)
+      r for r in lineage.within(lineage.path(reports)[:-1], newest, horizon) if not broken(r)
     ]
     return _stop(
       f'In round {newest.round} {" and ".join(said)}.', sound[-1].round if sound else None
@@ -139,17 +138,15 @@ def rollback_if_regressed(
 
   def rule(reports):
     newest = reports[-1]
-    earlier = history.within(
-      history.measured(history.lineage(reports)[:-1], metric), newest, horizon
-    )
-    if not earlier or not history.measured([newest], metric):
+    earlier = lineage.within(lineage.measured(lineage.path(reports)[:-1], metric), newest, horizon)
+    if not earlier or not lineage.measured([newest], metric):
       return None
-    best = history.best(earlier, metric)
-    loss, noise = history.difference(best, newest, metric)
+    best = lineage.best(earlier, metric)
+    loss, noise = lineage.difference(best, newest, metric)
     if not loss > sems * noise:
       return None
     reason = (
-      f'{metric} fell from {history.told(best, metric)} to {history.told(newest, metric)}: '
+      f'{metric} fell from {lineage.with_round(best, metric)} to {lineage.with_round(newest, metric)}: '
       f'{loss:.4g} is more than {sems:g} x {noise:.4g}.'
     )
     return _back(reports, best.round, reason, limit)
@@ -180,7 +177,7 @@ def rollback_if(
   _kept(horizon)
 
   def rule(reports):
-    measured = history.measured(reports, metric)
+    measured = lineage.measured(reports, metric)
     if not measured or measured[-1] is not reports[-1]:
       return None
     first = measured[0].metrics[metric]
@@ -190,11 +187,11 @@ def rollback_if(
     low = max((x for x in (below, fallen, left) if x is not None), default=None)
     high = min((x for x in (above, risen) if x is not None), default=None)
     newest = reports[-1]
-    said = history.outside(newest, metric, low, high)
+    said = lineage.outside(newest, metric, low, high)
     if said is None:
       return None
-    path = history.within(history.measured(history.lineage(reports)[:-1], metric), newest, horizon)
-    healthy = [report for report in path if history.outside(report, metric, low, high) is None]
+    path = lineage.within(lineage.measured(lineage.path(reports)[:-1], metric), newest, horizon)
+    healthy = [report for report in path if lineage.outside(report, metric, low, high) is None]
     relative = (fall, rise, share) != (None, None, None)
     since = f' (it began at {first:.4g})' if relative else ''
     reason = f'In round {newest.round} {said}{since}.'
@@ -246,11 +243,11 @@ def _change_difficulty(metric, level, sign, step, start, bound, sems, cooldown):
     )
 
   def rule(reports):
-    value, sem = history.read(reports[-1], metric)
+    value, sem = lineage.read(reports[-1], metric)
     if not sign * (value - level) > sems * sem:
       return None
     changes = [
-      (r.round, r.decision.difficulty) for r in reports if history.decided(r, Action.SET_DIFFICULTY)
+      (r.round, r.decision.difficulty) for r in reports if lineage.decided(r, Action.SET_DIFFICULTY)
     ]
     if changes and reports[-1].round - changes[-1][0] <= cooldown:
       return None
@@ -259,7 +256,7 @@ def _change_difficulty(metric, level, sign, step, start, bound, sems, cooldown):
     if new == present:
       return None
     where = 'above' if sign > 0 else 'below'
-    reason = f'{metric} {history.show(value, sem)} lies {where} {level:.4g} at difficulty {present:g}; {new:g} from now on.'
+    reason = f'{metric} {lineage.show(value, sem)} lies {where} {level:.4g} at difficulty {present:g}; {new:g} from now on.'
     return Decision(Action.SET_DIFFICULTY, reason, difficulty=new)
 
   return rule
@@ -277,21 +274,24 @@ def ask_if_hacking(proxy: str, truth: str, *, patience: int = 3, rise: float = 0
   _at_least_one('patience', patience)
 
   def rule(reports):
-    asked = max((i for i, report in enumerate(reports) if history.answered(report)), default=-1)
+    asked = max((i for i, report in enumerate(reports) if lineage.answered(report)), default=-1)
     recent = {id(report) for report in reports[asked + 1 :]}
     path = [
       r
-      for r in history.measured(history.measured(history.lineage(reports), proxy), truth)
+      for r in lineage.measured(lineage.measured(lineage.path(reports), proxy), truth)
       if id(r) in recent
     ][-patience - 1 :]
     if len(path) <= patience or path[-1] is not reports[-1]:
       return None
-    gains = {name: _slope([r.metrics[name] for r in path]) * patience for name in (proxy, truth)}
+    gains = {
+      name: lineage.least_squares(range(len(path)), [r.metrics[name] for r in path]) * patience
+      for name in (proxy, truth)
+    }
     if not (gains[proxy] > rise and gains[truth] <= 0):
       return None
     first, last = path[0], path[-1]
     said = [
-      f'{name} went from {history.told(first, name)} to {history.told(last, name)}'
+      f'{name} went from {lineage.with_round(first, name)} to {lineage.with_round(last, name)}'
       for name in (proxy, truth)
     ]
     return Decision(
@@ -307,7 +307,7 @@ def ask_every(rounds: int) -> Rule:
   _at_least_one('rounds', rounds)
 
   def rule(reports):
-    seen = [report.round for report in reports if history.answered(report)]
+    seen = [report.round for report in reports if lineage.answered(report)]
     since = reports[-1].round - (seen[-1] if seen else -1)
     if since < rounds:
       return None
@@ -321,14 +321,6 @@ def ask_every(rounds: int) -> Rule:
 # ---------------------------------------------------------------- decisions
 
 
-def _slope(values):
-  """Least squares over equal steps; exactly 0 for a constant."""
-  center = (len(values) - 1) / 2
-  weights = [i - center for i in range(len(values))]
-  rises = math.fsum(w * (value - values[0]) for w, value in zip(weights, values))
-  return rises / math.fsum(w * w for w in weights)
-
-
 def _stop(reason, round=None):
   """STOP; with a round: the weights to keep are those of its end."""
   return Decision(Action.STOP, reason, round=round)
@@ -336,7 +328,7 @@ def _stop(reason, round=None):
 
 def _back(reports, round, reason, limit):
   """ROLLBACK, or STOP at the same round once the run has rolled back `limit` times."""
-  taken = sum(history.decided(report, Action.ROLLBACK) for report in reports)
+  taken = sum(lineage.decided(report, Action.ROLLBACK) for report in reports)
   if taken < limit:
     return Decision(Action.ROLLBACK, f'{reason} Back to round {round}.', round=round)
   return _stop(

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from sirl.generation import sampling, texts
-from sirl.generation.decode import counted_too
-from sirl.generation.decode import decode as plain_decode
+from sirl.generation import texts
+from sirl.generation.engine import sampling
+from sirl.generation.engine.decode import counted_too
+from sirl.generation.engine.decode import decode as plain_decode
 from sirl.runtime import hosts
 from sirl.types import Ask, Codec, Decode, Model, SamplingParams
 

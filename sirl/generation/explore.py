@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from sirl.generation import sampling, texts
-from sirl.generation.decode import counted_too
-from sirl.generation.decode import decode as plain_decode
+from sirl.generation import texts
+from sirl.generation.engine import sampling
+from sirl.generation.engine.decode import counted_too
+from sirl.generation.engine.decode import decode as plain_decode
 from sirl.runtime import hosts
 from sirl.types import Codec, Decode, Generate, Model, Rollouts, Samples, SamplingParams
 

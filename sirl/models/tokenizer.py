@@ -6,8 +6,8 @@ fast tokenizer of a Hugging Face folder or hub name (transformers, without torch
 
 import pathlib
 
-from sirl.models.pretrained import locate
-from sirl.models.weights import read_json
+from sirl.models.files.pretrained import locate
+from sirl.models.files.weights import read_json
 from sirl.types import Codec
 
 

@@ -13,7 +13,8 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 
 from sirl.ops import stats
-from sirl.types import Ask, Refine, Task
+from sirl.tasks import Task
+from sirl.types import Ask, Refine
 
 Extract = Callable[[str], Hashable | None]  # text -> normalised answer, None when there is none
 Verifier = Callable[[Task, str], float | None]  # None: cannot tell

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.ops import keys
+from sirl.rewards.check import check_reward
 from sirl.rewards.scores import RewardError, batched, on_device, per_completion, per_group, shape_of
 from sirl.runtime import hosts
-from sirl.types import Reward, Rewards, check_reward
+from sirl.types import Reward, Rewards
 
 __all__ = [
   'RewardError',

@@ -1,1 +1,1 @@
-"""The machine, not the method: hosts, mesh, checkpoints, records, progress."""
+"""The machine, not the method: hosts, mesh, files, clocks, memory."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sirl.acquisition import curated
-from sirl.acquisition.pool import content_id
+from sirl.tasks import content_id
 
 ROWS = [
   {'question': 'Six times seven?', 'answer': '6*7=<<6*7=42>>42\n#### 42', 'level': 1},

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from sirl import acquisition
-from sirl.acquisition import pool as pools
+from sirl import tasks as pools
 from sirl.ops import keys
-from sirl.types import Context, Task
+from sirl.tasks import Task
+from sirl.types import Context
 
 
 def tasks(*prompts, name='t', **fields):

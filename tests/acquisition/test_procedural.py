@@ -8,10 +8,10 @@ import pytest
 
 from sirl import acquisition
 from sirl.acquisition import hygiene, procedural
-from sirl.acquisition.pool import content_id, prompt_key
 from sirl.domains import mathematics
 from sirl.ops import keys
-from sirl.types import Context, Task
+from sirl.tasks import Task, content_id, prompt_key
+from sirl.types import Context
 
 ADD = mathematics.addition()
 

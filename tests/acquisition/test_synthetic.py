@@ -6,9 +6,9 @@ import pytest
 
 from sirl import acquisition
 from sirl.acquisition import synthetic
-from sirl.acquisition.pool import content_id
 from sirl.ops import keys
-from sirl.types import Context, Task
+from sirl.tasks import Task, content_id
+from sirl.types import Context
 
 SEEDS = [Task(id=f's{i}', prompt=f'{i}+1=', answer=str(i + 1)) for i in range(6)]
 

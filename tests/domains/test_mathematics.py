@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sirl.domains import answers, mathematics
-from sirl.types import Task
+from sirl.tasks import Task
 
 GENERATORS = {
   'addition': mathematics.addition(),

@@ -9,7 +9,8 @@ import pytest
 
 from sirl.evaluation import monitors, steering
 from sirl.ops import stats
-from sirl.types import Action, Context, Decision, Outcome, Record, Report, Rewards, Samples, Task
+from sirl.tasks import Task
+from sirl.types import Action, Context, Decision, Outcome, Record, Report, Rewards, Samples
 
 NAN = np.nan
 CONTEXT = Context(0, 0.0, jax.random.key(0))

@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from sirl.evaluation import history, steering
+from sirl.evaluation import steering
+from sirl.runs import lineage
 from sirl.types import Action, Decision, Report
 
 NAN = math.nan
@@ -49,16 +50,16 @@ def acts(rule, reports):
 )
 def test_lineage_is_the_path_to_the_present_weights(decisions, length, path):
   reports = rounds(decisions, acc=[0.0] * length)
-  assert [report.round for report in history.lineage(reports)] == path
+  assert [report.round for report in lineage.path(reports)] == path
 
 
 def test_lineage_of_a_history_that_lost_its_beginning_starts_where_it_can():
   reports = rounds({2: back_to(0)}, acc=[0.0] * 5)[3:]
-  assert [report.round for report in history.lineage(reports)] == [3]
+  assert [report.round for report in lineage.path(reports)] == [3]
 
 
 def test_lineage_of_nothing_is_nothing():
-  assert history.lineage([]) == []
+  assert lineage.path([]) == []
 
 
 # ---------------------------------------------------------------- first_of

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from sirl import cli
-from sirl.runtime import metrics, record, runs
+from sirl.runs import metrics, reading, record
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -61,7 +61,7 @@ def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
   if name == LEARNS:
     assert max(row['grad_norm'] for row in rows) > 0.01
     assert rows[-1]['updates_skipped'] == 0
-  assert undescribed(runs.read(tmp_path)) == []
+  assert undescribed(reading.read(tmp_path)) == []
   assert (tmp_path / 'report.html').exists()
   lines = (tmp_path / 'pool' / 'round_00000.jsonl').read_text().splitlines()
   tasks = [json.loads(line) for line in lines[1:]]

@@ -10,9 +10,9 @@ import pytest
 
 from experiments import gsm8k_grpo, gsm8k_toy
 from sirl import loop, rewards
-from sirl.acquisition.pool import content_id
 from sirl.ops import keys
 from sirl.rewards import heuristic
+from sirl.tasks import content_id
 from sirl.types import Context
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')

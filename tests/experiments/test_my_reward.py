@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 from experiments import my_reward
-from sirl.types import Task
+from sirl.tasks import Task
 
 
 def code_lines(source):

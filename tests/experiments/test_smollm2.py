@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import smollm2_addition
-from sirl.types import Task
+from sirl.tasks import Task
 
 TASK = Task(id='t', prompt='What is 12 + 34? Reply with the equation only.', answer='46')
 

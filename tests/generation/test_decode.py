@@ -1,17 +1,17 @@
 """Decoding with the tabular model: right law, right layout, samples that no layout can change."""
 
 import chex
+import enumeration as exact
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sirl.generation import sampling, texts
-from sirl.generation.decode import decode
+from sirl.generation import texts
+from sirl.generation.engine import sampling
+from sirl.generation.engine.decode import decode
 from sirl.ops import logprobs
 from sirl.types import SamplingParams
-
-import enumeration as exact
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 

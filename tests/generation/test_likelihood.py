@@ -10,7 +10,7 @@ from sirl.generation import likelihood, make_logp
 from sirl.models import tabular, tokenizer
 from sirl.ops import prefill
 from sirl.selection import scores
-from sirl.types import Task
+from sirl.tasks import Task
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 

@@ -7,19 +7,21 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import enumeration as exact
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sirl import models
-from sirl.generation import explore, make_ask, refill, sampling, texts
-from sirl.generation.decode import decode
+from sirl.generation import explore, make_ask, texts
+from sirl.generation.engine import refill, sampling
+from sirl.generation.engine.decode import decode
 from sirl.models import tabular, tokenizer
-from sirl.types import SamplingParams, Task
+from sirl.tasks import Task
+from sirl.types import SamplingParams
 
-import enumeration as exact
-from hlo import makers
+from support.hlo import makers
 
 PAD, ENDS = (
   0,

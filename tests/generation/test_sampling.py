@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sirl.generation import sampling
+from sirl.generation.engine import sampling
 from sirl.ops import logprobs
 
 

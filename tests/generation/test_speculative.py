@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sirl.generation import drafts, sampling, speculative, texts
-from sirl.generation.decode import decode
+from sirl.generation import texts
+from sirl.generation.engine import drafts, sampling, speculative
+from sirl.generation.engine.decode import decode
 from sirl.models import functional, tabular
 from sirl.models.transformer import Architecture
 from sirl.ops import logprobs
 from sirl.types import SamplingParams
 
-from hlo import makers
+from support.hlo import makers
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sirl.models import pretrained
+from sirl.models.files import pretrained
 
 torch = pytest.importorskip('torch')
 transformers = pytest.importorskip('transformers')

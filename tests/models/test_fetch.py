@@ -10,10 +10,11 @@ import zipfile
 import pytest
 
 from sirl import cli
-from sirl.models import fetch, tokenizer
-from sirl.models.weights import read_tensors
+from sirl.models import tokenizer
+from sirl.models.files import fetch
+from sirl.models.files.weights import read_tensors
 
-import tiny_gguf
+from support import tiny_gguf
 
 WEIGHTS = tiny_gguf.llama_weights()
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
-from sirl.models import gguf, tokenizer
-from sirl.models.weights import read_tensors
+from sirl.models import tokenizer
+from sirl.models.files import gguf
+from sirl.models.files.weights import read_tensors
 
-import tiny_gguf
+from support import tiny_gguf
 
 
 def converted(tmp_path, *arguments, dtype='float32', **keywords):

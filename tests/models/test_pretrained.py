@@ -11,10 +11,11 @@ import pytest
 from huggingface_hub import constants as huggingface_hub_constants
 from safetensors import numpy as safetensors
 
-from sirl.models import functional, pretrained
+from sirl.models import functional
+from sirl.models.files import pretrained
 from sirl.models.presets import preset
 
-import tiny_gguf
+from support import tiny_gguf
 
 
 @pytest.fixture

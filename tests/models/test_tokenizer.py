@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from sirl.models import gguf, tokenizer
+from sirl.models import tokenizer
+from sirl.models.files import gguf
 
-import tiny_gguf
+from support import tiny_gguf
 
 # ---------------------------------------------------------------- bytes and characters
 

@@ -10,7 +10,7 @@ import pytest
 from sirl import models
 from sirl.ops import prefill
 
-from hlo import loops
+from support.hlo import loops
 
 MODEL = models.build(models.preset('toy', vocab=16, width=16, layers=1, head_width=8, ffw=16))
 PARAMS = jax.jit(MODEL.init)(jax.random.key(0))

@@ -3,6 +3,7 @@
 import itertools
 
 import chex
+import enumeration as exact
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +13,6 @@ import pytest
 from sirl.ops import logprobs
 from sirl.optimization import advantages, make_optimize, objectives, transforms
 from sirl.types import TrainState
-
-import enumeration as exact
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 

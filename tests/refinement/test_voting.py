@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sirl.refinement import voting
-from sirl.types import Task
+from sirl.tasks import Task
 
 TASKS = [Task(id='a', prompt='1+1?'), Task(id='b', prompt='2+2?')]
 KEY = jax.random.key(0)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sirl import rewards
-from sirl.types import Rollouts, Samples, Task
+from sirl.tasks import Task
+from sirl.types import Rollouts, Samples
 
 NAN = np.nan
 

@@ -12,7 +12,8 @@ import pytest
 
 from sirl import rewards
 from sirl.rewards import compose
-from sirl.types import Rollouts, Samples, Task
+from sirl.tasks import Task
+from sirl.types import Rollouts, Samples
 
 NAN = np.nan
 KEY = jax.random.key(0)

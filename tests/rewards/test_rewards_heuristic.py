@@ -9,7 +9,8 @@ import pytest
 
 from sirl import rewards
 from sirl.rewards import heuristic
-from sirl.types import Rollouts, Samples, Task
+from sirl.tasks import Task
+from sirl.types import Rollouts, Samples
 
 NAN = np.nan
 TASK = Task(id='t', prompt='1+1?')

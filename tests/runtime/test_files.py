@@ -5,7 +5,8 @@ import os
 import pytest
 
 from sirl.evaluation import steering
-from sirl.runtime import checkpoint, files, retention
+from sirl.runs import checkpoint, retention
+from sirl.runtime import files
 
 
 @pytest.mark.parametrize('content', ['zwei\n', b'\x00\xff'], ids=['text', 'bytes'])

@@ -48,7 +48,8 @@ def in_eight_devices(program):
     import optax
     import tempfile
     from sirl import config
-    from sirl.runtime import checkpoint, hosts, sharding
+    from sirl.runs import checkpoint
+    from sirl.runtime import hosts, sharding
     from sirl.models import functional, transformer
     from sirl.types import LoopState, TrainState
     """

@@ -7,7 +7,8 @@ import pytest
 
 from sirl.ops import keys
 from sirl.selection import scores, selectors
-from sirl.types import Rewards, Task
+from sirl.tasks import Task
+from sirl.types import Rewards
 
 NAN = np.nan
 

@@ -1,0 +1,128 @@
+"""This library's rollouts, and parts of them: each function makes what runs once per measurement of one case."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks import cases
+from experiments.benchmarks.workload import PAD, SLOTS, ending, on_devices, policy, prompts
+from sirl.generation.engine import drafts, refill, sampling, speculative
+from sirl.generation.engine.decode import counted_too, decode
+from sirl.ops import logprobs, prefill
+from sirl.types import SamplingParams
+
+WIDTH = 8  # guesses a round
+
+
+def run_decode(case, numbers, variant):
+  """One rollout of every prompt and group member."""
+  if variant == cases.FIRST:
+    case = dataclasses.replace(case, new=1)
+  model, params = policy(case, numbers)
+  sample = sampler_of(case, model, params, prompts(case, numbers))
+  return lambda: {'tokens': int(np.sum(sample().action))}
+
+
+def run_prefill(case, numbers, variant):
+  """Prompts to the logits of the first new token, and their cache."""
+  model, params = policy(case, numbers)
+  tokens_PS = prompts(case, numbers)
+
+  @jax.jit
+  def first_logits(params, tokens_PS):
+    x_BD, cache = prefill.prefill(
+      model, params, tokens_PS, jnp.ones(tokens_PS.shape, bool), group_size=1, room=0
+    )
+    return model.unembed(params, x_BD), cache
+
+  def run():
+    jax.block_until_ready(first_logits(params, tokens_PS))
+    return {'tokens': tokens_PS.size}
+
+  return run
+
+
+def run_sampling(case, numbers, variant):
+  """One draw per row from logits of the whole vocabulary."""
+  sampler = {
+    'plain': sampling.sampler(),
+    'top-k 50': sampling.sampler(top_k=50),
+    'top-p 0.9': sampling.sampler(top_p=0.9),
+  }[case.what]
+  key = jax.random.key(0)
+  logits_BV = 3 * jax.random.normal(key, (case.prompts, numbers['vocab']))
+  uniform_B = jax.random.uniform(key, (case.prompts,))
+  draw = jax.jit(functools.partial(sampling.draw, sampler=sampler))
+
+  def run(times=20):
+    for _ in range(times):
+      jax.block_until_ready(draw(logits_BV, uniform_B))
+    return {'tokens': times * case.prompts, 'draws': times}
+
+  return run
+
+
+def run_refill(case, numbers, variant):
+  """More prompts than slots: batch after batch with early exit, or finished rows refilled from the queue."""
+  model, params = policy(case, numbers)
+  tokens_PS = prompts(case, numbers)
+  if variant == 'static':
+    batches = range(0, case.prompts, SLOTS)
+    samples = [sampler_of(case, model, params, tokens_PS[i : i + SLOTS], first=i) for i in batches]
+    return lambda: {'tokens': sum(int(np.sum(sample().action)) for sample in samples)}
+  sample = sampler_of(case, model, params, tokens_PS, with_=refill.decoder(SLOTS))
+
+  def run():
+    rollouts, counted = sample()
+    use = counted['sampling/slot_use']
+    return {'tokens': int(np.sum(rollouts.action)), 'slot_use': int(use.total) / int(use.of)}
+
+  return run
+
+
+def run_speculate(case, numbers, variant):
+  """One greedy rollout, whose text soon repeats itself as that of random weights does, with guesses copied from it or without."""
+  model, params = policy(case, numbers)
+  draft = drafts.prompt_lookup()
+  guessing = speculative.decoder(draft, width=WIDTH)
+  sample = sampler_of(
+    case,
+    model,
+    params,
+    prompts(case, numbers),
+    with_=guessing if variant == 'prompt lookup' else decode,
+    sampler=sampling.greedy(),
+  )
+
+  def run():
+    rollouts, counted = counted_too(sample())
+    shares = {name.split('/')[1]: int(x.total) / int(x.of) for name, x in counted.items()}
+    return {'tokens': int(np.sum(rollouts.action))} | shares
+
+  return run
+
+
+def sampler_of(
+  case, model, params, tokens_PS, *, first=0, with_: Callable = decode, sampler=logprobs.PLAIN
+):
+  """() -> what `with_` returns of the prompts, of fixed or lognormal lengths. Row `first` is the noise of the first one."""
+  model, ends = ending(case, model)
+  ids_P = np.arange(first, first + len(tokens_PS), dtype=np.uint32)
+  arrays = (tokens_PS, np.ones(tokens_PS.shape, bool), ids_P, np.zeros(len(ids_P), np.int32))
+  tokens, valid, *address = (on_devices(x) for x in arrays)
+
+  sampling_params = SamplingParams(
+    group_size=case.group_size, max_new=case.new, eos_ids=ends, pad_id=PAD, sampler=sampler
+  )
+
+  def sample():
+    rollouts = with_(
+      model, params, tokens, valid, tuple(address), jax.random.key(0), sampling_params
+    )
+    return jax.block_until_ready(rollouts)
+
+  return sample

@@ -1,0 +1,129 @@
+"""This library's whole GRO steps, and the loop around them."""
+
+import tempfile
+import time
+
+import jax
+import numpy as np
+
+from experiments.benchmarks.updates import optimizer_of
+from experiments.benchmarks.workload import PAD, SLOTS, ending, fresh, placed, policy, prompts
+from sirl import config, gro, loop, rewards
+from sirl.acquisition import once
+from sirl.experiment import Experiment
+from sirl.generation import explore
+from sirl.generation.engine import refill
+from sirl.generation.engine.decode import decode
+from sirl.optimization import transforms
+from sirl.runs import record
+from sirl.runtime import stopwatch
+from sirl.selection import selectors
+from sirl.tasks import Pool, Task
+from sirl.types import Codec
+
+STEPS = 4  # of a round of the loop
+SLICES = 2  # of a batch whose rewards are computed while the next one generates
+
+
+def run_step(case, numbers, variant):
+  """One whole GRO step: generate, reward, optimize."""
+  model, params = policy(case, numbers)
+  step, tasks = whole_step(case, model, prompts(case, numbers), variant)
+  state = fresh(params)
+
+  def run():
+    nonlocal state
+    state, outcome = step(state, tasks, jax.random.key(0))
+    rollouts = outcome.samples.rollouts
+    lengths = np.asarray(rollouts.action).sum(axis=-1).reshape(-1)
+    tokens = int(lengths.sum()) + lengths.size * case.prompt
+    times = {name: value for name, value in outcome.metrics.items() if name.startswith('time/')}
+    return {'tokens': tokens, 'lengths': lengths.tolist()} | times
+
+  return run
+
+
+def run_growth(case, numbers, variant):
+  """The same, for the curves."""
+  return run_step(case, numbers, 'whole')
+
+
+def run_overhead(case, numbers, variant):
+  """A round of the loop, and what it spent within calls of the two compiled programs."""
+  model, params = policy(case, numbers)
+  spent = {}
+
+  def timed(name, program):
+    def call(*arguments, **options):
+      jax.block_until_ready(arguments)
+      started = time.perf_counter()
+      found = jax.block_until_ready(program(*arguments, **options))
+      spent[name] = spent.get(name, 0.0) + time.perf_counter() - started
+      return found
+
+    return call
+
+  step, tasks = whole_step(case, model, prompts(case, numbers), 'whole', watched=timed)
+  experiment = Experiment(
+    config=config.Base(
+      prompts=case.prompts, steps_per_round=STEPS, checkpoint_every=STEPS, max_logp_gap=1.0
+    ),
+    model=model,
+    params=params,
+    optimizer=transforms.adamw(1e-5),
+    acquire=once(tasks),
+    selector=selectors.uniform(),
+    step=step,
+    evaluate=lambda params, record, context: {},
+    steer=lambda history: None,
+  )
+
+  def run():
+    with tempfile.TemporaryDirectory() as folder:
+      state = placed(loop.initial_state(experiment, params))
+      pool, watch = Pool(folder=f'{folder}/pool'), stopwatch.Stopwatch()
+      spent.clear()
+      with record.Log(folder, serial=0, steps_per_round=STEPS) as log:
+        started = time.perf_counter()
+        loop.train_round(experiment, state, [], pool, None, log, watch)
+        seconds = time.perf_counter() - started
+    tokens = STEPS * case.prompts * case.group_size * (case.prompt + case.new)
+    return {'tokens': tokens, 'round': seconds} | spent
+
+  return run
+
+
+def whole_step(case, model, tokens_PS, variant, *, watched=lambda name, program: program):
+  """(step, tasks): a GRO step, its two compiled programs as `watched` makes of them."""
+  sampled_from, ends = ending(case, model)
+  tasks = [Task(id=f'bench-{p}', prompt=' '.join(map(str, row))) for p, row in enumerate(tokens_PS)]
+  optimize = watched('optimize', optimizer_of(case, model, variant))
+  generate = explore(
+    sampled_from,
+    words(model.vocab, ends),
+    group_size=case.group_size,
+    max_prompt=case.prompt,
+    max_new=case.new,
+    decode=watched('decode', refill.decoder(SLOTS) if 'refill' in variant else decode),
+  )
+  judge = rewards.per_completion(reward_of(case), workers=case.prompts * case.group_size)
+  slices = SLICES if 'sliced' in variant else 1
+  return gro.make_step(generate, judge, optimize, slices=slices), tasks
+
+
+def words(vocab, ends):
+  """A Codec of numbers as words: token 17 is '17'."""
+  read = lambda text: [int(word) for word in text.split()]
+  write = lambda ids: ' '.join(map(str, ids))
+  return Codec(read, write, read, pad_id=PAD, eos_ids=ends, vocab=vocab)
+
+
+def reward_of(case):
+  """A reward of the text alone, which takes as long as the case says."""
+
+  def odd(task, text):
+    if case.reward_seconds:
+      time.sleep(case.reward_seconds)
+    return len(text) % 7 / 7
+
+  return odd

@@ -1,0 +1,102 @@
+"""This library's updates: how long one takes, and the memory that the compiler sets aside for it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.benchmarks import limits
+from experiments.benchmarks.workload import fresh, on_devices, policy
+from sirl.models import functional
+from sirl.models.transformer import Architecture
+from sirl.optimization import advantages, make_optimize, objectives, transforms
+from sirl.runtime import sharding
+from sirl.types import Rollouts, TrainState
+
+
+def run_train(case, numbers, variant):
+  """One update on rollouts that were there before."""
+  model, params = policy(case, numbers)
+  P, G, T = case.prompts, case.group_size, case.prompt + case.new
+  random = np.random.default_rng(0)
+  action = np.broadcast_to(np.arange(T) >= case.prompt, (P, G, T))
+  tokens = random.integers(2, numbers['vocab'], (P, G, T), np.int32)
+  tokens[:, :, : case.prompt] = tokens[:, :1, : case.prompt]  # a group shares its prompt
+  arrays = {
+    'tokens': tokens,
+    'valid': np.ones((P, G, T), bool),
+    'action': action,
+    'logp': np.zeros((P, G, T), np.float32),
+    'truncated': np.ones((P, G), bool),
+  }
+  arrays = {name: on_devices(array) for name, array in arrays.items()}
+  rollouts = Rollouts(**arrays, prompt_width=case.prompt)
+  rewards_PG = on_devices(random.random((P, G), np.float32))
+  optimize = optimizer_of(case, model, variant)
+  state = fresh(params)
+
+  def run():
+    nonlocal state
+    state, metrics = optimize(state, rollouts, rewards_PG, jax.random.key(0))
+    jax.device_get(metrics)
+    return {'tokens': P * G * T}
+
+  return run
+
+
+def run_memory(case, numbers, variant):
+  """Nothing but the compiler's account of an update: the memory it sets aside beside state and batch, and its largest array."""
+  architecture = Architecture(**numbers, remat='block')
+  model, optimizer = functional.build(architecture), transforms.adamw(1e-5)
+  optimize = make_optimize(
+    model,
+    optimizer,
+    advantages.raw,
+    objectives.clipped(),
+    rows=case.micro if variant == 'few rows' else None,
+    chunk=case.new if variant == 'whole head' else 16,
+  )
+  params = functional.shapes(architecture)
+  array: Any = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
+  P, G, T = case.prompts, case.group_size, case.prompt + case.new
+  state = TrainState(
+    array(jnp.int32), params, jax.eval_shape(optimizer.init, params), skipped=array(jnp.int32)
+  )
+  rollouts = Rollouts(
+    *(array(dtype, P, G, T) for dtype in (jnp.int32, bool, bool, jnp.float32)),
+    truncated=array(bool, P, G),
+    prompt_width=case.prompt,
+  )
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  compiled = optimize.lower(state, rollouts, array(jnp.float32, P, G), key).compile()
+  found = {
+    'temporary': compiled.memory_analysis().temp_size_in_bytes,
+    'largest': limits.largest_array(compiled.as_text()),
+    'logits': limits.FLOAT * P * G * case.new * numbers['vocab'],
+    'tokens': P * G * T,
+  }
+  return lambda: found
+
+
+def optimizer_of(case, model, variant):
+  """GRPO with AdamW, on whole batches, or a few rows at a time where the variant says so."""
+  few = 'micro' in variant
+  # Prompts that nobody shares are cut with their completions; those of a group are computed once before.
+  alone = case.group_size == 1 and case.lengths == 'fixed'
+  shards = sharding.row_shards(jax.sharding.get_mesh())
+  pieces = max(1, case.prompts * case.group_size // (case.micro * shards))
+  return make_optimize(
+    model,
+    transforms.adamw(1e-5),
+    advantages.normalized if case.group_size > 1 else advantages.raw,
+    objectives.clipped(),
+    microbatches=pieces if few and alone else 1,
+    rows=case.micro if few and not alone else None,
+    widths=widths(case) if few else (),
+  )
+
+
+def widths(case):
+  """Completion widths that pieces may be cut to, where lengths differ."""
+  return (case.new // 4, case.new // 2) if case.lengths != 'fixed' else ()

@@ -1,0 +1,1 @@
+"""The compiled decoders: plain, with refilled slots, speculative."""

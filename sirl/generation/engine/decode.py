@@ -1,0 +1,132 @@
+"""Decoding: prompts to completions in one compiled program.
+
+A prompt is prefilled once and its cache repeated over the group; then a while loop writes one token per row and turn
+until every row has ended. What leaves has the layout of `types.Rollouts`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from sirl.generation.engine import sampling
+from sirl.ops import keys as addressed
+from sirl.ops import prefill, trees
+from sirl.runtime import sharding
+from sirl.types import Rollouts
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'sampling_params'))
+def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
+  """Samples G = sampling_params.group_size completions of each prompt.
+
+  Args:
+    prompts_PS: int32 [P, S], left-padded, at least one valid token each; valid_PS: bool [P, S].
+    address: (ids_P uint32 [P], first_P int32 [P]), whose noise each row gets, see `keys.rows`; a token's noise is its
+      row's key folded with the token's index in the completion.
+    sampling_params: a `SamplingParams`.
+  Returns: Rollouts [P, G, S + max_new].
+  """
+  rows = functools.partial(_rows, model, sampling_params)
+  return sharding.on_data_shards(rows, (params, key), (prompts_PS, valid_PS, address))
+
+
+def _rows(model, sampling_params, params, key, prompts_PS, valid_PS, address):
+  """`decode` for the tasks of one shard."""
+  (P, S), G, max_new = prompts_PS.shape, sampling_params.group_size, sampling_params.max_new
+  ids_P, first_P = address
+  noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
+  x_BD, cache = prefill.prefill(model, params, prompts_PS, valid_PS, group_size=G, room=max_new)
+  lengths_B = jnp.repeat(jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
+  visible_BT = jnp.pad(jnp.repeat(valid_PS, G, axis=0), ((0, 0), (0, max_new)))
+
+  def choose(x_BD, t, done_B):
+    return draw(model.unembed(params, x_BD), noise_BN[:, t], done_B, sampling_params)
+
+  def turn(carry):
+    t, token_B, done_B, visible_BT, cache, out = carry
+    slot_B = jnp.full((P * G,), S + t - 1)
+    visible_BT = visible_BT.at[:, S + t - 1].set(True)
+    x_B1D, cache = model.hidden(
+      params, token_B[:, None], (lengths_B + t - 1)[:, None], visible_BT[:, None], cache, slot_B
+    )
+    token_B, logp_B, now_done_B = choose(x_B1D[:, 0], t, done_B)
+    out = write(out, (slice(None), t), token_B, logp_B, done_B)
+    return t + 1, token_B, now_done_B, visible_BT, cache, out
+
+  def unfinished(carry):
+    return (carry[0] < max_new) & ~jnp.all(carry[2])
+
+  nobody = jnp.zeros(P * G, bool)
+  token_B, logp_B, done_B = choose(x_BD, 0, nobody)
+  out = write(blank(P * G, sampling_params), (slice(None), 0), token_B, logp_B, nobody)
+  carry = jax.lax.while_loop(
+    unfinished, turn, (jnp.int32(1), token_B, done_B, visible_BT, cache, out)
+  )
+  _, _, done_B, _, _, out = carry
+  return beside_prompts(prompts_PS, valid_PS, out, ~done_B, G)
+
+
+def counted_too(found):
+  """(Rollouts, {name: Ratio}) of what a function of decode's signature returned: the pair, or Rollouts alone."""
+  return found if isinstance(found, tuple) else (found, {})
+
+
+# ---------------------------------------------------------------- parts that other decoders share
+
+
+def draw(logits_BV, noise_B, done_B, sampling_params):
+  """The next token of each row's completion with the noise that belongs to it; padding for rows that are done.
+
+  Returns: tokens int32 [B], log-probs float32 [B], and which rows have ended by now, bool [B].
+  """
+  token_B, logp_B = sampling.draw(logits_BV, noise_B, sampling_params.sampler)
+  ended_B = ends(token_B, sampling_params)
+  return (
+    jnp.where(done_B, sampling_params.pad_id, token_B),
+    jnp.where(done_B, 0.0, logp_B),
+    done_B | ended_B,
+  )
+
+
+def ends(tokens, sampling_params):
+  """Which of the tokens end a completion, bool of the same shape."""
+  return jnp.isin(tokens, jnp.asarray(sampling_params.eos_ids, jnp.int32))
+
+
+def blank(rows, sampling_params):
+  """Completions without a token: ids, log-probs and which entries are tokens, each [rows, max_new]."""
+  shape = (rows, sampling_params.max_new)
+  return (
+    jnp.full(shape, sampling_params.pad_id, jnp.int32),
+    jnp.zeros(shape, jnp.float32),
+    jnp.zeros(shape, bool),
+  )
+
+
+def write(out, where, token_B, logp_B, done_B):
+  """Completions with one more token per row that is not done, at the index `where`."""
+  tokens, logp, action = out
+  return (
+    tokens.at[where].set(token_B),
+    logp.at[where].set(logp_B),
+    action.at[where].set(~done_B),
+  )
+
+
+def beside_prompts(prompts_PS, valid_PS, out, truncated_B, group_size):
+  """Rollouts [P, G, S + max_new] of prompts and their completions."""
+
+  def beside(prompt_PS, new_BN):
+    return jnp.concatenate([jnp.repeat(prompt_PS, group_size, axis=0), new_BN], axis=1)
+
+  tokens_BN, logp_BN, action_BN = out
+  rollouts = Rollouts(
+    tokens=beside(prompts_PS, tokens_BN),
+    valid=beside(valid_PS, action_BN),
+    action=beside(jnp.zeros_like(valid_PS), action_BN),
+    logp=beside(jnp.zeros(prompts_PS.shape, jnp.float32), logp_BN),
+    truncated=truncated_B,
+    prompt_width=prompts_PS.shape[1],
+  )
+  return trees.split_groups(rollouts, group_size)

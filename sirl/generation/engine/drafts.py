@@ -1,0 +1,132 @@
+"""Drafts: where the guesses of speculative decoding come from, the row's own text or a smaller model.
+
+A guess may be anything: it decides how many passes are saved, never what is drawn.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from sirl.generation.engine import sampling
+from sirl.ops import logprobs, prefill
+from sirl.types import Array, PyTree
+
+NONE = -1  # the guess that there is no guess
+
+
+class Text(NamedTuple):
+  """What is known of every row: columns first .. end - 1, prompt and completion."""
+
+  tokens: Array  # int32 [B, T]
+  first: Array  # int32 [B]  behind the left padding
+  end: Array  # int32 [B]
+
+
+@struct.dataclass
+class Draft:
+  """Pure functions of an explicit state. Build one and keep it: each new one compiles `speculate` anew.
+
+  start(params, prompts_PS, valid_PS, *, group_size, room) -> state.
+  propose(params, state, text, uniform_BW, sampler) -> (guess_BW, logits_BWV, state): int32 guesses of the W tokens after
+  the text, NONE where there is none, and the tempered logits they were drawn from, or None for fixed guesses.
+  uniform_BW is the noise of those tokens; params may change between calls without compiling.
+  """
+
+  params: PyTree
+  start: Callable[..., PyTree] = struct.field(pytree_node=False)
+  propose: Callable[..., tuple[Array, Array | None, PyTree]] = struct.field(pytree_node=False)
+
+
+def prompt_lookup(ngram=3):
+  """Draft that copies what followed the last tokens when they stood in the row's text before.
+
+  The longest repeated suffix of up to `ngram` tokens wins, among equals the latest. A copy that reaches the end of the text
+  goes on with what it has copied, as in LZ77: 'abcab' is continued 'cabcab...'. Free, and good at quoting and repetition.
+  Source: Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding. Differs: no fixed n-gram size, copies may overlap.
+  Raises: ValueError for ngram < 1.
+  """
+  if ngram < 1:
+    raise ValueError(f'ngram={ngram}: at least 1 token is needed to find a text again')
+
+  def start(params, prompts_PS, valid_PS, *, group_size, room):
+    del params, prompts_PS, valid_PS, group_size, room
+
+  def propose(params, state, text, uniform_BW, sampler):
+    del params, sampler
+    W, columns_T = uniform_BW.shape[1], jnp.arange(text.tokens.shape[1])
+    known_BT = (text.first[:, None] <= columns_T) & (columns_T < text.end[:, None])
+    same_BT, length_BT = known_BT, jnp.zeros(known_BT.shape, jnp.int32)
+    # length: how many tokens before a column equal the last ones of the text
+    for back in range(1, ngram + 1):
+      last_B1 = read(text.tokens, jnp.maximum(text.end - back, 0), 1)
+      same_BT &= shifted(known_BT, back) & (shifted(text.tokens, back) == last_B1)
+      length_BT += same_BT
+    latest_longest_BT = length_BT * columns_T.size + columns_T
+    source_B1 = jnp.argmax(latest_longest_BT, axis=1)[:, None]
+    found_B1 = jnp.take_along_axis(length_BT, source_B1, axis=1) > 0
+    distance_B1 = jnp.maximum(text.end[:, None] - source_B1, 1)
+    copied_BW = jnp.take_along_axis(text.tokens, source_B1 + jnp.arange(W) % distance_B1, axis=1)
+    return jnp.where(found_B1, copied_BW, NONE), None, state
+
+  return Draft(None, start, propose)
+
+
+def draft_model(model, params):
+  """Draft that draws from a smaller model with the same tokenizer, through the same sampler and its own cache.
+
+  It draws with the noise that the target will use. Embeddings may be padded to different numbers of rows.
+  """
+
+  def start(params, prompts_PS, valid_PS, *, group_size, room):
+    _, cache = prefill.prefill(
+      model, params, prompts_PS, valid_PS, group_size=group_size, room=room
+    )
+    return cache
+
+  def propose(params, cache, text, uniform_BW, sampler):
+    T = text.tokens.shape[1]
+
+    def choose(x_BD, uniform_B):
+      logits_BV = logprobs.tempered(model.unembed(params, x_BD), sampler)
+      return sampling.draw(logits_BV, uniform_B, logprobs.PLAIN)[0], logits_BV
+
+    def step(carry, this):
+      token_B, cache = carry
+      column_B, uniform_B = this
+      x_B1D, cache = forward(model, params, token_B[:, None], column_B, text.first, cache, T)
+      token_B, logits_BV = choose(x_B1D[:, 0], uniform_B)
+      return (token_B, cache), (token_B, logits_BV)
+
+    # Where the last round was accepted whole, the last but one token was never fed. Feeding it to all rows costs no pass.
+    known_B2 = read(text.tokens, text.end - 2, 2)
+    x_B2D, cache = forward(model, params, known_B2, text.end - 2, text.first, cache, T)
+    first = choose(x_B2D[:, 1], uniform_BW[:, 0])
+    columns_WB = text.end + jnp.arange(uniform_BW.shape[1] - 1)[:, None]
+    (_, cache), rest = jax.lax.scan(step, (first[0], cache), (columns_WB, uniform_BW[:, 1:].T))
+    guess_BW, logits_BWV = (
+      jnp.concatenate([one[:, None], more.swapaxes(0, 1)], axis=1) for one, more in zip(first, rest)
+    )
+    return guess_BW, logits_BWV, cache
+
+  return Draft(params, start, propose)
+
+
+def forward(model, params, tokens_BK, column_B, first_B, cache, T):
+  """Hidden states of the tokens at columns column_B .. column_B + K - 1 of T, and the cache with them at these columns."""
+  columns_BK = column_B[:, None] + jnp.arange(tokens_BK.shape[1])
+  sources_T = jnp.arange(T)
+  see_BKT = (first_B[:, None, None] <= sources_T) & (sources_T <= columns_BK[..., None])
+  return model.hidden(params, tokens_BK, columns_BK - first_B[:, None], see_BKT, cache, column_B)
+
+
+def read(x_BT, column_B, n):
+  """[B, n]: n entries of every row from its column on."""
+  return jnp.take_along_axis(x_BT, column_B[:, None] + jnp.arange(n), axis=1)
+
+
+def shifted(x_BT, n):
+  """[B, T]: column t holds what stood n columns before it; 0 in the first n."""
+  return jnp.pad(x_BT, ((0, 0), (n, 0)))[:, : x_BT.shape[1]]

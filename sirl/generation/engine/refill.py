@@ -1,0 +1,179 @@
+"""Continuous batching: a slot whose row has ended takes the next row of the queue, all in one compiled program.
+
+Static batches wait for their longest completion. Here W slots work on the B = P * G rows: rows that have ended make room in
+blocks, and a row's cache starts as a copy of its prompt's, which is computed once for the whole group. When the queue is
+empty and few rows are left, they go on in a narrower loop. Samples are those of `decode`: a token's noise belongs to its row
+and its index in the completion, wherever and whenever it is computed.
+
+The caches of all P prompts stay in memory beside those of the slots. On several data shards each has its part of the slots and
+of the queue, and waits for no other.
+
+Letters: W slots, E rows that enter at once; the rest as in `types`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sirl.generation.engine.decode import beside_prompts, blank, draw, ends, write
+from sirl.ops import keys as addressed
+from sirl.ops import prefill
+from sirl.runtime import sharding
+from sirl.types import Array, Decode, PyTree, Ratio
+
+
+class Slots(NamedTuple):
+  """What is being worked on. A slot that is done goes on computing, for shapes are fixed, and its results are padding."""
+
+  row: Array  # int32 [W]  which of the B rows, prompt-major
+  length: Array  # int32 [W]  tokens of its completion so far
+  token: Array  # int32 [W]  the last of them
+  done: Array  # bool [W]
+  cache: PyTree  # leaves [W, K, S + max_new, H]; completion token t stands at slot S + t
+
+
+def decoder(slots) -> Decode:
+  """`decode` with so many slots, beside its rollouts the `slot_use`: for `explore` and `make_ask`."""
+  _block(slots, None, 1, slots)
+
+  def in_slots(model, params, prompts_PS, valid_PS, address, key, sampling_params):
+    rollouts, slot_turns = decode(
+      model, params, prompts_PS, valid_PS, address, key, sampling_params, slots=slots
+    )
+    return rollouts, {'sampling/slot_use': slot_use(rollouts, slot_turns)}
+
+  return in_slots
+
+
+@jax.jit
+def slot_use(rollouts, slot_turns):
+  """Ratio of slot-turns that gave a token to those computed. First tokens come with the prompt and take no turn."""
+  return Ratio(jnp.sum(rollouts.action) - rollouts.truncated.size, slot_turns)
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'sampling_params', 'slots', 'block'))
+def decode(
+  model, params, prompts_PS, valid_PS, address, key, sampling_params, *, slots, block=None
+):
+  """Samples G = sampling_params.group_size completions of each prompt, and counts the work.
+
+  Args: as for `sirl.generation.engine.decode`, and
+    slots: rows at work at once, which bounds the memory of the cache; more than there are rows means all of them.
+    block: slots that must be free before rows enter, by default an eighth of them. Entering costs an unembedding and a
+      copy of the prompts' caches, waiting costs idle slots. Every data shard has its part of both, rounded up.
+  Returns: Rollouts [P, G, S + max_new], and int32 [], turns times the slots computed in each, for `slot_use`.
+  Raises: ValueError for slots < 1, or a block that is not between 1 and slots.
+  """
+  P = len(prompts_PS)
+  shards = sharding.data_shards(P)
+  W = min(-(-slots // shards), P * sampling_params.group_size // shards)
+  E = _block(slots, block, shards, W)
+  rows = functools.partial(_rows, model, sampling_params, W, E)
+  rollouts, slot_turns = sharding.on_data_shards(
+    rows, (params, key), (prompts_PS, valid_PS, address)
+  )
+  return rollouts, jnp.sum(slot_turns)
+
+
+def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, address):
+  """`decode` for the tasks of one shard, with W slots of which E are filled at once; the count is int32 [1]."""
+  (P, S), G, max_new = prompts_PS.shape, sampling_params.group_size, sampling_params.max_new
+  B = P * G
+  ids_P, first_P = address
+  noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
+  lengths_P = jnp.sum(valid_PS, axis=1, dtype=jnp.int32)
+  x_PD, prompt_cache = prefill.in_pieces(model, params, prompts_PS, valid_PS)
+
+  def choose(x_WD, row_W, t_W, done_W):
+    logits_WV = model.unembed(params, x_WD)
+    return draw(logits_WV, noise_BN[row_W, t_W], done_W, sampling_params)
+
+  def enter(first, slots, out):
+    """Rows first .. first + E - 1, as far as there are any, take idle slots and draw their first token."""
+    row_E = first + jnp.arange(E)
+    absent_E = row_E >= B
+    row_E = jnp.minimum(row_E, B - 1)
+    token_E, logp_E, ended_E = choose(x_PD[row_E // G], row_E, jnp.zeros(E, jnp.int32), absent_E)
+    # A scatter drops what has an index past the end: there an absent row's results go.
+    out = write(out, (jnp.where(absent_E, B, row_E), 0), token_E, logp_E, absent_E)
+    (slot_E,) = jnp.nonzero(slots.done, size=E)
+    slot_E = jnp.where(absent_E, W, slot_E)
+
+    def copy_prompt(cache, prompt_cache):
+      return cache.at[slot_E, :, :S].set(prompt_cache[row_E // G])
+
+    slots = Slots(
+      row=slots.row.at[slot_E].set(row_E),
+      length=slots.length.at[slot_E].set(1),
+      token=slots.token.at[slot_E].set(token_E),
+      done=slots.done.at[slot_E].set(ended_E | (max_new == 1)),
+      cache=jax.tree.map(copy_prompt, slots.cache, prompt_cache),
+    )
+    return slots, out
+
+  def turn(work):
+    """One more token in every slot."""
+    slots, out, slot_turns = work
+    p_W, t_W = slots.row // G, slots.length
+    visible_WT = jnp.concatenate([valid_PS[p_W], jnp.arange(max_new) < t_W[:, None]], axis=1)
+    x_W1D, cache = model.hidden(
+      params,
+      slots.token[:, None],
+      (lengths_P[p_W] + t_W - 1)[:, None],
+      visible_WT[:, None],
+      slots.cache,
+      S + t_W - 1,
+    )
+    token_W, logp_W, ended_W = choose(x_W1D[:, 0], slots.row, t_W, slots.done)
+    out = write(out, (slots.row, t_W), token_W, logp_W, slots.done)
+    length_W = jnp.where(slots.done, t_W, t_W + 1)
+    slots = Slots(slots.row, length_W, token_W, ended_W | (length_W == max_new), cache)
+    return slots, out, slot_turns + token_W.size
+
+  def until(active, work):
+    """Turns until no more than so many slots are active."""
+    return jax.lax.while_loop(lambda work: jnp.sum(~work[0].done) > active, turn, work)
+
+  def admit(carry):
+    """A block of rows enters; turns until the next block has room or, with an empty queue, few rows are left."""
+    first, (slots, out, slot_turns) = carry
+    work = (*enter(first, slots, out), slot_turns)
+    left = B - (first + E)
+    active = jnp.where(left > 0, W - jnp.minimum(E, left), few)
+    return first + E, until(active, work)
+
+  # A slot that has had no row yet stands at length max_new, where nothing can be written.
+  idle = Slots(
+    row=jnp.zeros(W, jnp.int32),
+    length=jnp.full(W, max_new),
+    token=jnp.full(W, sampling_params.pad_id),
+    done=jnp.ones(W, bool),
+    cache=model.init_cache(W, S + max_new),
+  )
+  few = W // 4 if W >= 8 else 0
+  carry = (jnp.int32(0), (idle, blank(B, sampling_params), jnp.int32(0)))
+  _, (slots, out, slot_turns) = jax.lax.while_loop(lambda carry: carry[0] < B, admit, carry)
+  if few:
+    # A turn of fewer slots costs less: the last rows, which are the longest, move to a quarter of them.
+    active_first = jnp.argsort(slots.done, stable=True)[:few]
+    slots = jax.tree.map(lambda x: x[active_first], slots)
+    _, out, slot_turns = until(0, (slots, out, slot_turns))
+
+  tokens_BN, _, action_BN = out
+  ends_BN = action_BN & ends(tokens_BN, sampling_params)
+  rollouts = beside_prompts(prompts_PS, valid_PS, out, ~jnp.any(ends_BN, axis=1), G)
+  return rollouts, jnp.reshape(slot_turns, 1)
+
+
+def _block(slots, block, shards, width):
+  if slots < 1:
+    raise ValueError(
+      f'slots={slots}; expected at least 1 row at work, or plain decode for all rows at once'
+    )
+  if block is None:
+    return max(1, width // 8)
+  if not 1 <= block <= slots:
+    raise ValueError(f'block={block}; expected between 1 and slots={slots}')
+  return min(-(-block // shards), width)

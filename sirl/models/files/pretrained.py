@@ -1,0 +1,235 @@
+"""Weights from Hugging Face folders, hub names and GGUF files, and back into folders that transformers loads.
+
+A folder holds config.json and model.safetensors, or shards with model.safetensors.index.json. Files are mapped into
+memory and read tensor by tensor; torch is not needed. Everything that does not fit is one error that names the file
+or tensor, what was expected and what to do.
+"""
+
+import logging
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sirl.models import functional
+from sirl.models.files import families, weights
+
+CONFIG = 'config.json'
+TOKENIZER_FILES = (
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'tokenizer.model',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'merges.txt',
+  'chat_template.jinja',
+  'generation_config.json',
+)
+TOKEN_IDS = ('bos_token_id', 'eos_token_id', 'pad_token_id')
+
+
+def load(
+  path_or_name,
+  *,
+  dtype='float32',
+  param_dtype='float32',
+  value_head=False,
+  remat='none',
+  constrain=None,
+):
+  """(Model, params, Architecture) of a pretrained model.
+
+  Args:
+    path_or_name: a folder, a .gguf file or a folder with one, or a hub name such as 'Qwen/Qwen3-0.6B'.
+    dtype, remat: of the computation, see `Architecture`. param_dtype: of the params; float32 to train.
+    value_head: adds one, zero unless the folder has been saved with one.
+    constrain: see `functional.build`.
+
+  Raises: FileNotFoundError for a missing file or unreachable hub; ValueError for contents that do not fit.
+  """
+  folder = locate(path_or_name)
+  architecture = read_architecture(folder, dtype=dtype, value_head=value_head, remat=remat)
+  model = functional.build(architecture, constrain=constrain)
+  params = read_params(folder, architecture, param_dtype)
+  params = jax.tree.map(
+    jnp.array, params
+  )  # not asarray: it may alias host memory, which cannot be donated
+  return model, params, architecture
+
+
+def save(
+  folder, architecture, params, *, dtype=None, tokenizer_from=None, max_shard_bytes=5_000_000_000
+):
+  """Writes a folder that `load` and transformers' AutoModelForCausalLM read; config.json last.
+
+  Args:
+    folder: made if missing; weights of an earlier save in it are replaced.
+    dtype: to store weights in, such as 'bfloat16'; None: as they are.
+    tokenizer_from: folder whose tokenizer files and special token ids are carried over.
+    max_shard_bytes: a file grows no larger, except for a single tensor that is.
+
+  A value head is stored as value_head.weight and value_head.bias, which transformers reports and leaves out.
+  Raises: ValueError if no family can express the architecture or params are not its own.
+  """
+  config = families.config_from_architecture(architecture)
+  flat = functional.flatten(params)
+  expected = functional.flatten(functional.shapes(architecture))
+  check_same(
+    {path: leaf.shape for path, leaf in expected.items()},
+    {path: leaf.shape for path, leaf in flat.items()},
+    'params',
+  )
+  stored = {families.tensor_name(path, architecture): flat[path] for path in expected}
+  config['dtype'] = np.dtype(dtype or next(iter(stored.values())).dtype).name
+  copied = []
+  if tokenizer_from is not None:
+    source = pathlib.Path(tokenizer_from)
+    config |= token_ids(source)
+    copied = [source / name for name in TOKENIZER_FILES if (source / name).is_file()]
+
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    scratch = pathlib.Path(scratch)  # an earlier save stays whole until this one is
+    weights.write_tensors(scratch, stored, dtype, max_shard_bytes)
+    weights.write_json(scratch / CONFIG, config)
+    for file in copied:
+      shutil.copyfile(file, scratch / file.name)
+    for old in [*folder.glob('model*.safetensors'), folder / weights.INDEX, folder / CONFIG]:
+      old.unlink(missing_ok=True)
+    for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG):
+      os.replace(file, folder / file.name)
+
+
+def locate(path_or_name):
+  """The Hugging Face folder of a path or hub name: fetched or converted from GGUF where necessary.
+
+  A GGUF file is converted once, into a folder beside it that carries its name.
+  """
+  path = pathlib.Path(path_or_name)
+  if path.is_file():
+    if path.suffix != '.gguf':
+      raise ValueError(
+        f'{path} is a file; expected a folder with {CONFIG}, a .gguf file or a hub name'
+      )
+    return converted(path)
+  if path.is_dir():
+    if (path / CONFIG).is_file():
+      return path
+    found = sorted(path.glob('*.gguf'))
+    if len(found) == 1:
+      return converted(found[0])
+    what = f'{len(found)} .gguf files; name one of them' if found else 'no .gguf file either'
+    raise FileNotFoundError(f'folder {path} has no {CONFIG}, and {what}')
+  if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', str(path_or_name)) and not path.parent.is_dir():
+    return fetched(str(path_or_name))
+  raise FileNotFoundError(
+    f'{path} does not exist; expected a folder with {CONFIG}, a .gguf file or a hub name like Qwen/Qwen3-0.6B'
+  )
+
+
+def read_architecture(folder, **changes):
+  """Architecture of a folder's config.json, with some fields changed."""
+  file = pathlib.Path(folder) / CONFIG
+  config = weights.read_json(
+    file, f'the folder of a Hugging Face model has one beside {weights.WEIGHTS}'
+  )
+  try:
+    return families.architecture_from_config(config, **changes)
+  except ValueError as error:
+    raise ValueError(f'{file}: {error}') from error
+
+
+def read_params(folder, architecture, dtype='float32'):
+  """Nested dict of numpy arrays of `dtype` from the folder's safetensors files."""
+  folder = pathlib.Path(folder)
+  tensors = weights.read_tensors(folder)
+  paths = functional.flatten(functional.shapes(architecture))
+  names = {path: families.tensor_name(path, architecture) for path in paths}
+  if 'value_head.weight' not in tensors:
+    names = {path: name for path, name in names.items() if not path.startswith('value_head')}
+  for name in set(tensors) - set(names.values()):
+    if ignorable(name, architecture):
+      del tensors[name]
+  check_same(
+    {name: paths[path].shape for path, name in names.items()},
+    {name: tensor.shape for name, tensor in tensors.items()},
+    str(folder),
+  )
+  filled = {
+    path: np.array(tensors[names[path]], dtype) if path in names else np.zeros(shape.shape, dtype)
+    for path, shape in paths.items()
+  }
+  return functional.unflatten(filled)
+
+
+def ignorable(name, architecture):
+  """Tensors in files that carry nothing: rope tables of old exports, and a tied model's second copy of its embedding."""
+  if name.startswith('value_head.') and not architecture.value_head:
+    logging.warning('the checkpoint has %s, which is left out; load it with value_head=True', name)
+    return True
+  return name.endswith('rotary_emb.inv_freq') or (architecture.tied and name == 'lm_head.weight')
+
+
+def check_same(expected, got, where):
+  """Raises ValueError about the first difference between two dicts of name -> shape, with how many more there are."""
+  for names, what, advice in (
+    ([name for name in expected if name not in got], 'is missing', 'complete the checkpoint'),
+    ([name for name in got if name not in expected], 'is unexpected', 'remove it'),
+  ):
+    if names:
+      name = names[0]
+      shape = list(expected.get(name, got.get(name)))
+      more = f' (and {len(names) - 1} more)' if len(names) > 1 else ''
+      raise ValueError(
+        f'{where}: tensor {name} {shape} {what}{more}; {advice}, or use the config that belongs to it '
+        f'(family, number of layers, tie_word_embeddings)'
+      )
+  for name, shape in expected.items():
+    if tuple(got[name]) != tuple(shape):
+      raise ValueError(
+        f'{where}: tensor {name} has shape {list(got[name])}, expected {list(shape)} (out, in); '
+        f'use the config that belongs to the weights'
+      )
+
+
+def token_ids(folder):
+  """The special token ids in a folder's config."""
+  config = weights.read_json(
+    folder / CONFIG, 'tokenizer_from must be the folder of a Hugging Face model'
+  )
+  return {key: config[key] for key in TOKEN_IDS if key in config}
+
+
+def converted(gguf_file):
+  """The folder `x.gguf` was converted to, `x` beside it; converted now unless it is there."""
+  from sirl.models.files import gguf  # only this path needs the gguf package
+
+  folder = gguf_file.with_suffix('')
+  if (folder / CONFIG).is_file():
+    return folder
+  with tempfile.TemporaryDirectory(dir=gguf_file.parent) as scratch:
+    gguf.convert(gguf_file, pathlib.Path(scratch) / folder.name)
+    os.replace(pathlib.Path(scratch) / folder.name, folder)
+  return folder
+
+
+def fetched(name):
+  """The local folder of a hub model, downloaded unless it is in the cache."""
+  import huggingface_hub  # only this path may use the network
+
+  patterns = ['*.json', '*.safetensors', '*.txt', '*.model', '*.jinja']
+  try:
+    return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
+  except Exception as error:
+    raise FileNotFoundError(
+      f'no folder {name!r} here, and the hub model of that name could not be fetched '
+      f'({type(error).__name__}: {str(error).splitlines()[0] if str(error) else "no details"}); '
+      f'check the name and the connection, or give the path of a downloaded folder'
+    ) from error

@@ -1,0 +1,403 @@
+"""Checkpoints: one directory per serial, verified by digest, walked back when damaged.
+
+A checkpoint holds two items: `state`, the LoopState as a flat dict of arrays named by their path, and
+`meta`, one JSON document with the history, the pool's manifest, the config, versions and the SHA-256 of
+every array. Its serial is round * steps_per_round + step, so a round's end is the next round's beginning.
+There is no random state to save: keys are functions of (seed, purpose, round, step).
+
+Orbax makes the commit atomic but restores flipped bytes without a word, casts other dtypes silently and
+does not fall back to an older step; all three are handled here.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import logging
+import math
+import pathlib
+import platform
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+import sirl
+from sirl import config as configs
+from sirl.runtime import hosts
+from sirl.runs import retention
+from sirl.types import Report
+
+log = logging.getLogger(__name__)
+
+META = 'meta/metadata'  # where orbax writes the JSON of a checkpoint
+WORKERS = 4  # threads that hash leaves; hashing releases the interpreter lock
+
+
+def versions():
+  """{package: version} of what the bits of a run depend on."""
+  packages = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint')
+  found = {name: importlib.metadata.version(name) for name in packages}
+  return {'python': platform.python_version(), 'sirl': sirl.__version__} | found
+
+
+def report_json(report):
+  """A Report as JSON values; NaN becomes null, which `Report.from_json` reads back as NaN."""
+  row = dataclasses.asdict(report)
+  row['metrics'] = {name: finite_or_null(value) for name, value in row['metrics'].items()}
+  return row
+
+
+def finite_or_null(value):
+  """A number as a Python float, or None for NaN, which JSON cannot hold. Infinities stay."""
+  value = float(value)
+  return None if math.isnan(value) else value
+
+
+def kept_rounds(workdir):
+  """Rounds whose end is among the checkpoints of a workdir, ascending; -1 is the start. Only looks, also while it runs."""
+  folder = pathlib.Path(workdir) / 'checkpoints'
+  saved = {int(path.name): path for path in folder.glob('[0-9]*') if path.name.isdigit()}
+  for serial in sorted(saved, reverse=True):
+    try:
+      steps = json.loads((saved[serial] / META).read_text())['body']['steps_per_round']
+    except (OSError, ValueError, KeyError):  # damaged; the others count by the same number
+      continue
+    return round_ends(saved, steps)
+  return []
+
+
+def round_ends(serials, steps_per_round):
+  """Rounds, ascending, that end at one of the serials; -1 is the start."""
+  return [n // steps_per_round - 1 for n in sorted(serials) if n % steps_per_round == 0]
+
+
+class Damaged(Exception):
+  """A checkpoint that cannot be read back as it was written."""
+
+
+class Store:
+  """The checkpoints of one workdir; a context manager that waits for the last save when it closes.
+
+  Kept (see `retention`): the last two, the ends of the last `keep_rounds` rounds, and serial 0 for ever.
+  """
+
+  def __init__(self, workdir, config, *, steps_per_round, keep_rounds=retention.ROUNDS):
+    self.config = config
+    self.steps_per_round = steps_per_round
+    self.folder = pathlib.Path(workdir).absolute() / 'checkpoints'
+    self.rejected = self.folder.with_name('checkpoints_rejected')
+    self.replaced = self.folder.with_name('checkpoints_replaced')
+    self.changes = []  # config differences accepted so far, oldest first
+    self._put_back()
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=retention.Kept(steps_per_round, keep_rounds),
+      step_format_fixed_length=8,
+      cleanup_tmp_directories=True,  # what a crash during a save left behind
+      enable_async_checkpointing=True,
+    )
+    self.manager = ocp.CheckpointManager(self.folder, options=options)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, kind, *_):
+    if kind is None:
+      self.close()
+      return
+    try:  # the error on its way out is the one to show; a second one is only logged
+      self.close()
+    except Exception:
+      log.exception('closing the checkpoints in %s failed', self.folder)
+
+  def close(self):
+    """Waits for the save under way. Raises OSError when it failed."""
+    self._wait()
+    self.manager.close()
+
+  def save(self, state, history, manifest):
+    """Saves at serial state.round * steps_per_round + state.step; returns once the data is copied.
+
+    The writing goes on in the background; `close` or the next `save` waits for it and raises its error.
+
+    Args: state: LoopState of arrays; history: list of Reports; manifest: JSON list describing the pool's files.
+    Raises: OSError when this or the previous save failed (older checkpoints stay); ValueError when the
+      serial does not increase.
+    """
+    self._wait()
+    serial = self._serial(state)
+    last = max(self.manager.all_steps(), default=-1)
+    if serial <= last:
+      raise ValueError(
+        f'checkpoint serial {serial} (round {int(state.round)}, step {int(state.step)}) is not above the last '
+        f'one, {last}; rounds never decrease, not even on a rollback'
+      )
+    self._write(serial, state, history, manifest)
+
+  def replace(self, state, history, manifest):
+    """Saves in the place of the newest checkpoint, which has the same serial; returns once the new one verifies.
+
+    Until then the old one waits in `checkpoints_replaced`. After a kill it is the one that the next store finds,
+    unless the new one was already whole.
+
+    Args: as of `save`.
+    Raises: OSError when the save failed; the next store finds the old one. ValueError when the serial is another one.
+    """
+    self._wait()
+    serial = self._serial(state)
+    newest = max(self.manager.all_steps(), default=-1)
+    if serial != newest:
+      raise ValueError(f'checkpoint serial {serial} is not that of the newest one, {newest}')
+    self._move([serial], self.replaced)
+    self._write(serial, state, history, manifest)
+    self._wait()
+    try:
+      self._load_state(serial, self._load_meta(serial), state)
+    except Damaged as error:
+      self._move_aside({serial: str(error)})
+      raise self._failed(error) from error
+    self._forget_replaced()
+
+  def restore(self, like):
+    """The newest checkpoint that verifies: (LoopState, list of Reports, pool manifest); None when there is none.
+
+    Damaged ones on the way are moved to `checkpoints_rejected`, never deleted, and logged.
+
+    Args: like: LoopState of arrays or ShapeDtypeStructs; shapes and dtypes must be the checkpoint's, a sharding
+      says where a leaf goes.
+    Raises: ValueError when the config or the arrays are not those of the checkpoint; OSError when checkpoints
+      exist and none verifies.
+    """
+    serials = sorted(self.manager.all_steps(), reverse=True)
+    damaged = {}
+    for serial in serials:
+      try:
+        body = self._load_meta(serial)
+        changes = self._accepted_changes(body)
+        state = self._load_state(serial, body, like)
+      except Damaged as error:
+        damaged[serial] = str(error)
+        log.warning('checkpoint %d does not verify: %s', serial, error)
+        continue
+      self._move_aside(damaged)
+      if damaged and self._put_back():
+        self.manager.reload()
+        return self.restore(like)
+      self._forget_replaced()
+      self.changes = changes
+      history = [Report.from_json(row) for row in body['history']]
+      return state, history, body['pool']
+    if serials:
+      reasons = '; '.join(f'{serial}: {reason}' for serial, reason in damaged.items())
+      raise OSError(
+        f'none of the {len(serials)} checkpoints in {self.folder} verifies ({reasons}). Nothing was changed; '
+        'restore the folder from a backup, or start in a new workdir'
+      )
+    return None
+
+  def restore_round(self, round, like):
+    """The LoopState saved at the end of a round; -1 is the state before round 0.
+
+    Its config may be another one than now: what was changed since has been accepted by `restore`.
+    Raises: ValueError when that round's end is not kept; OSError when it is damaged.
+    """
+    self._wait()
+    serial = (round + 1) * self.steps_per_round
+    kept = self.manager.all_steps()
+    if serial not in kept:
+      ends = round_ends(kept, self.steps_per_round)
+      raise ValueError(
+        f'no checkpoint of the end of round {round}; kept rounds: {", ".join(map(str, ends)) or "none"}'
+      )
+    try:
+      return self._load_state(serial, self._load_meta(serial), like)
+    except Damaged as error:
+      raise OSError(
+        f'the checkpoint of the end of round {round} in {self.folder} does not verify: {error}'
+      ) from error
+
+  def _serial(self, state):
+    return int(state.round) * self.steps_per_round + int(state.step)
+
+  def _write(self, serial, state, history, manifest):
+    # A copy, because the caller donates these buffers to its next step while we still write them.
+    leaves = {name: jnp.copy(jnp.asarray(leaf)) for name, leaf in _flat(state).items()}
+    body = {
+      'serial': serial,
+      'steps_per_round': self.steps_per_round,
+      'config': configs.dump(self.config),
+      'config_changes': self.changes,
+      'versions': versions(),
+      'leaves': _describe(leaves),
+      'history': [report_json(report) for report in history],
+      'pool': list(manifest),
+    }
+    meta = {'body': body, 'sha256': _body_digest(body)}
+    arguments = ocp.args.Composite(
+      state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
+    )
+    try:
+      saved = self.manager.save(serial, args=arguments, force=True)
+    except Exception as error:
+      raise self._failed(error) from error
+    if not saved:
+      raise OSError(f'checkpoint {serial} was not saved in {self.folder}: orbax declined it')
+
+  def _load_state(self, serial, body, like):
+    wanted = {name: _abstract(leaf) for name, leaf in _flat(like).items()}
+    _check_leaves(body['leaves'], wanted, serial)
+    arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
+    try:
+      leaves = self.manager.restore(serial, args=arguments)['state']
+    except (
+      OSError,
+      ValueError,
+      KeyError,
+      TypeError,
+    ) as error:  # missing, truncated or undecodable files
+      raise Damaged(f'its arrays cannot be read ({_first_line(error)})') from error
+    found = _describe(leaves)
+    wrong = [name for name in wanted if found[name]['sha256'] != body['leaves'][name]['sha256']]
+    if wrong:
+      raise Damaged(f'the digests of {len(wrong)} of {len(wanted)} arrays differ, first {wrong[0]}')
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
+
+  def _load_meta(self, serial):
+    try:
+      meta = self.manager.restore(serial, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))[
+        'meta'
+      ]
+      body, digest = meta['body'], meta['sha256']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+      raise Damaged(f'its JSON cannot be read ({_first_line(error)})') from error
+    if _body_digest(body) != digest:
+      raise Damaged('the digest of its JSON differs')
+    return body
+
+  def _accepted_changes(self, body):
+    """The checkpoint's list of changes, with those of now where they are allowed. Raises ValueError where they are not."""
+    differences = configs.differences(body['config'], self.config)
+    if body['steps_per_round'] != self.steps_per_round and not differences:
+      differences = [f'steps_per_round ({body["steps_per_round"]} -> {self.steps_per_round})']
+    if not differences:
+      return body['config_changes']
+    if not self.config.allow_changed_config:
+      raise ValueError(
+        f'config differs from the checkpoint in: {", ".join(differences)}. '
+        'Use a new workdir, or --set allow_changed_config=true'
+      )
+    if body['steps_per_round'] != self.steps_per_round:
+      raise ValueError(
+        f'steps_per_round cannot change within a workdir ({body["steps_per_round"]} -> {self.steps_per_round}): '
+        'it numbers the checkpoints. Use a new workdir'
+      )
+    log.warning('resuming with a changed config: %s', ', '.join(differences))
+    return [*body['config_changes'], {'serial': body['serial'], 'differences': differences}]
+
+  def _move_aside(self, damaged):
+    for serial, target in self._move(damaged, self.rejected).items():
+      log.warning('moved the damaged checkpoint %d to %s', serial, target)
+
+  def _move(self, serials, place):
+    """Moves checkpoints into a folder beside theirs; returns {serial: where it is now} on the first process."""
+    if not serials:
+      return {}
+    targets = {}
+    if hosts.is_first():
+      place.mkdir(exist_ok=True)
+      for serial in serials:
+        source = next(
+          path for path in self.folder.iterdir() if path.name.isdigit() and int(path.name) == serial
+        )
+        numbers = (n for n in range(10**6) if not (place / f'{source.name}.{n}').exists())
+        targets[serial] = place / f'{source.name}.{next(numbers)}'
+        shutil.move(source, targets[serial])
+    hosts.barrier('checkpoints moved')
+    self.manager.reload()
+    return targets
+
+  def _put_back(self):
+    """Brings back a checkpoint whose replacement is not there; whether it did."""
+    waiting = sorted(self.replaced.glob('[0-9]*'))
+    absent = [path for path in waiting if not (self.folder / path.stem).exists()]
+    hosts.barrier('replaced checkpoints seen')
+    if hosts.is_first():
+      for path in absent:
+        path.rename(self.folder / path.stem)
+    hosts.barrier('replaced checkpoints put back')
+    return bool(absent)
+
+  def _forget_replaced(self):
+    if hosts.is_first():
+      shutil.rmtree(self.replaced, ignore_errors=True)
+
+  def _wait(self):
+    try:
+      self.manager.wait_until_finished()
+    except Exception as error:
+      raise self._failed(error) from error
+
+  def _failed(self, error):
+    return OSError(
+      f'saving a checkpoint in {self.folder} failed: {_first_line(error)}. Earlier checkpoints are intact; '
+      'free some space or fix the folder and run the same command again'
+    )
+
+
+def _flat(tree):
+  """{'train.params.embed.weight': leaf}; None and empty containers have no leaves."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path, simple=True, separator='.'): leaf for path, leaf in leaves}
+
+
+def _abstract(leaf):
+  if not hasattr(leaf, 'dtype'):
+    leaf = jnp.asarray(leaf)
+  if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    raise ValueError(
+      'a random key stands in the state; keys are addressed by counters and never saved'
+    )
+  sharding = getattr(leaf, 'sharding', None) or jax.sharding.SingleDeviceSharding(
+    jax.local_devices()[0]
+  )
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _describe(leaves):
+  """{name: {shape, dtype, sha256}} of arrays."""
+
+  def describe(array):
+    host = np.ascontiguousarray(hosts.everywhere(array))
+    digest = hashlib.sha256(host.reshape(-1).view(np.uint8).data).hexdigest()
+    return {'shape': list(array.shape), 'dtype': str(array.dtype), 'sha256': digest}
+
+  # A gather is a collective, which every process must enter in the same order: threads only where there is none.
+  workers = WORKERS if hosts.count() == 1 else 1
+  return dict(zip(leaves, hosts.ordered_map(describe, leaves.values(), workers)))
+
+
+def _check_leaves(saved, wanted, serial):
+  def fail(what):
+    raise ValueError(
+      f'checkpoint {serial} was written by another model, optimizer or selector: {what}. Use a new workdir'
+    )
+
+  if missing := sorted(set(wanted) - set(saved)):
+    fail(f'it lacks {missing[0]} and {len(missing) - 1} other arrays')
+  if extra := sorted(set(saved) - set(wanted)):
+    fail(f'it holds {extra[0]} and {len(extra) - 1} other arrays that this run has no place for')
+  for name, leaf in wanted.items():
+    here = (saved[name]['dtype'], tuple(saved[name]['shape']))
+    if here != (str(leaf.dtype), leaf.shape):
+      fail(f'{name} is {here[0]} {list(here[1])} there and {leaf.dtype} {list(leaf.shape)} here')
+
+
+def _body_digest(body):
+  return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _first_line(error):
+  text = str(error).strip().split('\n')[0][:300]
+  return f'{type(error).__name__}: {text}'

@@ -1,0 +1,181 @@
+"""The run as it goes: a live table on a terminal, one line per step and round elsewhere.
+
+Both displays have the same functions: begin, stage, step and report, called by `record.Log`, and close, called by
+whoever opened the display.
+"""
+
+import math
+import sys
+import time
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sirl.runs import metrics
+
+ROUNDS_SHOWN = 8
+
+# What one line says, in order: (label, step metric, format).
+STEP_COLUMNS = (
+  ('reward', 'reward', '{:.3f}'),
+  ('entropy', 'entropy', '{:.3f}'),
+  ('length', 'completions/mean_length', '{:.1f}'),
+  ('tied', 'frac_reward_zero_std', '{:.2f}'),
+  ('truncated', 'completions/clipped_ratio', '{:.2f}'),
+)
+
+
+def open_display(title, *, stream=None):
+  """A live display when the stream (default standard error) is a terminal, plain lines when it is not."""
+  stream = sys.stderr if stream is None else stream
+  return Terminal(title, stream) if stream.isatty() else Plain(title, stream)
+
+
+class Plain:
+  """One line per step and per round, for logs and pipes."""
+
+  def __init__(self, title, stream):
+    self.stream = stream
+    self.clock = Clock()
+    self._print(title)
+
+  def begin(self, name, *, steps_per_round, max_rounds=None):
+    """A run starts or resumes: the experiment itself, or the warm start before it."""
+    self.steps_per_round, self.max_rounds = steps_per_round, max_rounds
+    self._print(f'run {name}')
+
+  def stage(self, name):
+    """Nothing: stages are too frequent for a log."""
+
+  def step(self, row):
+    """One line for one GRO step."""
+    words = [*place_words(self, row), *step_words(row)]
+    self._print('  '.join([*words, f'{self.clock.rate(row):.0f} tokens/s']))
+
+  def report(self, report):
+    """One line for one round, with the decision."""
+    name = 'before training' if report.round < 0 else f'round {report.round} done'
+    words = [
+      name,
+      *(
+        f'{metric} {metrics.with_interval(report.metrics, metric)}'
+        for metric in metrics.accuracies(report.metrics)
+      ),
+    ]
+    self._print('  '.join([*words, decision_words(report)]).rstrip())
+
+  def close(self):
+    """Nothing to end."""
+
+  def _print(self, text):
+    print(text, file=self.stream, flush=True)
+
+
+class Terminal:
+  """A live table: the last rounds, the current step, the stage now running."""
+
+  def __init__(self, title, stream):
+    self.title, self.name = title, ''
+    self.steps_per_round = self.max_rounds = None
+    self.clock = Clock()
+    self.reports = []
+    self.row = None
+    self.running = 'starting'
+    self.since = time.monotonic()
+    self.live = Live(console=Console(file=stream), get_renderable=self.render, refresh_per_second=4)
+    self.live.start()
+
+  def begin(self, name, *, steps_per_round, max_rounds=None):
+    """A run starts or resumes: the experiment itself, or the warm start before it."""
+    self.name, self.steps_per_round, self.max_rounds = name, steps_per_round, max_rounds
+    self.reports, self.row = [], None
+
+  def stage(self, name):
+    """Shows the stage and restarts its clock."""
+    self.running, self.since = name, time.monotonic()
+
+  def step(self, row):
+    """Shows one GRO step."""
+    self.row = row | {'tokens/s': self.clock.rate(row)}
+
+  def report(self, report):
+    """Adds one round to the table."""
+    self.reports.append(report)
+
+  def close(self):
+    """Leaves the last state on the screen."""
+    self.running = 'done'
+    self.live.stop()
+
+  def render(self):
+    """What the screen shows now."""
+    title = Text.assemble((self.title, 'bold'), f'  {self.name}')
+    return Group(title, self._rounds(), self._now())
+
+  def _rounds(self):
+    names = metrics.accuracies(self.reports[-1].metrics)[:4] if self.reports else []
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style='dim')
+    for label in ('round', *names, 'reward', 'decision'):
+      table.add_column(label, overflow='fold')
+    for report in self.reports[-ROUNDS_SHOWN:]:
+      reward = report.metrics.get('train/reward', math.nan)
+      table.add_row(
+        'before' if report.round < 0 else str(report.round),
+        *(metrics.with_interval(report.metrics, name) for name in names),
+        '' if math.isnan(reward) else f'{reward:.3f}',
+        decision_words(report),
+      )
+    return table
+
+  def _now(self):
+    seconds = time.monotonic() - self.since
+    words = [f'{self.running} {seconds:.0f}s' if self.running != 'done' else 'done']
+    if self.row is not None:
+      words += [
+        *place_words(self, self.row),
+        *step_words(self.row),
+        f'{self.row["tokens/s"]:.0f} tokens/s',
+      ]
+    return Text('  '.join(words), style='cyan')
+
+
+class Clock:
+  """Tokens per second between two steps; wall time lives here and never in a file that must repeat."""
+
+  def __init__(self):
+    self.last = time.monotonic()
+
+  def rate(self, row):
+    """Tokens of this step per second since the previous one, or per second of the step where it says so."""
+    now = time.monotonic()
+    seconds = row.get('step_time') or now - self.last
+    self.last = now
+    return row.get('step_tokens', 0.0) / max(seconds, 1e-9)
+
+
+def place_words(display, row):
+  """['round 3/10', 'step 4/10'], the total of rounds where it is known."""
+  rounds = f'/{display.max_rounds}' if display.max_rounds else ''
+  return [f'round {row["round"]}{rounds}', f'step {row["step"] + 1}/{display.steps_per_round}']
+
+
+def step_words(row):
+  """['reward 0.512', ...] of the metrics that the row has."""
+  return [
+    f'{label} {form.format(row[name])}'
+    for label, name, form in STEP_COLUMNS
+    if name in row and not math.isnan(row[name])
+  ]
+
+
+def decision_words(report):
+  """'continue', or the action with what it names and the reason."""
+  decision = report.decision
+  if decision is None:
+    return ''
+  if decision.action == 'continue':
+    return 'continue'
+  target = {'rollback': f' to round {decision.round}', 'set_difficulty': f' {decision.difficulty}'}
+  return f'{decision.action}{target.get(decision.action, "")}: {decision.reason}'

@@ -1,0 +1,116 @@
+"""A workdir read back, finished or running: what the report page and the doctor look at."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from sirl.runs import lineage, metrics
+from sirl.runs.identity import read as read_identity
+from sirl.runs.record import read_rows
+from sirl.types import Action, Report
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """The files of one workdir, parsed; what was not written yet is empty."""
+
+  workdir: pathlib.Path
+  identity: Mapping  # config.json; {} when it is missing
+  steps: Sequence[Mapping]  # rows of steps.jsonl
+  history: Sequence[Report]
+  samples: Mapping[int, Sequence[Mapping]]  # of the first and the last round that has any
+  warm: 'Run | None'  # the warm start before the run
+
+  @property
+  def name(self):
+    """Name of the experiment file, or of the workdir."""
+    return pathlib.Path(self.identity.get('experiment', self.workdir.resolve().name)).stem
+
+  @property
+  def config(self):
+    """The numbers, nested as in Config; {} when unknown."""
+    return self.identity.get('config', {})
+
+  @property
+  def is_empty(self):
+    """True when nothing was recorded yet, not even by a warm start."""
+    return not self.steps and not self.history and self.warm is None
+
+  @property
+  def trained(self):
+    """Reports of rounds 0 and later."""
+    return [report for report in self.history if report.round >= 0]
+
+  @property
+  def final(self):
+    """The report of the weights that the run has now; None before the first."""
+    return lineage.final(self.history) if self.history else None
+
+  @property
+  def step_names(self):
+    """Names in any row of steps, in the order of first appearance."""
+    return list(dict.fromkeys(name for row in self.steps for name in row))
+
+  @property
+  def accuracy_names(self):
+    """Accuracies in any report, in the order of first appearance."""
+    names = (name for report in self.history for name in metrics.accuracies(report.metrics))
+    return list(dict.fromkeys(names))
+
+  def status(self):
+    """One phrase: how far the run is and why it ended, if it did. Whether a process is alive is not known here."""
+    rounds = len(self.trained)
+    limit = self.config.get('max_rounds')
+    decision = self.history[-1].decision if self.history else None
+    if decision is not None and decision.action is Action.STOP:
+      return f'stopped after {rounds} rounds'
+    if decision is not None and decision.action is Action.ASK_HUMAN:
+      return f'waits for a human after {rounds} rounds'
+    if limit is not None and self.history and self.history[-1].round + 1 >= limit:
+      return f'finished all {limit} rounds'
+    return (
+      f'unfinished: {rounds} rounds'
+      + (f' of at most {limit}' if limit is not None else '')
+      + ' reported'
+    )
+
+
+def read(workdir):
+  """The Run in a workdir.
+
+  Raises: FileNotFoundError when the folder does not exist, ValueError when a file is not JSON.
+  """
+  workdir = pathlib.Path(workdir)
+  if not workdir.is_dir():
+    raise FileNotFoundError(f'no workdir {workdir}; give the --workdir of a run')
+  return _read(workdir)
+
+
+def _read(workdir):
+  warm = _read(workdir / 'warm') if (workdir / 'warm').is_dir() else None
+  return Run(
+    workdir=workdir,
+    identity=read_identity(workdir) if (workdir / 'config.json').exists() else {},
+    steps=read_rows(workdir / 'steps.jsonl'),
+    history=[Report.from_json(row) for row in read_rows(workdir / 'history.jsonl')],
+    samples=_samples(workdir / 'samples'),
+    warm=None if warm is None or warm.is_empty else warm,
+  )
+
+
+def _samples(folder):
+  rounds = sorted(int(path.stem.removeprefix('round_')) for path in folder.glob('round_*.jsonl'))
+  ends = sorted({*rounds[:1], *rounds[-1:]})
+  return {i: read_rows(folder / f'round_{i:05d}.jsonl') for i in ends}
+
+
+def mean(values):
+  """Mean of the finite ones; NaN without any."""
+  values = [value for value in values if math.isfinite(finite(value, math.nan))]
+  return math.fsum(values) / len(values) if values else math.nan
+
+
+def finite(value, otherwise):
+  """The number, or `otherwise` for None, NaN and infinities."""
+  return value if value is not None and math.isfinite(value) else otherwise

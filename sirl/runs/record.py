@@ -1,0 +1,232 @@
+"""What a run writes for its reader: steps.jsonl, history.jsonl and samples one can read.
+
+These files are renderings. The checkpoint is the truth, so opening a Log cuts them back to the steps that were
+committed; whatever came after is written again by the resumed run. Process 0 writes, every process may read rows.
+
+  workdir/steps.jsonl                 one row per GRO step: round, step, serial and its metrics
+  workdir/history.jsonl               one report per round, with the decision; no times, so it repeats bit for bit
+  workdir/samples/round_00003.jsonl   every completion of the round's last step
+  workdir/samples/round_00003.txt     a few groups of it, to be read
+"""
+
+import json
+import logging
+import os
+import pathlib
+import textwrap
+
+import jax
+import numpy as np
+
+from sirl.runtime import files, hosts
+from sirl.runs.checkpoint import finite_or_null, report_json
+
+log = logging.getLogger(__name__)
+
+READABLE_GROUPS = 4  # of the round's samples in the text file
+ADDRESS = ('round', 'step', 'serial')  # what a row of steps.jsonl holds besides metrics
+
+
+class Log:
+  """The record of one workdir, opened at the serial of the restored checkpoint (0 for a new run)."""
+
+  def __init__(self, workdir, *, serial, steps_per_round, max_rounds=None, progress=None, sinks=()):
+    """Cuts the files back to what is committed.
+
+    Args: serial: round * steps_per_round + step of the restored state; max_rounds: for the display; progress: a
+      display from `runtime.progress`, or None; sinks: functions (serial, {name: number}) -> None, such as
+      `sinks.tensorboard(...)`.
+    """
+    self.workdir = pathlib.Path(workdir)
+    self.steps_per_round = steps_per_round
+    self.progress = progress
+    self.sinks = tuple(sinks) if hosts.is_first() else ()
+    self.workdir.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in read_rows(self.workdir / 'steps.jsonl') if row['serial'] < serial]
+    self.rows = [row for row in rows if row['round'] == serial // steps_per_round]
+    if len(self.rows) != serial % steps_per_round:
+      log.warning(
+        'steps.jsonl holds %d of the %d committed steps of round %d; their means in the report will differ',
+        len(self.rows), serial % steps_per_round, serial // steps_per_round,
+      )  # fmt: skip
+    if hosts.is_first():
+      self._cut(rows, serial // steps_per_round)
+    hosts.barrier('record opened')
+    if self.progress is not None:
+      self.progress.begin(self.workdir.name, steps_per_round=steps_per_round, max_rounds=max_rounds)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    """Nothing to close: a file is closed after every row, and the display belongs to the caller."""
+
+  def stage(self, name):
+    """Tells the display which stage is running: 'acquire', 'select', 'train', 'evaluate', ..."""
+    if self.progress is not None:
+      self.progress.stage(name)
+
+  def step(self, round, step, outcome):
+    """Writes the metrics of one GRO step: an Outcome, or the metrics themselves."""
+    metrics = jax.device_get(dict(getattr(outcome, 'metrics', outcome)))
+    row = {'round': round, 'step': step, 'serial': round * self.steps_per_round + step}
+    row |= {name: float(value) for name, value in metrics.items()}
+    self.rows = [*(r for r in self.rows if r['round'] == round), row]
+    if hosts.is_first():
+      self._append('steps.jsonl', _nulls(row))
+    for sink in self.sinks:
+      sink(row['serial'], {name: row[name] for name in row if name not in ADDRESS})
+    if self.progress is not None:
+      self.progress.step(row)
+
+  def round(self, i):
+    """Rows of the steps of round i, which must be the latest; NaN where a metric did not exist."""
+    return [row for row in self.rows if row['round'] == i]
+
+  def report(self, report):
+    """Writes one round's report and shows it."""
+    if hosts.is_first():
+      self._append('history.jsonl', report_json(report))
+    for sink in self.sinks:
+      sink((report.round + 1) * self.steps_per_round, dict(report.metrics))
+    if self.progress is not None:
+      self.progress.report(report)
+
+  def rewrite(self, history):
+    """Writes history.jsonl anew from the committed history."""
+    if hosts.is_first():
+      files.atomic_write(
+        self.workdir / 'history.jsonl', ''.join(_line(report_json(report)) for report in history)
+      )
+
+  def samples(self, round, outcome):
+    """Writes the round's samples: every completion as JSON, a few groups as text."""
+    if not hosts.is_first():
+      return
+    groups = sample_rows(round, outcome)
+    lines = ''.join(_line(row) for group in groups for row in group)
+    stem = self.workdir / 'samples' / f'round_{round:05d}'
+    files.atomic_write(stem.with_suffix('.jsonl'), lines)
+    files.atomic_write(stem.with_suffix('.txt'), readable(groups[:READABLE_GROUPS]))
+
+  def _append(self, name, row):
+    with open(self.workdir / name, 'a', encoding='utf-8') as file:
+      file.write(_line(row))
+      file.flush()
+      os.fsync(file.fileno())
+
+  def _cut(self, rows, round):
+    files.atomic_write(self.workdir / 'steps.jsonl', ''.join(_line(_nulls(row)) for row in rows))
+    # The report of round -1 belongs to serial 0, so at serial 0 it may be uncommitted and is dropped as well;
+    # `rewrite` brings back what the checkpoint knows.
+    reports = [
+      row for row in read_rows(self.workdir / 'history.jsonl') if row['round'] < round and round > 0
+    ]
+    files.atomic_write(
+      self.workdir / 'history.jsonl', ''.join(_line(_nulls(row)) for row in reports)
+    )
+    for path in (self.workdir / 'samples').glob('round_*.*'):
+      if int(path.stem.removeprefix('round_')) >= round:
+        path.unlink()
+    for path in files.leftovers(self.workdir / 'samples'):
+      path.unlink()
+
+
+def read_rows(path):
+  """Rows of a JSONL file, null as NaN for metrics; [] when it does not exist. A torn last line is dropped.
+
+  Raises: ValueError naming the line when an earlier one is not JSON.
+  """
+  path = pathlib.Path(path)
+  if not path.exists():
+    return []
+  lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
+  last = lines.pop()  # empty after a complete file, else a line whose end was never written
+  if last:
+    log.warning('%s: dropped a torn last line of %d characters', path, len(last))
+  rows = []
+  for number, line in enumerate(lines, 1):
+    try:
+      rows.append(_nans(json.loads(line)))
+    except json.JSONDecodeError as error:
+      raise ValueError(
+        f'{path}, line {number} is not JSON ({error}); restore or remove the file'
+      ) from None
+  return rows
+
+
+def sample_rows(round, outcome):
+  """Per group a list of rows, one per completion, as samples/*.jsonl holds them."""
+  total_PG = hosts.local_rows(outcome.rewards.total)
+  parts = {name: hosts.local_rows(part) for name, part in outcome.rewards.parts.items()}
+  truncated_PG = hosts.local_rows(outcome.samples.rollouts.truncated)
+  tokens_PG = hosts.local_rows(outcome.samples.rollouts.action).sum(axis=-1)
+  return [
+    [
+      {
+        'round': round,
+        'task': task.id,
+        'prompt': task.prompt,
+        'answer': task.answer,
+        'sample': g,
+        'completion': text,
+        'reward': finite_or_null(total_PG[p, g]),
+        'parts': {name: finite_or_null(part_PG[p, g]) for name, part_PG in parts.items()},
+        'truncated': bool(truncated_PG[p, g]),
+        'tokens': int(tokens_PG[p, g]),
+      }
+      for g, text in enumerate(outcome.samples.texts[p])
+    ]
+    for p, task in enumerate(outcome.samples.tasks)
+  ]
+
+
+def readable(groups):
+  """Groups of sample rows as text for a person."""
+  blocks = []
+  for group in groups:
+    first = group[0]
+    blocks.append('=' * 88)
+    blocks.append(f'prompt  ({first["task"]})\n{_indent(first["prompt"])}')
+    blocks.append(
+      f'answer  {first["answer"] if first["answer"] is not None else "(nobody knows it)"}'
+    )
+    for row in group:
+      parts = '  '.join(f'{name}={_short(value)}' for name, value in row['parts'].items())
+      cut = '  TRUNCATED' if row['truncated'] else ''
+      blocks.append('-' * 88)
+      blocks.append(
+        f'[{row["sample"]}] reward={_short(row["reward"])}  {parts}  tokens={row["tokens"]}{cut}'
+      )
+      blocks.append(_indent(row['completion']) or '    (empty)')
+  return '\n'.join(blocks) + '\n'
+
+
+def _line(row):
+  return json.dumps(row, ensure_ascii=False) + '\n'
+
+
+def _nans(row):
+  """Nulls of a step's row and of a report's metrics as NaN."""
+  if 'metrics' in row:
+    return row | {'metrics': _nans(row['metrics'])}
+  if 'completion' in row:
+    return row
+  return {name: float('nan') if value is None else value for name, value in row.items()}
+
+
+def _nulls(row):
+  if 'metrics' in row:
+    return row | {'metrics': _nulls(row['metrics'])}
+  return {
+    name: None if isinstance(value, float) and np.isnan(value) else value
+    for name, value in row.items()
+  }
+
+
+def _short(value):
+  return 'none' if value is None else f'{value:.3g}'
+
+
+def _indent(text):
+  return textwrap.indent(text.rstrip('\n'), '    ')

@@ -1,0 +1,260 @@
+"""Tasks: what a run attempts, and the pool of tasks that it owns.
+
+A pool is append-only, one JSONL file per round, every task once. A round's file is its first line
+`{"round": 0, "tasks": 2, "dropped": 1}` and then one task a line. It is written before the round's first step, so a run
+that resumes reads back exactly the rounds that were committed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from sirl.runtime import files, hosts
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+  """One turn of a conversation."""
+
+  role: str  # 'system' | 'user' | 'assistant'
+  content: str
+
+
+Prompt: TypeAlias = str | tuple[Message, ...]  # a text stands for one turn of the user
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+  """One thing to attempt. Lives on the host only."""
+
+  # Unique within a pool, and the same in every process: `content_id`. It addresses the task's noise.
+  id: str
+  prompt: Prompt  # before the chat template
+  answer: str | None = None  # ground truth for verifiers; None when nobody knows it
+  role: str = 'solve'  # 'solve', 'propose', 'critique', ...; read by rewards.by_role
+  origin: str = 'curated'  # 'curated' | 'environment' | 'synthetic'
+  difficulty: float = 0.0  # the generator's own scale, 0 easiest
+  meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON values only
+
+  @property
+  def text(self) -> str:
+    """The prompt as one text, for checks, keys and readers: that of a conversation names who speaks."""
+    return text_of(self.prompt)
+
+  @classmethod
+  def from_json(cls, row: Mapping[str, Any]) -> Task:
+    """Rebuilds a task from `dataclasses.asdict` output read back from JSON."""
+    prompt = row['prompt']
+    if not isinstance(prompt, str):
+      prompt = tuple(Message(**message) for message in prompt)
+    return cls(**{**row, 'prompt': prompt})
+
+
+def turns(prompt: Prompt) -> tuple[Message, ...]:
+  """The prompt as messages."""
+  return (Message('user', prompt),) if isinstance(prompt, str) else prompt
+
+
+def text_of(prompt: Prompt) -> str:
+  """The prompt as one text: itself, or a line 'role: content' for every message."""
+  if isinstance(prompt, str):
+    return prompt
+  return '\n'.join(f'{message.role}: {message.content}' for message in prompt)
+
+
+class Pool(Sequence):
+  """Tasks with the round each came from. `extend` returns a new pool; a pool itself never changes.
+
+  Attributes: tasks: list of Task [n]; rounds: list of int [n], the round that acquired each task;
+  dropped: how many duplicates were not taken in, over all rounds.
+  """
+
+  def __init__(self, *, folder=None):
+    """An empty pool. folder: where the rounds' files go; None keeps them in memory."""
+    self.folder = None if folder is None else pathlib.Path(folder)
+    self.tasks: list[Task] = []
+    self.rounds: list[int] = []
+    self.dropped = 0
+    self._index: dict[str, int] = {}  # task id -> row
+    self._files: list[dict[str, Any]] = []  # the manifest
+
+  @classmethod
+  def load(cls, folder, *, rounds: int) -> Pool:
+    """The pool as it was after `rounds` rounds. Files of later rounds are ignored (the next `extend` replaces them).
+
+    Raises: ValueError for a file that is missing, cut short or not what `extend` writes.
+    """
+    pool = cls(folder=folder)
+    for round in range(rounds):
+      if pool.folder is None:
+        raise ValueError(f'a pool in memory has no {rounds} rounds to load; give their folder')
+      path = pool.folder / _file(round)
+      if not path.exists():
+        raise ValueError(
+          f'{path} is missing, but the run was committed up to round {rounds - 1}; restore the file'
+        )
+      pool._append(path.read_bytes(), round, path)
+    return pool
+
+  def extend(self, tasks, *, round: int | None = None) -> Pool:
+    """A new pool with the tasks of one round added; writes the round's file atomically before it returns.
+
+    A task whose id is known already, from this round or an earlier one, is dropped and counted.
+
+    Args: tasks: iterable of Task; round: must follow the pool's last round; None means the next.
+    Raises: ValueError for another round, two different prompts under one id, or a task that is not plain JSON.
+    """
+    expected = len(self._files)
+    if round not in (None, expected):
+      raise ValueError(
+        f'round={round}, but the pool holds {expected} rounds, so the next is round={expected}'
+      )
+
+    fresh, dropped = {}, 0
+    for task in tasks:
+      known = self.tasks[self._index[task.id]] if task.id in self._index else fresh.get(task.id)
+      if known is None:
+        fresh[task.id] = task
+      elif known.prompt == task.prompt:
+        dropped += 1
+      else:
+        raise ValueError(
+          f'two tasks share the id {task.id!r}: {known.prompt!r} and {task.prompt!r}; '
+          'make ids with tasks.content_id'
+        )
+
+    header = {'round': expected, 'tasks': len(fresh), 'dropped': dropped}
+    data = b''.join([_line(header), *(_task_line(task) for task in fresh.values())])
+    if self.folder is not None and hosts.is_first():
+      files.atomic_write(self.folder / _file(expected), data)
+      _remove_after(self.folder, expected)
+    pool = self._copy()
+    pool._append(
+      data, expected, _file(expected)
+    )  # from the bytes: a fresh and a resumed run hold equal tasks
+    return pool
+
+  def __len__(self) -> int:
+    return len(self.tasks)
+
+  def __iter__(self) -> Iterator[Task]:
+    return iter(self.tasks)
+
+  def __contains__(self, task) -> bool:
+    return getattr(task, 'id', task) in self._index
+
+  def __getitem__(self, index):
+    """A Task for an int; a list of Tasks for a slice or a sequence of ints, such as what a selector returns."""
+    if isinstance(index, slice):
+      return self.tasks[index]
+    if hasattr(index, '__len__'):
+      return [self.tasks[int(i)] for i in index]
+    return self.tasks[int(index)]
+
+  def manifest(self) -> list[dict[str, Any]]:
+    """One {file, count, sha256} per round, JSON values; what a checkpoint keeps of the pool."""
+    return [dict(row) for row in self._files]
+
+  def verify(self, manifest) -> None:
+    """Raises ValueError unless the pool is exactly the one that the manifest describes."""
+    if len(manifest) != len(self._files):
+      raise ValueError(
+        f'the pool holds {len(self._files)} rounds, the checkpoint was written with {len(manifest)}'
+      )
+    for have, want in zip(self._files, manifest):
+      if have != dict(want):
+        raise ValueError(
+          f'{want["file"]} has changed since the checkpoint: {have["count"]} tasks, sha256 {have["sha256"][:12]}; '
+          f'expected {want["count"]} tasks, sha256 {want["sha256"][:12]}. Restore the file or use a new workdir.'
+        )
+
+  def in_memory(self, tasks) -> Pool:
+    """The pool with tasks added, of which nothing is written."""
+    view = self._copy()
+    view.folder = None
+    return view.extend(tasks)
+
+  def _copy(self):
+    pool = Pool(folder=self.folder)
+    pool.tasks, pool.rounds, pool.dropped = [*self.tasks], [*self.rounds], self.dropped
+    pool._index, pool._files = {**self._index}, [*self._files]
+    return pool
+
+  def _append(self, data, round, source):
+    header, tasks = _parse(data, source)
+    if header['round'] != round or header['tasks'] != len(tasks):
+      raise ValueError(
+        f'{source}: its first line announces {header["tasks"]} tasks of round {header["round"]}, '
+        f'found {len(tasks)} where round {round} was expected; the file was cut or moved, restore it'
+      )
+    for task in tasks:
+      self._index[task.id] = len(self.tasks)
+      self.tasks.append(task)
+      self.rounds.append(round)
+    self.dropped += header['dropped']
+    digest = hashlib.sha256(data).hexdigest()
+    self._files.append({'file': _file(round), 'count': len(tasks), 'sha256': digest})
+
+
+# ---------------------------------------------------------------- identity of a task
+
+
+def content_id(name: str, prompt: Prompt) -> str:
+  """'name-' and 12 hex digits of the prompt's blake2b: the same task has the same id in every process."""
+  return f'{name}-{hashlib.blake2b(text_of(prompt).encode(), digest_size=6).hexdigest()}'
+
+
+def prompt_key(prompt: Prompt) -> str:
+  """What counts as the same prompt: case and white space aside, '12 + 34 =' is '12+34='."""
+  return ''.join(unicodedata.normalize('NFC', text_of(prompt)).casefold().split())
+
+
+# ---------------------------------------------------------------- files
+
+
+def _file(round):
+  return f'round_{round:05d}.jsonl'
+
+
+def _line(row):
+  return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b'\n'
+
+
+def _task_line(task):
+  try:
+    return _line(dataclasses.asdict(task))
+  except (TypeError, ValueError) as error:
+    raise ValueError(
+      f'task {task.id} cannot be written as JSON: {error}; meta holds JSON values only'
+    ) from error
+
+
+def _parse(data, source):
+  """(header, tasks) of a round's bytes."""
+  rows = []
+  for number, line in enumerate(data.splitlines(), start=1):
+    try:
+      rows.append(json.loads(line) if number == 1 else Task.from_json(json.loads(line)))
+    except (KeyError, TypeError, ValueError) as error:
+      raise ValueError(
+        f'{source}, line {number}: not a task that the pool wrote ({error}); restore the file'
+      ) from error
+  if not rows or not {'round', 'tasks', 'dropped'} <= set(rows[0]):
+    raise ValueError(f'{source}: no pool header in its first line; restore the file')
+  return rows[0], rows[1:]
+
+
+def _remove_after(folder, round):
+  """Removes what an interrupted run left behind: files of rounds that were never committed, half-written files."""
+  for path in folder.glob('round_*.jsonl'):
+    if (match := re.fullmatch(r'round_(\d{5})\.jsonl', path.name)) and int(match[1]) > round:
+      path.unlink()
+  for path in files.leftovers(folder):
+    path.unlink()

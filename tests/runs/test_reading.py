@@ -1,0 +1,44 @@
+"""A workdir read back, and the line that is fitted to its reports."""
+
+import pytest
+
+from sirl.runs import lineage
+from sirl.types import Action, Decision, Report
+
+
+def test_a_slope_and_its_interval_by_hand():
+  # y = 0, 1, 2, 4 at x = 0..3: slope 1.3, residuals .2, -.1, -.4, .3, sum of squares .3, variance .15 over spread 5
+  value, half = lineage.slope(
+    [Report(i, {'y': y}) for i, y in enumerate((0.0, 1.0, 2.0, 4.0))], 'y'
+  )
+  assert value == pytest.approx(1.3)
+  assert half == pytest.approx(4.30 * (0.15 / 5) ** 0.5)
+
+
+def decided(*decisions):
+  """Reports from round -1 on; a decision is None, an action, or an action and the round it names."""
+  reports = []
+  for i, decision in enumerate(decisions):
+    action, round = decision if isinstance(decision, tuple) else (decision or Action.CONTINUE, None)
+    reports.append(Report(i - 1, {}, Decision(action, '', round=round)))
+  return reports
+
+
+@pytest.mark.parametrize(
+  ('decisions', 'round'),
+  [
+    ([None], -1),
+    ([None, None, None], 1),
+    ([None, None, (Action.ROLLBACK, 0)], 0),
+    ([None, None, (Action.ROLLBACK, 0), None], 2),
+    ([None, None, None, (Action.STOP, 0)], 0),
+    ([None, None, Action.STOP], 1),
+    ([None, (Action.ROLLBACK, -1)], -1),
+    # The end of round 1 holds the weights of round 0, so going back to it is going back to round 0.
+    ([None, None, (Action.ROLLBACK, 0), None, (Action.STOP, 1)], 0),
+    ([None, None, (Action.ROLLBACK, 1)], 1),  # a human may go back to where the run stands
+    ([None, None, Action.ASK_HUMAN], 1),
+  ],
+)
+def test_the_final_report_is_that_of_the_weights_at_the_end(decisions, round):
+  assert lineage.final(decided(*decisions)).round == round

@@ -1,0 +1,104 @@
+"""Decodes, refills, speculates and updates on two fake CPU devices, for test_sharded: prints what differs from one device, and the collectives.
+
+python tests/data_shards_run.py
+"""
+
+import json
+import pathlib
+import sys
+
+sys.path[:0] = [str(pathlib.Path(__file__).parent.parent), str(pathlib.Path(__file__).parent)]
+
+import jax
+
+jax.config.update('jax_num_cpu_devices', 4)
+
+import jax.numpy as jnp
+import numpy as np
+
+from sirl import config, models
+from sirl.generation.engine import drafts, refill, speculative
+from sirl.generation.engine.decode import decode
+from sirl.ops import keys, trees
+from sirl.optimization import advantages, make_optimize, objectives, transforms
+from sirl.runtime import hosts, sharding
+from sirl.types import SamplingParams, TrainState
+
+from support.hlo import in_loops
+
+P, S, G, N = 4, 3, 2, 6
+NUMBERS = models.preset('toy', vocab=16, width=16, layers=1, head_width=8, ffw=16)
+MODEL = models.build(NUMBERS)
+PARAMS = MODEL.init(keys.at(0, 'init'))
+LOOKUP = drafts.prompt_lookup(2)
+OPTIMIZER = transforms.adamw(1e-2)
+
+
+def sample(program, **more):
+  """Rollouts of ragged prompts, and the text of the program."""
+  valid_PS = np.arange(S) >= np.array([0, 1, 2, 0])[:, None]
+  prompts_PS = np.where(valid_PS, np.arange(P * S).reshape(P, S) % 14 + 2, 0).astype(np.int32)
+  arrays = prompts_PS, valid_PS, np.arange(P, dtype=np.uint32), np.zeros(P, np.int32)
+  prompts_PS, valid_PS, *address = (jnp.asarray(hosts.global_rows(x)) for x in arrays)
+  how = SamplingParams(group_size=G, max_new=N, eos_ids=(1, 5, 9), pad_id=0)
+  arguments = PARAMS, prompts_PS, valid_PS, tuple(address), keys.at(0, 'gro'), how
+  text = program.lower(MODEL, *arguments, **more).compile().as_text()
+  return program(MODEL, *arguments, **more), text
+
+
+def update(rollouts, model=MODEL):
+  """Weights after one update by two pieces of micro-batch and rows, and the text of the program."""
+  params = trees.copy(PARAMS)
+  state = TrainState(jnp.int32(0), params, OPTIMIZER.init(params), skipped=jnp.int32(0))
+  state = sharding.place(state, jax.sharding.get_mesh())
+  optimize = make_optimize(
+    model, OPTIMIZER, advantages.centered, objectives.policy_gradient(), microbatches=2, rows=1
+  )
+  rewards_PG = jnp.asarray(hosts.global_rows(np.eye(P, G, dtype=np.float32)))
+  arguments = state, rollouts, rewards_PG, keys.at(0, 'gro')
+  text = optimize.lower(*arguments).compile().as_text()
+  return optimize(*arguments)[0].params, text
+
+
+def everything(devices):
+  """Results, and what the loops of each program exchange."""
+  with jax.set_mesh(sharding.make_mesh(config.Mesh(), jax.devices()[:devices])):
+    (rollouts, plain), ((refilled, _), slots) = (
+      sample(decode),
+      sample(refill.decode, slots=4, block=2),
+    )
+    (guessed, counts), draft = sample(speculative.speculate, draft=LOOKUP, width=2)
+    params, learner = update(rollouts)
+  results = jax.tree.map(
+    np.asarray, ((rollouts.tokens, refilled.tokens, guessed.tokens, counts), params)
+  )
+  return results, {'decode': plain, 'refill': slots, 'speculate': draft, 'update': learner}
+
+
+def with_split_weights():
+  """Tokens and weights on data=2 x fsdp=2, the residual stream pinned."""
+  mesh = sharding.make_mesh(config.Mesh(data=2, fsdp=2))
+  with jax.set_mesh(mesh):
+    rollouts, _ = sample(decode)
+    params, _ = update(rollouts, models.build(NUMBERS, constrain=sharding.constrain(mesh)))
+  return jax.tree.map(np.asarray, (rollouts.tokens, params))
+
+
+(one, _), (two, texts), four = everything(1), everything(2), with_split_weights()
+apart = lambda one, other: max(
+  float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)))
+)
+print(
+  json.dumps(
+    {
+      'tokens equal': all(
+        np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (one[0], two[0])))
+      ),
+      'weights differ by': apart(one[1], two[1]),
+      'tokens equal where weights are split': bool(np.array_equal(one[0][0], four[0])),
+      'split weights differ by': apart(one[1], four[1]),
+      'sums of the update': texts['update'].count(' all-reduce('),
+      'in loops': {name: sorted(in_loops(text)) for name, text in texts.items()},
+    }
+  )
+)
