@@ -1,12 +1,27 @@
-"""Experiment: a whole run, one value with the choice made for every slot of the loop."""
+"""Experiment: a whole run as one value, the numbers and the choice made for every slot of the loop."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sirl import config
-from sirl.types import Acquire, Evaluate, Model, Params, Refresh, Rule, Selector, Step
+from sirl.tasks import Task
+from sirl.types import Acquirer, Evaluator, Model, Params, Refresh, Rule, Selector, Step
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Learner:
+  """Weights that a run trains, and how."""
+
+  model: Model
+  # Weights to start from, or a run whose final policy they are (a warm start).
+  params: Params | Experiment
+  optimizer: Any  # optax.GradientTransformation
+  frozen: Params | None = None  # the part of the model's tree that is not trained, see TrainState
+  reference: bool = False  # keep a copy of the starting weights under the name 'reference'
+  refresh: Refresh | None = None  # called after each round; None: the reference never changes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,14 +29,27 @@ class Experiment:
   """A whole run: numbers, and the choice made for every slot of the loop."""
 
   config: config.Base
-  model: Model
-  # Weights to start from, or a run whose final weights they are (a warm start).
-  params: Params | Experiment
-  optimizer: Any  # optax.GradientTransformation
-  acquire: Acquire
+  learners: Mapping[str, Learner]  # 'policy' is always there
+  acquire: Acquirer
   selector: Selector
   step: Step
-  evaluate: Evaluate
+  evaluate: Evaluator
   steer: Rule
-  reference: bool = False  # keep a copy of the starting weights for kl()
-  refresh: Refresh | None = None  # None: the reference never changes
+  # Sets of tasks that evaluators measure, by name: what `sirl compare` asks to be the same.
+  measured: Mapping[str, Sequence[Task]] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    """Raises ValueError for a run without a policy, and for a plain function where one with memory is expected."""
+    if 'policy' not in self.learners:
+      raise ValueError(f"learners={sorted(self.learners)}: expected one named 'policy'")
+    for slot, kind, lift in (
+      ('acquire', Acquirer, 'acquisition.acquirer'),
+      ('evaluate', Evaluator, 'evaluation.evaluator'),
+    ):
+      if not isinstance(getattr(self, slot), kind):
+        raise ValueError(f'{slot}: expected a types.{kind.__name__}; wrap the function: {lift}(fn)')
+
+  @property
+  def policy(self) -> Learner:
+    """The learner that generates."""
+    return self.learners['policy']

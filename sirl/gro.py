@@ -1,72 +1,120 @@
-"""The GRO step: generation, reward, optimization as one function of (state, tasks, key)."""
+"""The GRO step: generation, reward, optimization as one function of (learners, tasks, key)."""
 
 import time
+from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from sirl.experiment import Learner
+from sirl.ops import keys, trees
 from sirl.overlap import overlapped
 from sirl.rewards.check import check_reward
 from sirl.runtime import hosts
-from sirl.types import Generate, Optimize, Outcome, Reward, Rewards, Step
+from sirl.types import Generate, Keep, Optimize, Outcome, Params, Reward, Rewards, Step, TrainState
 
 
-def everything(rewards: Rewards):
-  """Keep every judged completion: the total as it is."""
-  return rewards.total
+def start(learner: Learner, params: Params | None = None) -> TrainState:
+  """The state before the first update, with copies of all weights: training donates its buffers.
+
+  Args: params: weights to start from; None takes the learner's own.
+  """
+  params = learner.params if params is None else params
+  return TrainState(
+    step=jnp.int32(0),
+    params=trees.copy(params),
+    opt_state=learner.optimizer.init(params),
+    frozen=trees.copy(learner.frozen),
+    others={'reference': trees.copy(params)} if learner.reference else {},
+    skipped=jnp.int32(0),
+  )
+
+
+def weights_of(learners: Mapping[str, TrainState]) -> dict[str, Params]:
+  """All weights by name: each learner's, and what it keeps beside.
+
+  The policy's others have their own names, such as 'reference'; those of another learner are called 'learner/name'.
+  """
+  weights = {name: trees.merged(state.frozen, state.params) for name, state in learners.items()}
+  for name, state in learners.items():
+    prefix = '' if name == 'policy' else f'{name}/'
+    weights |= {prefix + k: trees.merged(state.frozen, x) for k, x in state.others.items()}
+  return weights
+
+
+def everything(rewards: Rewards) -> Rewards:
+  """Keep every judged completion: the rewards as they are."""
+  return rewards
 
 
 def make_step(
-  generate: Generate, reward: Reward, optimize: Optimize, *, keep=everything, slices: int = 1
+  generate: Generate,
+  reward: Reward,
+  optimize: Optimize,
+  *,
+  keep: Keep = everything,
+  slices: int = 1,
+  others: Mapping[str, Optimize] | None = None,
 ) -> Step:
-  """Step(state, tasks, key) -> (state, Outcome). The state passed in is donated.
+  """Step(learners, tasks, key) -> (learners, Outcome). The states passed in are donated.
 
   Args:
-    keep: turns Rewards into the float32 [P, G] that is optimised, with NaN for what is left out; the outcome, and so the
-      selector and the monitors, see all rewards.
-    slices: parts of the batch. While the texts of one are read and judged on a thread, the next one is generated: with the same
-      weights and the same noise, so samples are the same, and so are rewards that look at one task at a time. A reward of a whole
-      batch (`rewards.batched`, `rewards.from_trl`) is called once per slice, so one that ranks or normalises over what it is given
-      needs slices=1; so does one that runs collectives over several processes, for threads would issue them in any order.
+    optimize: updates the learner 'policy'.
+    keep: leaves completions out of the update, by NaN in the total. The outcome, and so the selector and the monitors, hold
+      all rewards.
+    slices: parts of the batch. While a thread reads and judges the texts of one part, the next one is generated. Samples do
+      not change, and neither do rewards that look at one task at a time. A reward that looks at the whole batch
+      (`rewards.batched`, `rewards.from_trl`) sees one part at a time. A reward that communicates between processes needs
+      slices=1, because threads would start its collectives in any order.
+    others: by the name of a further learner, what updates it on the same rollouts and rewards. Its metrics are called
+      'name/...'.
   Metrics come to the host once, at the end, with the rewards. 'time/reward' is what the step waited for rewards.
-  Raises: ValueError for slices < 1 or a function that is no Reward, and at a step whose P does not divide into the slices of every shard.
+  Raises: ValueError for slices < 1 or a function that is no Reward; at a step, when P does not divide into the slices of
+    every shard.
   """
 
   if slices < 1:
     raise ValueError(f'slices={slices}; expected at least 1')
   check_reward(reward)
+  updates = {'policy': optimize, **(others or {})}
 
-  def step(state, tasks, key):
+  def step(learners, tasks, key):
     key_generate, key_reward, key_optimize = jax.random.split(key, 3)
+    weights = weights_of(learners)
     started = time.perf_counter()
     if slices == 1:
-      samples = generate(state.params, tasks, key_generate)
+      samples = generate(weights, tasks, key_generate)
       len(samples.texts)  # read before the clock of the reward starts
       generated = time.perf_counter()
-      rewards = reward(state.params, samples, key_reward)
+      rewards = reward(weights, samples, key_reward)
     else:
       samples, rewards, generated = overlapped(
-        generate, reward, state.params, tasks, key_generate, key_reward, slices
+        generate, reward, weights, tasks, key_generate, key_reward, slices
       )
-    kept_PG = keep(rewards)
+    kept = keep(rewards)
     rewarded = time.perf_counter()
-    state, metrics = optimize(state, samples.rollouts, kept_PG, key_optimize)
-    metrics, counted, judged, kept_PG = hosts.everywhere(
-      (metrics, dict(samples.counted), rewards, kept_PG)
+    learners, metrics = dict(learners), {}
+    for name, update in updates.items():
+      own_key = key_optimize if name == 'policy' else keys.named(key_optimize, name)
+      learners[name], found = update(learners[name], samples.rollouts, kept, own_key)
+      metrics |= found if name == 'policy' else {f'{name}/{k}': x for k, x in found.items()}
+    metrics, counted, rewards, kept_PG = hosts.everywhere(
+      (metrics, dict(samples.counted), rewards, kept.total)
     )
     optimized = time.perf_counter()
     metrics = {name: float(value) for name, value in metrics.items()}
     metrics |= {
       name: float(x.total) / float(x.of) if x.of else float('nan') for name, x in counted.items()
     }
-    metrics |= reward_metrics(judged, kept_PG)
+    metrics |= reward_metrics(rewards, kept_PG)
     metrics['sampling/prompt_width'] = float(samples.rollouts.prompt_width)
     metrics |= {
       'time/generate': generated - started,
       'time/reward': rewarded - generated,
       'time/optimize': optimized - rewarded,
     }
-    return state, Outcome(samples, rewards, metrics)
+    return learners, Outcome(samples, rewards, metrics)
 
   return step
 
@@ -122,7 +170,7 @@ def fuse(sample, reward, optimize: Optimize, *, steps: int):
       key_sample, key_optimize = jax.random.split(key)
       rollouts = sample(state.params, key_sample)
       rewards_PG = reward(rollouts)
-      state, metrics = optimize(state, rollouts, rewards_PG, key_optimize)
+      state, metrics = optimize(state, rollouts, Rewards(rewards_PG, {}), key_optimize)
       return state, metrics | {'reward': rewards_PG.mean()}
 
     return jax.lax.scan(step, state, jax.random.split(key, steps))

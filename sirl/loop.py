@@ -15,8 +15,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sirl import gro
 from sirl.experiment import Experiment
-from sirl.ops import keys, trees
+from sirl.ops import keys
 from sirl.runs import means, question, record
 from sirl.runs.checkpoint import Store
 from sirl.runtime import hosts, sharding
@@ -31,7 +32,6 @@ from sirl.types import (
   Record,
   Report,
   Samples,
-  TrainState,
 )
 
 events = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class WaitsForHuman(Exception):
 def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None) -> Run:
   """Runs or resumes an experiment in `workdir`.
 
-  A warm start (`experiment.params` is itself an Experiment) runs first, in `workdir/warm`.
+  A warm start (the policy's params are themselves an Experiment) runs first, in `workdir/warm`; that of another learner in
+  `workdir/warm_NAME`.
   `accepted` is called once, when the checkpoints that are there have been found to be of this experiment.
   Raises: ValueError when the workdir belongs to another config, when prompts do not divide over the mesh, or when sampler and
   learner disagree in the first step; WaitsForHuman when the warm start asks a question.
@@ -69,7 +70,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
   sharding.check_rows(config.prompts, mesh)
   with jax.set_mesh(mesh), Store(workdir, config, steps_per_round=steps) as store:
     restored = store.restore(abstract_state(experiment, mesh))
-    if restored is not None or not isinstance(experiment.params, Experiment):
+    if restored is not None or not any(map(is_warm_started, experiment.learners.values())):
       accepted()
     if restored is None:
       params = starting_params(experiment, workdir, progress, accepted)
@@ -94,9 +95,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
       pool.verify(manifest)
       if not history:
         with watch.time('evaluate'):
-          report = evaluate(
-            experiment, state, Record(pool, None, [], state.train.ref_params), BASELINE
-          )
+          report, state = evaluate(experiment, state, Record(pool, None, []), BASELINE)
         history = [
           dataclasses.replace(
             report, decision=Decision(Action.CONTINUE, 'measured before any training')
@@ -109,9 +108,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
         pool, state, outcome = train_round(experiment, state, history, pool, store, log, watch)
         i = int(state.round)
         with watch.time('evaluate'):
-          report = evaluate(
-            experiment, state, Record(pool, outcome, log.round(i), state.train.ref_params), i
-          )
+          report, state = evaluate(experiment, state, Record(pool, outcome, log.round(i)), i)
         decision = experiment.steer([*history, report]) or Decision(
           Action.CONTINUE, 'no rule fired'
         )
@@ -133,7 +130,10 @@ def train_round(experiment, state, history, pool, store, log, watch):
 
   if int(state.step) == 0:
     with watch.time('acquire'):
-      found = experiment.acquire(state.train.params, pool, context(config, state, 'acquire'))
+      weights = gro.weights_of(state.learners)
+      found, memory = experiment.acquire.acquire(
+        state.memory['acquire'], weights, pool, context(config, state, 'acquire')
+      )
       pool = pool.extend(found, round=i)
       if not len(pool):
         raise ValueError(
@@ -141,7 +141,8 @@ def train_round(experiment, state, history, pool, store, log, watch):
         )
       key = keys.at(config.seed, 'prepare', i)
       state = state.replace(
-        selector=experiment.selector.prepare(state.selector, pool, state.train.params, key)
+        selector=experiment.selector.prepare(state.selector, pool, weights, key),
+        memory={**state.memory, 'acquire': memory},
       )
 
   outcome = None
@@ -152,12 +153,14 @@ def train_round(experiment, state, history, pool, store, log, watch):
       rows = experiment.selector.select(
         state.selector, pool, keys.at(config.seed, 'select', i, s), config.prompts
       )
-    train, outcome = experiment.step(state.train, pool[rows], keys.at(config.seed, 'gro', i, s))
+    learners, outcome = experiment.step(
+      state.learners, pool[rows], keys.at(config.seed, 'gro', i, s)
+    )
     if i == 0 and s == 0:
       check_agreement(outcome.metrics, config.max_logp_gap)
     with watch.time('select'):
       selector = experiment.selector.update(state.selector, rows, outcome.rewards)
-    state = state.replace(train=train, selector=selector, step=jnp.int32(s + 1))
+    state = state.replace(learners=learners, selector=selector, step=jnp.int32(s + 1))
     # Stages between two steps (acquire, evaluate, checkpoint) stand in the row of the step that follows them.
     seconds = watch.take() | {'step_time': time.perf_counter() - started}
     outcome = dataclasses.replace(outcome, metrics=outcome.metrics | seconds)
@@ -168,53 +171,57 @@ def train_round(experiment, state, history, pool, store, log, watch):
         store.save(state, history, pool.manifest())
 
   assert outcome is not None  # a checkpoint within a round leaves at least one step to do
-  outcome = everywhere(outcome)
+  outcome = gathered(outcome)
   log.samples(i, outcome)
-  if experiment.refresh is not None:
-    state = state.replace(train=experiment.refresh(state.train, i))
-  return pool, state, outcome
+  return pool, state.replace(learners=refreshed(experiment, state.learners, i)), outcome
 
 
-def everywhere(outcome: Outcome) -> Outcome:
+def refreshed(experiment, learners, round):
+  """The learners after their own rules on the reference were applied."""
+  rules = {name: learner.refresh for name, learner in experiment.learners.items()}
+  return {
+    name: state if rules[name] is None else rules[name](state, round)
+    for name, state in learners.items()
+  }
+
+
+def gathered(outcome: Outcome) -> Outcome:
   """The outcome with the completions of every process, on every process: what is measured and shown is of the whole batch."""
   if hosts.count() == 1:
     return outcome
   samples = outcome.samples
   own = [[dataclasses.asdict(task), texts] for task, texts in zip(samples.tasks, samples.texts)]
   tasks, texts = zip(*hosts.gather(own))
-  rollouts, rewards = hosts.everywhere((samples.rollouts, outcome.rewards))
-  samples = Samples([Task(**task) for task in tasks], texts, rollouts)
-  return Outcome(samples, rewards, outcome.metrics)
+  rollouts = hosts.everywhere(samples.rollouts)
+  samples = Samples([Task.from_json(task) for task in tasks], texts, rollouts)
+  return Outcome(samples, outcome.rewards, outcome.metrics)
 
 
 # ---------------------------------------------------------------- state
 
 
 def initial_state(experiment: Experiment, params) -> LoopState:
-  """Round 0, step 0, with copies of the weights: training donates its buffers."""
-  params = trees.copy(params)
-  train = TrainState(
-    step=jnp.int32(0),
-    params=params,
-    opt_state=experiment.optimizer.init(params),
-    ref_params=trees.copy(params) if experiment.reference else None,
-    skipped=jnp.int32(0),
-  )
+  """Round 0, step 0. Args: params: {name of a learner: weights to start from}."""
   return LoopState(
-    train=train,
+    learners={
+      name: gro.start(learner, params[name]) for name, learner in experiment.learners.items()
+    },
     selector=experiment.selector.init(),
     round=jnp.int32(0),
     step=jnp.int32(0),
     difficulty=jnp.float32(0),
+    memory={'acquire': experiment.acquire.init(), 'evaluate': experiment.evaluate.init()},
   )
 
 
 def abstract_state(experiment: Experiment, mesh):
   """The shapes, dtypes and shardings that a checkpoint of this experiment has on this mesh."""
-  if isinstance(experiment.params, Experiment):
-    params = jax.eval_shape(experiment.model.init, jax.random.key(0))
-  else:
-    params = experiment.params
+  params = {
+    name: jax.eval_shape(learner.model.init, jax.random.key(0))
+    if is_warm_started(learner)
+    else learner.params
+    for name, learner in experiment.learners.items()
+  }
   shapes = jax.eval_shape(lambda p: initial_state(experiment, p), params)
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
@@ -223,15 +230,24 @@ def abstract_state(experiment: Experiment, mesh):
   )
 
 
+def is_warm_started(learner) -> bool:
+  """Whether the learner starts from the end of another run."""
+  return isinstance(learner.params, Experiment)
+
+
 def starting_params(experiment: Experiment, workdir, progress, accepted):
-  """The weights given, or those at the end of the warm start's own run."""
-  if not isinstance(experiment.params, Experiment):
-    return experiment.params
-  warm = run(experiment.params, workdir / 'warm', progress=progress, accepted=accepted)
-  decision = warm.history[-1].decision
-  if decision is not None and decision.action is Action.ASK_HUMAN:
-    raise WaitsForHuman(workdir / 'warm', decision.reason)
-  return warm.state.train.params
+  """{name of a learner: its weights, or those at the end of its warm start's own run}."""
+  params = {}
+  for name, learner in experiment.learners.items():
+    params[name] = learner.params
+    if is_warm_started(learner):
+      folder = workdir / ('warm' if name == 'policy' else f'warm_{name}')
+      warm = run(learner.params, folder, progress=progress, accepted=accepted)
+      decision = warm.history[-1].decision
+      if decision is not None and decision.action is Action.ASK_HUMAN:
+        raise WaitsForHuman(folder, decision.reason)
+      params[name] = warm.state.learners['policy'].params
+  return params
 
 
 def context(config, state, purpose) -> Context:
@@ -264,9 +280,11 @@ def warn_if_not_finite(round, step, outcome: Outcome):
 # ---------------------------------------------------------------- evaluation and decisions
 
 
-def evaluate(experiment, state, happened: Record, round) -> Report:
-  """Means of the round's steps beside what the evaluators measured. Times stay out: a history is reproducible."""
+def evaluate(experiment, state, record, round):
+  """(Report, state): means of the round's steps beside what the evaluators measured. Times stay out: a history is reproducible."""
   own = Context(round, float(state.difficulty), keys.at(experiment.config.seed, 'evaluate', round))
-  measured = hosts.agree(experiment.evaluate(state.train.params, happened, own))
-  numbers = means.of_steps(happened.steps) | means.broken_steps(happened.steps)
-  return Report(round, numbers | {name: float(value) for name, value in measured.items()})
+  weights = gro.weights_of(state.learners)
+  found, memory = experiment.evaluate.evaluate(state.memory['evaluate'], weights, record, own)
+  numbers = means.of_steps(record.steps) | means.broken_steps(record.steps)
+  numbers |= {name: float(value) for name, value in hosts.agree(found).items()}
+  return Report(round, numbers), state.replace(memory={**state.memory, 'evaluate': memory})

@@ -21,7 +21,7 @@ import numpy as np
 from sirl.runtime import sharding
 
 
-def overlapped(generate, reward, params, tasks, key_generate, key_reward, slices):
+def overlapped(generate, reward, weights, tasks, key_generate, key_reward, slices):
   """Samples and Rewards as generate and reward would give for the whole batch, and when generation was done.
 
   Returns: Samples, Rewards, seconds on the clock of time.perf_counter.
@@ -34,12 +34,12 @@ def overlapped(generate, reward, params, tasks, key_generate, key_reward, slices
   def judge(samples):
     len(samples.texts)  # read here, whatever the reward looks at
     with contextlib.nullcontext() if mesh.empty else jax.set_mesh(mesh):  # a thread begins without
-      return reward(params, samples, key_reward)
+      return reward(weights, samples, key_reward)
 
   with concurrent.futures.ThreadPoolExecutor(1) as thread:
     parts, judged = [], []
     for rows in numbers:
-      parts.append(generate(params, tasks, key_generate, rows=rows))
+      parts.append(generate(weights, tasks, key_generate, rows=rows))
       judged.append(thread.submit(judge, parts[-1]))
     jax.block_until_ready([part.rollouts for part in parts])
     generated = time.perf_counter()

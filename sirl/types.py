@@ -1,4 +1,4 @@
-"""Every value that crosses a border of the house, and the type of every slot.
+"""Every value that passes between packages, and the type of every slot.
 
 Read it as the data flows: tasks become samples, samples become rewards, both become an experience that
 the optimizer learns from; a round of that becomes a report, and a report becomes a decision.
@@ -11,19 +11,39 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 from flax import struct
+from jax.typing import ArrayLike
 
-from sirl.tasks import Pool, Task
+from sirl.tasks import Message, Pool, Prompt, Task, turns
 
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array  # a typed key, jax.random.key
 PyTree: TypeAlias = Any
 Params: TypeAlias = PyTree  # nested dict of float arrays
+# Weights by name: 'policy' is always there, 'reference' where the run keeps one, further learners and opponents.
+Weights: TypeAlias = Mapping[str, Params]
 Metrics: TypeAlias = dict[str, Any]  # name -> scalar
+JSON: TypeAlias = Any  # what json.dumps takes and json.loads gives back
+
+
+# Marks a field whose arrays have a token axis, T, as their last; `map_columns` reads the mark.
+COLUMNS = {'columns': True}
+
+
+def map_columns(fn, value):
+  """The dataclass with fn applied to every array whose field is marked by COLUMNS, in inner dataclasses too."""
+  changes = {}
+  for field in dataclasses.fields(value):
+    inner = getattr(value, field.name)
+    if field.metadata.get('columns'):
+      changes[field.name] = jax.tree.map(fn, inner)
+    elif dataclasses.is_dataclass(inner):
+      changes[field.name] = map_columns(fn, inner)
+  return value.replace(**changes)
 
 
 # ---------------------------------------------------------------- tasks, samples, rewards
@@ -40,11 +60,16 @@ class Rollouts:
     action  0 0 0 0 1 1 1 0
   """
 
-  tokens: Array  # int32   [P, G, T]
-  valid: Array  # bool    [P, G, T]  not padding
-  action: Array  # bool    [P, G, T]  chosen by the policy: the loss lives here
-  logp: Array  # float32 [P, G, T]  under the distribution sampled from; 0 outside action, NaN = not sampled by us
-  truncated: Array  # bool    [P, G]     ended by length, not by an end token
+  # int32 [P, G, T]
+  tokens: Array = struct.field(metadata=COLUMNS)
+  # bool [P, G, T]: not padding
+  valid: Array = struct.field(metadata=COLUMNS)
+  # bool [P, G, T]: chosen by the policy; the loss lives here
+  action: Array = struct.field(metadata=COLUMNS)
+  # float32 [P, G, T]: under the distribution sampled from; 0 outside action, NaN where nobody sampled
+  logp: Array = struct.field(metadata=COLUMNS)
+  # bool [P, G]: ended by length, not by an end token
+  truncated: Array
   # Columns of the prompt, the same in all G rows.
   prompt_width: int = struct.field(pytree_node=False, default=1)
 
@@ -63,10 +88,15 @@ class Samples:
   tasks: Sequence[Task]  # P
   texts: Sequence[Sequence[str]]  # P x G; `explore` decodes them when they are first read
   rollouts: Rollouts
-  # Number of each task's first sample; not 0 where a task stood in the batch before. Addresses the noise of rewards.
+  # Index of each task's first sample: a task that stands twice in a batch has samples 0 .. G-1 and G .. 2G-1, so that the
+  # noise of its rewards differs. None: all begin at 0.
   first: Sequence[int] | None = None
   # What the decoder counted, still on the device; slices of a batch add up before anything is divided.
   counted: Mapping[str, Ratio] = dataclasses.field(default_factory=dict)
+
+  def conversation(self, p: int, g: int) -> tuple[Message, ...]:
+    """The turns of task p's completion g: the prompt's and the policy's reply."""
+    return (*turns(self.tasks[p].prompt), Message('assistant', self.texts[p][g]))
 
 
 @struct.dataclass
@@ -75,6 +105,8 @@ class Rewards:
 
   total: Array  # float32 [P, G]  what is optimised; NaN = not judged, which is not zero
   parts: Mapping[str, Array]  # each float32 [P, G], unweighted; NaN = this part did not apply
+  # float32 [P, G, T]: of single tokens or steps, 0 where there is none; None: the reward is of whole completions
+  tokens: Array | None = struct.field(metadata=COLUMNS, default=None)
 
 
 # ---------------------------------------------------------------- optimization
@@ -90,16 +122,36 @@ class Counts:
 
 @struct.dataclass
 class Experience:
-  """What an objective may read besides the token statistics. Rows may be any slice of P."""
+  """What credit and objective read besides the token statistics. Rows may be any slice of P.
+
+  Log-probs and values are the learner's own, taken before the update; what nobody reads is not computed.
+  """
 
   rollouts: Rollouts
-  rewards: Array  # float32 [P, G]     0 where not judged
-  judged: Array  # bool    [P, G]
-  advantages: Array  # float32 [P, G, T]  0 outside action and where not judged
-  mask: Array  # bool    [P, G, T]  action tokens of judged completions
-  old_logp: Array  # float32 [P, G, T]  the learner's own log-prob before this update
-  ref_logp: Array | None  # float32 [P, G, T]; None: this run keeps no reference policy
+  rewards: Array  # float32 [P, G]  0 where not judged
+  judged: Array  # bool [P, G]
+  # bool [P, G, T]: action tokens of judged completions
+  mask: Array = struct.field(metadata=COLUMNS)
+  # float32 [P, G, T]: 0 outside the mask, and until credit was computed
+  advantages: Array = struct.field(metadata=COLUMNS)
+  # float32 [P, G, T]: log-probs of the policy
+  old_logp: Array = struct.field(metadata=COLUMNS)
+  # float32 [P, G, T] each: log-probs by the name of the weights, 'reference' or a teacher
+  named_logp: Mapping[str, Array] = struct.field(metadata=COLUMNS, default_factory=dict)
+  # float32 [P, G, T]; None without a value head
+  values: Array | None = struct.field(metadata=COLUMNS, default=None)
+  # float32 [P, G] each, NaN as in Rewards
+  parts: Mapping[str, Array] = struct.field(default_factory=dict)
+  # float32 [P, G, T], as in Rewards
+  token_rewards: Array | None = struct.field(metadata=COLUMNS, default=None)
   counts: Counts | None = None  # None until a minibatch is cut
+  # True where completions of one group may lie in different pieces: nothing may then compare them.
+  torn: bool = struct.field(pytree_node=False, default=False)
+
+  @property
+  def ref_logp(self) -> Array | None:
+    """The reference policy's log-probs, float32 [P, G, T]; None: this run keeps no reference."""
+    return self.named_logp.get('reference')
 
 
 @struct.dataclass
@@ -108,17 +160,20 @@ class TokenStats:
 
   logp: Array  # float32 [P, G, T]
   entropy: Array  # float32 [P, G, T]  nats
-  value: Array | None = None  # float32 [P, G, T]; None without a critic
+  value: Array | None = None  # float32 [P, G, T]; None without a value head
 
 
 @struct.dataclass
 class TrainState:
-  """All that an update changes; `optimize` takes it, donates its buffers and returns the next one."""
+  """One learner: all that an update changes, and what it keeps beside. `optimize` donates its buffers."""
 
   step: Array  # int32 []  optimizer updates so far
   params: Params
   opt_state: PyTree
-  ref_params: Params | None = None  # a copy, never an alias: donation would delete it
+  # The part of the model's own tree that is not trained, such as the base under a LoRA; None: all of it is trained.
+  frozen: Params | None = None
+  # Whole weights by name that no update changes, such as 'reference'. Copies, never aliases: donation would delete them.
+  others: Weights = struct.field(default_factory=dict)
   skipped: Array | int = 0  # int32 []  updates left out because loss or gradient was not finite
 
 
@@ -126,34 +181,54 @@ class TrainState:
 class LoopState:
   """All that a run carries from one GRO step to the next, and so what a checkpoint holds."""
 
-  train: TrainState
+  learners: Mapping[str, TrainState]  # 'policy' is always there
   selector: PyTree
   round: Array  # int32 []  monotonic, not rewound by a rollback
   step: Array  # int32 []  GRO steps done within the round
   difficulty: Array  # float32 []
+  # {'acquire': state, 'evaluate': state} of the Acquirer and the Evaluator
+  memory: Mapping[str, JSON] = struct.field(pytree_node=False, default_factory=dict)
 
 
 # ---------------------------------------------------------------- models and text
 
 
-class Model(NamedTuple):
-  """Pure functions of a params tree. A policy is a Model and its params; there is no Policy class.
+class Hidden(Protocol):
+  """Tokens to the states that predict the next ones.
 
-  `hidden` without a cache attends over the T tokens given; the cache it returns holds exactly them.
-  With a cache it writes the T tokens of row b at slots start_B[b] .. start_B[b] + T - 1, without start_B right
-  after the slots there are, with empty ones behind them up to the S of mask_BTS, and attends over all S slots. In any
-  case mask_BTS says which of the S sources each position may see.
+  Without a cache, T tokens attend over one another, and the cache that is returned holds exactly them. With a cache and
+  start_B, the tokens of row b are written to slots start_B[b] .. start_B[b] + T - 1. With a cache and no start_B, they are
+  appended to its slots, and empty slots follow up to the S of mask_BTS. Then all S slots are attended over. In every case
+  mask_BTS says which of the S sources each position may see.
   """
 
+  def __call__(
+    self,
+    params: Params,
+    tokens_BT: Array,
+    positions_BT: Array,
+    mask_BTS: Array,
+    cache: PyTree = None,
+    start_B: Array | None = None,
+  ) -> tuple[Array, PyTree]:
+    """Returns x_BTD and the cache."""
+    ...
+
+
+class Model(NamedTuple):
+  """Pure functions of a params tree. A policy is a Model and its params; there is no Policy class."""
+
   init: Callable[[Key], Params]
-  # (params, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None) -> (x_BTD, cache)
-  hidden: Callable[..., tuple[Array, PyTree]]
+  hidden: Hidden
   unembed: Callable[[Params, Array], Array]  # (params, x_..D) -> logits_..V float32
   # (B, S) -> cache of zeros; every leaf has axes B first, S third: [B, K, S, H]
   init_cache: Callable[[int, int], PyTree]
   # (params, x_..D) -> float32 [...]; None without a value head
   value: Callable[[Params, Array], Array] | None = None
   vocab: int = 0  # V
+  architecture: Any = (
+    None  # the `models.Architecture` it was built from; None: it cannot be exported
+  )
 
 
 class Codec(NamedTuple):
@@ -161,11 +236,13 @@ class Codec(NamedTuple):
 
   encode: Callable[[str], list[int]]
   decode: Callable[[Sequence[int]], str]  # drops special tokens
-  # One user turn -> ids of the prompt, chat template and generation marker included.
-  render: Callable[[str], list[int]]
+  # A conversation -> ids of the prompt, chat template and generation marker included.
+  render: Callable[[Sequence[Message]], list[int]]
   pad_id: int
   eos_ids: tuple[int, ...]
   vocab: int  # number of ids, for the check that tokenizer and weights fit
+  # folder -> None: writes the files of a Hugging Face tokenizer; None: there is none to write
+  save: Callable[[Any], None] | None = None
 
 
 class Sampler(NamedTuple):
@@ -193,11 +270,36 @@ class Selector(NamedTuple):
   """Which tasks to train on. Pure functions of an explicit state, as in optax."""
 
   init: Callable[[], PyTree]  # () -> state; a tree of arrays of fixed shapes
-  # (state, pool, params, key) -> state; once a round, re-scoring lives here
-  prepare: Callable[..., PyTree]
-  select: Callable[..., Any]  # (state, pool, key, n) -> int32 numpy [n], indices into the pool
-  # (state, indices, Rewards) -> state; learning from outcomes lives here
-  update: Callable[..., PyTree]
+  # (state, pool, weights, key) -> state; called once a round: scores are taken here
+  prepare: Callable[[PyTree, Pool, Weights, Key], PyTree]
+  # (state, pool, key, n) -> int32 numpy [n], indices into the pool
+  select: Callable[[PyTree, Pool, Key, int], Any]
+  # (state, indices, rewards) -> state; called after every step: what is learned from outcomes is learned here
+  update: Callable[[PyTree, Any, Rewards], PyTree]
+
+
+class Acquirer(NamedTuple):
+  """Where new tasks come from, with memory. Plain functions become one by `acquisition.acquirer`."""
+
+  init: Callable[[], JSON]  # () -> state
+  # (state, weights, pool, context) -> (tasks, state)
+  acquire: Callable[[JSON, Weights, Pool, Context], tuple[list[Task], JSON]]
+
+
+class Evaluator(NamedTuple):
+  """What is measured after every round, with memory. Plain functions become one by `evaluation.evaluator`."""
+
+  init: Callable[[], JSON]  # () -> state
+  # (state, weights, record, context) -> ({metric: number}, state)
+  evaluate: Callable[[JSON, Weights, Record, Context], tuple[dict[str, float], JSON]]
+
+
+class Refiner(NamedTuple):
+  """How an answer is improved at inference, with memory. The weights of the run never change."""
+
+  init: Callable[[], JSON]  # () -> state
+  # (state, weights, tasks, key) -> (one text per task, state)
+  refine: Callable[[JSON, Weights, Sequence[Task], Key], tuple[list[str], JSON]]
 
 
 # ---------------------------------------------------------------- rounds, reports, decisions
@@ -258,35 +360,74 @@ class Context:
 class Outcome:
   """Of one GRO step."""
 
-  samples: Samples
-  rewards: Rewards
+  samples: Samples  # of this process
+  rewards: Rewards  # of all processes, numpy
   metrics: Metrics
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """What happened this round, for evaluators."""
+  """What evaluators may read of a round besides the weights."""
 
   pool: Pool
-  outcome: Outcome | None  # of the round's last step; None before round 0
+  outcome: Outcome | None  # of the round's last step, of all processes; None before round 0
   steps: Sequence[Mapping[str, float]]  # metric rows of this round's steps
-  reference: Params | None = None  # the reference policy's weights; None when the run keeps none
 
 
-# (params, tasks, key) -> Samples. One that is to be sliced also takes rows=, the numbers of the tasks to do.
-Generate: TypeAlias = Callable[..., Samples]
-# (model, params, prompts_PS, valid_PS, address, key, sampling_params) -> Rollouts, or (Rollouts, {name: Ratio})
-Decode: TypeAlias = Callable[..., Rollouts | tuple[Rollouts, dict]]
-Reward: TypeAlias = Callable[[Params, Samples, Key], Rewards]  # see check_reward
-Optimize: TypeAlias = Callable[[TrainState, Rollouts, Array, Key], tuple[TrainState, Metrics]]
-Step: TypeAlias = Callable[[TrainState, Sequence[Task], Key], tuple[TrainState, Outcome]]
-# rewards_PG, judged_PG -> [P, G] or [P, G, T]
-Advantage: TypeAlias = Callable[[Array, Array], Array]
+# ---------------------------------------------------------------- slots
+
+
+class Generate(Protocol):
+  """Tasks to samples. `rows` are the numbers of the tasks to do now, None all of them; the indices of samples and the width
+  of prompts are those of the whole batch in any case.
+  """
+
+  def __call__(
+    self, weights: Weights, tasks: Sequence[Task], key: Key, /, rows: Sequence[int] | None = None
+  ) -> Samples:
+    """Returns the samples of this process."""
+    ...
+
+
+class Decode(Protocol):
+  """Prompts to completions, compiled. address: (ids_P uint32 [P], first_P int32 [P]), see `ops.keys.rows`."""
+
+  def __call__(
+    self,
+    model: Model,
+    params: Params,
+    prompts_PS: ArrayLike,
+    valid_PS: ArrayLike,
+    address: tuple[ArrayLike, ArrayLike],
+    key: Key,
+    sampling_params: SamplingParams,
+    /,
+  ) -> tuple[Rollouts, Mapping[str, Ratio]]:
+    """Returns rollouts and what the decoder counted, for the row of the step."""
+    ...
+
+
+Reward: TypeAlias = Callable[[Weights, Samples, Key], Rewards]  # see rewards.check
+Keep: TypeAlias = Callable[
+  [Rewards], Rewards
+]  # which completions the optimizer sees: NaN in `total` leaves one out
+Optimize: TypeAlias = Callable[[TrainState, Rollouts, Rewards, Key], tuple[TrainState, Metrics]]
+Step: TypeAlias = Callable[
+  [Mapping[str, TrainState], Sequence[Task], Key], tuple[dict[str, TrainState], Outcome]
+]
+Advantage: TypeAlias = Callable[[Array, Array], Array]  # (rewards_PG, judged_PG) -> [P, G]
+Credit: TypeAlias = Callable[[Experience], Array]  # -> float32 [P, G, T]
 Objective: TypeAlias = Callable[[TokenStats, Experience], tuple[Array, Metrics]]
-# (params, prompts, key, n) -> n texts per prompt
-Ask: TypeAlias = Callable[[Params, Sequence[str], Key, int], list[list[str]]]
-Acquire: TypeAlias = 'Callable[[Params, Pool, Context], list[Task]]'
-Refine: TypeAlias = Callable[[Params, Sequence[Task], Key], list[str]]
-Evaluate: TypeAlias = Callable[[Params, Record, Context], dict[str, float]]
+# (weights, prompts, key, n) -> n texts per prompt
+Ask: TypeAlias = Callable[[Weights, Sequence[Prompt], Key, int], list[list[str]]]
+Verify: TypeAlias = Callable[
+  [Task, str], float | None
+]  # 1 right, 0 wrong; between them not solved; None: cannot tell
+Extract: TypeAlias = Callable[
+  [str], Hashable | None
+]  # text -> normalised answer, None where there is none
+Acquire: TypeAlias = Callable[[Weights, Pool, Context], list[Task]]
+Refine: TypeAlias = Callable[[Weights, Sequence[Task], Key], list[str]]  # one text per task
+Evaluate: TypeAlias = Callable[[Weights, Record, Context], dict[str, float]]
 Rule: TypeAlias = Callable[[Sequence[Report]], Decision | None]
 Refresh: TypeAlias = Callable[[TrainState, int], TrainState]  # after round i

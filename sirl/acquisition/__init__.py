@@ -1,6 +1,6 @@
-"""Where tasks come from. An Acquire is `(params, pool, context) -> tasks`; the pool keeps what was acquired."""
+"""Where tasks come from. An Acquire is `(weights, pool, context) -> tasks`; the pool keeps what was acquired."""
 
 from sirl.acquisition import curated, hygiene, procedural, synthetic
-from sirl.acquisition.sources import chain, once
+from sirl.acquisition.sources import acquirer, chain, once
 
-__all__ = ['chain', 'curated', 'hygiene', 'once', 'procedural', 'synthetic']
+__all__ = ['acquirer', 'chain', 'curated', 'hygiene', 'once', 'procedural', 'synthetic']

@@ -20,18 +20,16 @@ def exclude(acquire: Acquire, heldout, *, shared_words: int | None = None) -> Ac
   if shared_words is not None and shared_words < 1:
     raise ValueError(f'shared_words={shared_words}; expected at least 1, or None')
   grams = (
-    set().union(*(_ngrams(task.prompt, shared_words) for task in heldout))
-    if shared_words
-    else set()
+    set().union(*(_ngrams(task.text, shared_words) for task in heldout)) if shared_words else set()
   )
 
   def leaks(task):
     if prompt_key(task.prompt) in keys:
       return True
-    return bool(grams) and not grams.isdisjoint(_ngrams(task.prompt, shared_words))
+    return bool(grams) and not grams.isdisjoint(_ngrams(task.text, shared_words))
 
-  def filtered(params, pool, context):
-    found = acquire(params, pool, context)
+  def filtered(weights, pool, context):
+    found = acquire(weights, pool, context)
     kept = [task for task in found if not leaks(task)]
     _log(context, len(found) - len(kept), len(found), 'are held-out tasks or overlap with one')
     return kept
@@ -48,12 +46,12 @@ def dissimilar(acquire: Acquire, *, max_overlap=0.7) -> Acquire:
   if not 0 < max_overlap <= 1:
     raise ValueError(f'max_overlap={max_overlap}; expected a number in (0, 1]')
 
-  def filtered(params, pool, context):
-    found = acquire(params, pool, context)
-    known = [task.prompt.casefold().split() for task in pool]
+  def filtered(weights, pool, context):
+    found = acquire(weights, pool, context)
+    known = [task.text.casefold().split() for task in pool]
     kept = []
     for task in found:
-      words = task.prompt.casefold().split()
+      words = task.text.casefold().split()
       if all(_rouge_l(words, other) < max_overlap for other in known):
         known.append(words)
         kept.append(task)

@@ -28,8 +28,8 @@ def procedural(generator, *, per_round, namespace='train', answers=True, exclude
     raise ValueError(f'per_round={per_round}; expected at least 1')
   reserved = _prompts(exclude)
 
-  def acquire(params, pool, context):
-    del params
+  def acquire(weights, pool, context):
+    del weights
     key = np.asarray(jax.random.key_data(context.key)).tobytes().hex()
     taken = reserved | _prompts(pool)
     tasks, draws = _draw(generator, per_round, (namespace, key), float(context.difficulty), taken)

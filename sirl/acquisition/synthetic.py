@@ -27,7 +27,7 @@ _QUESTION = re.compile(r'^[ \t]*(question|answer)[ \t]*:', re.IGNORECASE | re.MU
 
 def question_and_answer(task):
   """'Question: ...' and, where it is known, 'Answer: ...'."""
-  lines = [f'Question: {task.prompt}']
+  lines = [f'Question: {task.text}']
   return '\n'.join(lines if task.answer is None else [*lines, f'Answer: {task.answer}'])
 
 
@@ -58,7 +58,7 @@ def self_instruct(
   """Asks the policy for `per_round` new tasks a round; what is malformed, fails the check or is known is dropped and logged.
 
   Args:
-    ask: (params, prompts, key, n) -> n texts per prompt.
+    ask: (weights, prompts, key, n) -> n texts per prompt.
     per_round: texts asked for in a round, so the most tasks that can come of it.
     examples: tasks of the pool shown in each prompt (all, where the pool holds fewer), drawn anew for each prompt.
     among: task -> bool, the tasks of the pool that may be shown; None shows any.
@@ -78,7 +78,7 @@ def self_instruct(
   if per_round < 1 or examples < 1:
     raise ValueError(f'per_round={per_round}, examples={examples}; expected at least 1 of each')
 
-  def acquire(params, pool, context):
+  def acquire(weights, pool, context):
     candidates = [task for task in pool if among is None or among(task)]
     if not candidates:
       which = f'none of whose {len(pool)} pass among' if len(pool) else 'which is empty'
@@ -89,7 +89,7 @@ def self_instruct(
     address = np.asarray(jax.random.key_data(key_examples)).tobytes().hex()
     shown = [_sample(candidates, examples, rng_of(name, address, i)) for i in range(per_round)]
     prompts = [template.replace('{examples}', separator.join(map(show, tasks))) for tasks in shown]
-    texts = ask(params, prompts, key_ask, 1)
+    texts = ask(weights, prompts, key_ask, 1)
 
     kept, fates = [], Counter()
     seen = {prompt_key(task.prompt) for task in pool}

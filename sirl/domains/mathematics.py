@@ -6,13 +6,12 @@ chain_sum); a fraction is the probability of one more. `Task.difficulty` is the 
 """
 
 import functools
-import hashlib
 import math
 import re
 import string
 
 from sirl.domains import answers
-from sirl.tasks import Task
+from sirl.tasks import Task, content_id
 
 # ---------------------------------------------------------------- verification
 
@@ -48,7 +47,7 @@ def casting_out_nines(task, text, *, extract=answers.final):
   if not re.fullmatch('[0-9]+', found):
     return 0.0
   remainder = lambda digits: sum(map(int, digits)) % 9
-  return float(remainder(found) == remainder(re.findall('[0-9]', task.prompt)))
+  return float(remainder(found) == remainder(re.findall('[0-9]', task.text)))
 
 
 # ---------------------------------------------------------------- generators
@@ -115,7 +114,7 @@ def _binary(name, solve, digits, template):
 
 def _task(name, prompt, answer, level, meta):
   return Task(
-    id=f'{name}-{hashlib.blake2b(prompt.encode(), digest_size=6).hexdigest()}',
+    id=content_id(name, prompt),
     prompt=prompt,
     answer=str(answer),
     origin='environment',

@@ -1,6 +1,6 @@
 """Evaluators over sets of tasks: sampled, greedy and refined accuracy, each with its error and interval.
 
-An evaluator is (params, record, context) -> {metric: number}. The metrics of a set named 'heldout':
+An evaluator is (weights, record, context) -> {metric: number}. The metrics of a set named 'heldout':
 
   heldout/pass@1, heldout/pass@8   share of tasks solved by one sample, by at least one of eight (unbiased)
   heldout/maj@8                    share solved by the majority answer of eight
@@ -14,17 +14,14 @@ Randomness is addressed by the round's key and the name of the set.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 
 from sirl.ops import keys, stats
 from sirl.tasks import Task
-from sirl.types import Ask, Context, Evaluate, Refine
+from sirl.types import Ask, Context, Evaluate, Evaluator, Extract, Refine, Refiner, Verify
 
-Verify = Callable[[Task, str], float | None]  # 1 right, 0 wrong; between them not solved
-Extract = Callable[[str], Hashable | None]
 Show = Callable[[list[dict]], None]
 
 
@@ -55,9 +52,9 @@ def sampled(
       f'{name}: ks={tuple(ks)} must lie in 1..samples={samples}; draw more samples or lower k.'
     )
 
-  def evaluate(params, record, context):
+  def evaluate(weights, record, context):
     del record
-    groups = ask(params, [task.prompt for task in tasks], _key(context, name), samples)
+    groups = ask(weights, [task.prompt for task in tasks], _key(context, name), samples)
     scores_PG = _scores(name, tasks, groups, verify)
     answers = [[extract(text) for text in texts] for texts in groups] if extract else None
     if show is not None:
@@ -76,9 +73,9 @@ def fresh(
   generator's promise (disjoint seeds), not checked here. Options as in `sampled`.
   """
 
-  def evaluate(params, record, context):
+  def evaluate(weights, record, context):
     tasks = make_tasks(Context(context.round, context.difficulty, _key(context, name + '/tasks')))
-    return sampled(name, tasks, verify, ask, **options)(params, record, context)
+    return sampled(name, tasks, verify, ask, **options)(weights, record, context)
 
   return evaluate
 
@@ -91,8 +88,8 @@ def with_gap(
   Both sets must be drawn from the same distribution, or the gap holds their difference too.
   """
 
-  def evaluated(params, record, context):
-    metrics = evaluate(params, record, context)
+  def evaluated(weights, record, context):
+    metrics = evaluate(weights, record, context)
     names = [f'{anchor}/{metric}', f'{fresh}/{metric}']
     if missing := [name for name in names if name not in metrics]:
       raise ValueError(
@@ -109,9 +106,9 @@ def greedy(name: str, tasks: Sequence[Task], verify: Verify, ask_greedy: Ask) ->
   """{name}/greedy: share of tasks solved by the most likely answer. ask_greedy ignores its key."""
   _check(name, tasks)
 
-  def evaluate(params, record, context):
+  def evaluate(weights, record, context):
     del record
-    groups = ask_greedy(params, [task.prompt for task in tasks], _key(context, name), 1)
+    groups = ask_greedy(weights, [task.prompt for task in tasks], _key(context, name), 1)
     return _accuracy(f'{name}/greedy', _scores(name, tasks, groups, verify)[:, 0])
 
   return evaluate
@@ -127,11 +124,11 @@ def refined(
   """
   _check(name, tasks)
 
-  def evaluate(params, record, context):
+  def evaluate(weights, record, context):
     del record
     solved = {}
     for label, refine in {'plain': plain, **refiners}.items():
-      texts = refine(params, tasks, _key(context, name))
+      texts = refine(weights, tasks, _key(context, name))
       if len(texts) != len(tasks):
         raise ValueError(
           f'refiner {label!r} gave {len(texts)} answers, expected one for each of {len(tasks)} tasks'
@@ -152,13 +149,53 @@ def refined(
 def merge(*evaluators: Evaluate) -> Evaluate:
   """One evaluator of several. Raises: ValueError when two give the same metric."""
 
-  def evaluate(params, record, context):
+  def evaluate(weights, record, context):
     metrics = {}
     for each in evaluators:
-      metrics = _joined(metrics, each(params, record, context))
+      metrics = _joined(metrics, each(weights, record, context))
     return metrics
 
   return evaluate
+
+
+def evaluator(evaluate: Evaluate | None = None, **remembering: Evaluator) -> Evaluator:
+  """A plain function, and evaluators with memory under names, as one Evaluator; its state is {name: state}.
+
+  Raises: ValueError when two give the same metric.
+  """
+
+  def init():
+    return {name: each.init() for name, each in remembering.items()}
+
+  def evaluated(memory, weights, record, context):
+    metrics = {} if evaluate is None else evaluate(weights, record, context)
+    memory = dict(memory)
+    for name, each in remembering.items():
+      more, memory[name] = each.evaluate(memory[name], weights, record, context)
+      metrics = _joined(metrics, more)
+    return metrics, memory
+
+  return Evaluator(init, evaluated)
+
+
+def remembered(
+  name: str, tasks: Sequence[Task], verify: Verify, *, plain: Refine, refiner: Refiner
+) -> Evaluator:
+  """`refined` of one refiner with memory, under the label 'refiner': what it learns in one round it keeps for the next."""
+  _check(name, tasks)
+
+  def evaluate(memory, weights, record, context):
+    kept = []
+
+    def refine(weights, tasks, key):
+      texts, after = refiner.refine(memory, weights, tasks, key)
+      kept.append(after)
+      return texts
+
+    metrics = refined(name, tasks, verify, plain=plain, refiner=refine)(weights, record, context)
+    return metrics, kept[-1]
+
+  return Evaluator(refiner.init, evaluate)
 
 
 # ---------------------------------------------------------------- metrics
@@ -239,7 +276,7 @@ def _rows(name, context, tasks, groups, scores_PG, answers):
       'round': context.round,
       'benchmark': name,
       'task': task.id,
-      'prompt': task.prompt,
+      'prompt': task.text,
       'answer': task.answer,
     }
     row |= {'texts': list(groups[p]), 'scores': scores_PG[p].tolist()}
@@ -256,7 +293,7 @@ def _joined(metrics, more):
 
 
 def _key(context, name):
-  return jax.random.fold_in(context.key, np.uint32(keys.text_id('evaluate/' + name)))
+  return keys.named(context.key, 'evaluate/' + name)
 
 
 def _check(name, tasks):

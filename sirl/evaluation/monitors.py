@@ -10,21 +10,20 @@ Never train on what a monitor measures: it would stop measuring.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
 from sirl.evaluation.benchmarks import merge
 from sirl.ops import keys, stats
-from sirl.runtime import hosts
 from sirl.tasks import Task
-from sirl.types import Ask, Evaluate, Params, Record
+from sirl.types import Ask, Evaluate, Evaluator, Extract, Verify
 
 LAST = ('entropy', 'kl', 'completions/clipped_ratio', 'frac_reward_zero_std')
 
 
-def standard(verify: Callable | None = None) -> Evaluate:
+def standard(verify: Verify | None = None) -> Evaluate:
   """autophagy, optimization and, with a verifier, feedback."""
   return merge(autophagy(), optimization(), *([feedback(verify)] if verify else []))
 
@@ -39,8 +38,8 @@ def autophagy(ns: Sequence[int] = (1, 2, 4)) -> Evaluate:
   Source: distinct-n, Li et al. 2016, arXiv 1510.03055.
   """
 
-  def evaluate(params, record, context):
-    del params, context
+  def evaluate(weights, record, context):
+    del weights, context
     metrics = {}
     if len(record.pool):
       metrics['monitor/synthetic_share'] = float(
@@ -62,9 +61,7 @@ def autophagy(ns: Sequence[int] = (1, 2, 4)) -> Evaluate:
   return evaluate
 
 
-def feedback(
-  verify: Callable[[Task, str], float | None], *, part: str | None = None, threshold: float = 0.5
-) -> Evaluate:
+def feedback(verify: Verify, *, part: str | None = None, threshold: float = 0.5) -> Evaluate:
   """Does the reward say what a verifier says? On completions of the last step whose task has an answer.
 
   monitor/feedback_agreement   accepted by both or by neither (reward >= threshold, verify = 1)
@@ -74,8 +71,8 @@ def feedback(
   Args: part: the part of the reward to check; None: the total.
   """
 
-  def evaluate(params, record, context):
-    del params, context
+  def evaluate(weights, record, context):
+    del weights, context
     if record.outcome is None:
       return {}
     samples, rewards = record.outcome.samples, record.outcome.rewards
@@ -83,7 +80,7 @@ def feedback(
       raise ValueError(
         f'feedback: no part {part!r} in the reward; it has {", ".join(sorted(rewards.parts))}'
       )
-    reward_PG = hosts.local_rows(rewards.total if part is None else rewards.parts[part])
+    reward_PG = np.asarray(rewards.total if part is None else rewards.parts[part])
     right_PG = np.full(reward_PG.shape, np.nan)
     for p, (task, texts) in enumerate(zip(samples.tasks, samples.texts)):
       if task.answer is not None:
@@ -114,8 +111,8 @@ def optimization() -> Evaluate:
   The means of the round are in train/...; these catch a collapse that happens within one round.
   """
 
-  def evaluate(params, record, context):
-    del params, context
+  def evaluate(weights, record, context):
+    del weights, context
     steps = record.steps
     column = lambda name: [row[name] for row in steps if name in row]
     metrics = {
@@ -136,13 +133,12 @@ def optimization() -> Evaluate:
 def consensus(
   tasks: Sequence[Task],
   ask: Ask,
-  extract: Callable[[str], Hashable | None],
+  extract: Extract,
   *,
   name: str = 'consensus',
   samples: int = 8,
-  start: Callable[[Record], Params] | None = None,
   seed: int = 0,
-) -> Evaluate:
+) -> Evaluator:
   """What the policy says to a fixed set of prompts. Reads prompts and texts; no answer, no reward.
 
   For runs that reward agreement with themselves: their reward rises on the way to the truth and on the way to
@@ -159,9 +155,9 @@ def consensus(
   A self-taught run changes the doubtful majorities and keeps the sure ones; agreement that falls well below its
   value before training (round -1, where two draws of the same weights disagree by chance alone) is drift.
 
-  Args: start: record -> the starting weights, such as record.reference where the reference is never refreshed;
-    None: no anchor_agreement. seed: of the starting votes, which are a function of it and of these weights,
-    computed once a process, so a resumed run finds the same ones.
+  Its memory is {'anchor': winning answers}: the votes of the weights it is first asked about, which are those before any
+  training where it stands in a run from the start.
+  Args: seed: of the anchor's votes.
   """
   if not tasks:
     raise ValueError(f'{name}: a consensus needs at least one prompt.')
@@ -170,28 +166,34 @@ def consensus(
   prompts = [task.prompt for task in tasks]
   address = np.uint32(keys.text_id(f'consensus/{name}'))
   anchor_key = jax.random.fold_in(keys.at(seed, 'anchor'), address)
-  anchor = []  # filled once: the votes of the starting weights
 
-  def answers_of(params, key):
-    return [[extract(text) for text in texts] for texts in ask(params, prompts, key, samples)]
+  def answers_of(weights, key):
+    return [[extract(text) for text in texts] for texts in ask(weights, prompts, key, samples)]
 
-  def evaluate(params, record, context):
-    answers = answers_of(params, jax.random.fold_in(context.key, address))
-    metrics = {**_across_tasks(answers), **_within_tasks(answers)}
-    if start is not None:
-      if not anchor:
-        params_then = start(record)
-        if params_then is None:
-          raise ValueError(
-            f'{name}: start gave no weights; when it reads record.reference, set reference=True in Experiment.'
-          )
-        anchor.extend(map(stats.plurality, answers_of(params_then, anchor_key)))
-      now = [stats.plurality(group) for group in answers]
-      same = [np.nan if then is None else float(vote == then) for vote, then in zip(now, anchor)]
-      metrics |= _mean('anchor_agreement', same)
-    return {f'monitor/{name}/{metric}': value for metric, value in metrics.items()}
+  def winners(groups):
+    votes = [stats.plurality(group) for group in groups]
+    return [None if vote is None else str(vote) for vote in votes]
 
-  return evaluate
+  def evaluate(memory, weights, record, context):
+    del record
+    answers = answers_of(weights, jax.random.fold_in(context.key, address))
+    anchor = memory['anchor']
+    if anchor is None:
+      anchor = winners(answers_of(weights, anchor_key))
+    same = [
+      np.nan if then is None else float(vote == then)
+      for vote, then in zip(winners(answers), anchor)
+    ]
+    metrics = {
+      **_across_tasks(answers),
+      **_within_tasks(answers),
+      **_mean('anchor_agreement', same),
+    }
+    return {f'monitor/{name}/{metric}': value for metric, value in metrics.items()}, {
+      'anchor': anchor
+    }
+
+  return Evaluator(lambda: {'anchor': None}, evaluate)
 
 
 def _across_tasks(answers):

@@ -2,6 +2,6 @@
 
 from sirl.generation.ask import greedy, make_ask
 from sirl.generation.explore import demonstrate, explore
-from sirl.generation.likelihood import make_logp
+from sirl.generation.likelihood import make_logp, make_prompt_logp
 
-__all__ = ['demonstrate', 'explore', 'greedy', 'make_ask', 'make_logp']
+__all__ = ['demonstrate', 'explore', 'greedy', 'make_ask', 'make_logp', 'make_prompt_logp']

@@ -4,9 +4,9 @@ import numpy as np
 
 from sirl.generation import texts
 from sirl.generation.engine import sampling
-from sirl.generation.engine.decode import counted_too
-from sirl.generation.engine.decode import decode as plain_decode
+from sirl.generation.engine.decode import static
 from sirl.runtime import hosts
+from sirl.tasks import text_of
 from sirl.types import Ask, Codec, Decode, Model, SamplingParams
 
 
@@ -18,9 +18,10 @@ def make_ask(
   max_new: int,
   sampler=None,
   batch: int = 64,
-  decode: Decode = plain_decode,
+  decode: Decode = static,
+  of: str = 'policy',
 ) -> Ask:
-  """Ask(params, prompts, key, n) -> n texts per prompt, each prompt one user turn.
+  """Ask(weights, prompts, key, n) -> n texts per prompt, drawn from the weights named `of`.
 
   Prompts go through the decoder `batch` at a time, the last batch padded with copies of its first prompt, so any number
   of prompts runs one compiled program per n. Noise is addressed by the prompt's text: order and batching change nothing.
@@ -31,11 +32,11 @@ def make_ask(
   texts.check_fit(model, codec)
   sampler = sampler or sampling.sampler()
 
-  def ask(params, prompts, key, n):
+  def ask(weights, prompts, key, n):
     if not prompts:
       return []
     tokens_PS, valid_PS = texts.encode(codec, prompts, max_prompt)
-    ids_P, first_P = texts.address(prompts, n)
+    ids_P, first_P = texts.address(list(map(text_of, prompts)), n)
     sampling_params = SamplingParams(
       group_size=n, max_new=max_new, eos_ids=codec.eos_ids, pad_id=codec.pad_id, sampler=sampler
     )
@@ -44,8 +45,9 @@ def make_ask(
       rows = np.arange(start, start + batch)
       rows = np.where(rows < len(prompts), rows, start)
       address = ids_P[rows], first_P[rows]
-      found = decode(model, params, tokens_PS[rows], valid_PS[rows], address, key, sampling_params)
-      rollouts, _ = counted_too(found)
+      rollouts, _ = decode(
+        model, weights[of], tokens_PS[rows], valid_PS[rows], address, key, sampling_params
+      )
       everything = hosts.everywhere(rollouts.tokens), hosts.everywhere(rollouts.action)
       answers += texts.completions(codec, *everything)[: len(prompts) - start]
     return answers
@@ -57,7 +59,7 @@ def greedy(model: Model, codec: Codec, **kwargs) -> Ask:
   """make_ask with the most likely token at every position; asking for more than one text returns copies."""
   ask_one = make_ask(model, codec, sampler=sampling.greedy(), **kwargs)
 
-  def ask(params, prompts, key, n):
-    return [answers * n for answers in ask_one(params, prompts, key, 1)]
+  def ask(weights, prompts, key, n):
+    return [answers * n for answers in ask_one(weights, prompts, key, 1)]
 
   return ask

@@ -3,17 +3,23 @@
 The host side of generation: encode, call the compiled decoder; whoever reads the texts detokenizes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sirl.generation import texts
-from sirl.generation.engine import sampling
-from sirl.generation.engine.decode import counted_too
-from sirl.generation.engine.decode import decode as plain_decode
+from sirl.generation.engine import layout, sampling
+from sirl.generation.engine.decode import static
 from sirl.runtime import hosts
-from sirl.types import Codec, Decode, Generate, Model, Rollouts, Samples, SamplingParams
+from sirl.tasks import Task
+from sirl.types import Codec, Decode, Generate, Model, Samples, SamplingParams
+
+
+def answer_of(task: Task) -> str | None:
+  """The task's answer."""
+  return task.answer
 
 
 def explore(
@@ -25,17 +31,16 @@ def explore(
   max_new: int,
   prompt_widths: Sequence[int] = (),
   sampler=None,
-  decode: Decode = plain_decode,
+  decode: Decode = static,
+  of: str = 'policy',
 ) -> Generate:
-  """Generate that draws `group_size` completions of every task from the policy.
+  """Generate that draws `group_size` completions of every task from the weights named `of`.
 
-  Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation. Generate's
-  `rows` are the numbers of the tasks to do now (default: all); the others still count for the numbering of samples.
-  `prompt_widths` are columns below `max_prompt`: a batch whose prompts are all short gets the first that holds them, in the decoder and
-  in the update, which both compile once for each; samples change by rounding only.
-  `decode` may be another function of decode's signature with the same samples: `refill.decoder(slots)` where lengths differ,
-  `speculative.decoder(draft, width=...)` where a pass over few rows costs as much as over one. Beside Rollouts it may return
-  {name: Ratio} for the row of the step.
+  Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation.
+  `prompt_widths` are columns below `max_prompt`: a batch of short prompts gets the first width that holds them all, in the
+  decoder and in the update, which both compile once for each width. Samples change by rounding only.
+  `decode` may be another decoder with the same samples: `refill.decoder(slots)` where lengths differ,
+  `speculative.decoder(draft, width=...)` where a pass over few rows costs as much as over one.
   Raises: ValueError here if the codec has ids that the model has not, or for a prompt width outside 1 .. max_prompt; later for a prompt
   longer than `max_prompt`, with the task's id.
   """
@@ -54,7 +59,7 @@ def explore(
     sampler=sampler or sampling.sampler(),
   )
 
-  def generate(params, tasks, key, rows=None):
+  def generate(weights, tasks, key, rows=None):
     names = [task.id for task in tasks]
     ids_P, first_P = texts.address(names, group_size)
     # The whole batch has one width, in every slice of it and on every process.
@@ -64,60 +69,45 @@ def explore(
     rows = np.arange(len(tasks)) if rows is None else rows
     tasks = [tasks[row] for row in rows]
     arrays = tokens_PS[rows], valid_PS[rows], ids_P[rows], first_P[rows]
-    prompts_PS, valid_PS, *address = (hosts.global_rows(hosts.share(x)) for x in arrays)
-    found = decode(model, params, prompts_PS, valid_PS, tuple(address), key, sampling_params)
-    rollouts, counted = counted_too(found)
-    first = hosts.share(first_P[rows].tolist())
-    return Samples(hosts.share(tasks), texts.Completions(codec, rollouts), rollouts, first, counted)
+    prompts_PS, valid_PS, ids, first = (hosts.global_rows(hosts.share(x)) for x in arrays)
+    rollouts, counted = decode(
+      model, weights[of], prompts_PS, valid_PS, (ids, first), key, sampling_params
+    )
+    numbers = hosts.share(first_P[rows].tolist())
+    completions = texts.Completions(codec, rollouts)
+    return Samples(hosts.share(tasks), completions, rollouts, numbers, counted)
 
   return generate
 
 
-def demonstrate(codec: Codec, *, max_prompt: int, max_new: int) -> Generate:
-  """Generate with G = 1 whose completion is the task's answer: the "generation" of supervised fine-tuning.
+def demonstrate(
+  codec: Codec, *, max_prompt: int, max_new: int, solution: Callable[[Task], str | None] = answer_of
+) -> Generate:
+  """Generate with G = 1 whose completion is a known solution: the "generation" of supervised fine-tuning.
 
   The log-probs are NaN: nobody sampled these tokens.
-  Raises: ValueError for a task without an answer, or a prompt or answer over its limit.
+  Args: solution: task -> the text to learn, its answer by default.
+  Raises: ValueError for a task without a solution, or a prompt or solution over its limit.
   """
 
-  def generate(params, tasks, key, rows=None):
-    del params, key
+  def generate(weights, tasks, key, rows=None):
+    del weights, key
     tasks = tasks if rows is None else [tasks[row] for row in rows]
-    prompts_PS, valid_PS = texts.encode(
+    prompts = texts.encode(
       codec, [task.prompt for task in tasks], max_prompt, [task.id for task in tasks]
     )
-    answers = [_demonstration(codec, task, max_new) for task in tasks]
-    tokens_PN, action_PN = texts.pad_right(answers, max_new, codec.pad_id)
-    arrays = (
-      np.concatenate([prompts_PS, tokens_PN], axis=1),
-      np.concatenate([valid_PS, action_PN], axis=1),
-      np.concatenate([np.zeros_like(valid_PS), action_PN], axis=1),
-    )
-    tokens, valid, action = (
-      jnp.asarray(hosts.global_rows(hosts.share(x[:, None]))) for x in arrays
-    )
-    rollouts = Rollouts(
-      tokens=tokens,
-      valid=valid,
-      action=action,
-      logp=jnp.where(action, jnp.nan, 0.0).astype(jnp.float32),
-      truncated=jnp.zeros(tokens.shape[:2], bool),
-      prompt_width=max_prompt,
-    )
-    mine = hosts.share(tasks)
-    return Samples(mine, [[task.answer] for task in mine], rollouts)
+    shown = [_demonstrated(task, solution) for task in tasks]
+    rollouts = layout.given(*prompts, *texts.endings(codec, tasks, shown, max_new))
+    rollouts = jax.tree.map(lambda x: jnp.asarray(hosts.global_rows(hosts.share(x))), rollouts)
+    return Samples(hosts.share(tasks), hosts.share([[text] for text in shown]), rollouts)
 
   return generate
 
 
-def _demonstration(codec, task, max_new):
-  if task.answer is None:
+def _demonstrated(task, solution):
+  text = solution(task)
+  if text is None:
     raise ValueError(
       f'task {task.id} has no answer to demonstrate; use explore, or tasks with answers'
     )
-  ids = [*codec.encode(task.answer), codec.eos_ids[0]]
-  if len(ids) > max_new:
-    raise ValueError(
-      f'answer of task {task.id} has {len(ids)} tokens with its end token, max_new is {max_new}; raise max_new'
-    )
-  return ids
+  return text

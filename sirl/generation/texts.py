@@ -7,6 +7,7 @@ import numpy as np
 
 from sirl.ops import keys as addressed
 from sirl.runtime import hosts
+from sirl.tasks import text_of, turns
 
 
 def check_fit(model, codec):
@@ -22,7 +23,7 @@ def check_fit(model, codec):
 def encode(codec, prompts, max_prompt, names=None, widths=()):
   """Left-padded prompts.
 
-  Args: prompts: texts of user turns; names: what to call them in an error, task ids by default the texts; widths: columns below
+  Args: prompts: texts or conversations; names: what to call them in an error, task ids by default the texts; widths: columns below
     max_prompt, the first that holds the longest prompt is taken.
   Returns: int32 numpy [P, S], bool numpy [P, S], S = max_prompt or one of the widths.
   Raises: ValueError naming the prompt that is empty or too long.
@@ -31,13 +32,14 @@ def encode(codec, prompts, max_prompt, names=None, widths=()):
   valid_PS = np.zeros((len(prompts), max_prompt), bool)
   longest = 0
   for p, prompt in enumerate(prompts):
-    ids = codec.render(prompt)
+    ids = codec.render(turns(prompt))
     longest = max(longest, len(ids))
-    name = names[p] if names else repr(prompt[:60])
+    text = text_of(prompt)
+    name = names[p] if names else repr(text[:60])
     if len(ids) > max_prompt:
       raise ValueError(
         f'prompt of task {name} has {len(ids)} tokens, max_prompt is {max_prompt}; '
-        f'raise max_prompt or leave the task out. It begins: {prompt[:60]!r}'
+        f'raise max_prompt or leave the task out. It begins: {text[:60]!r}'
       )
     if not ids:
       raise ValueError(f'prompt of task {name} encodes to no token; a prompt needs at least one')
@@ -91,6 +93,21 @@ class Completions(collections.abc.Sequence):
 
   def __repr__(self):
     return repr(self.read)
+
+
+def endings(codec, tasks, solutions, max_new):
+  """Completions that are known: each text's ids and the end token, as `pad_right` gives them.
+
+  Raises: ValueError naming the task whose text is longer than max_new tokens.
+  """
+  rows = [[*codec.encode(text), codec.eos_ids[0]] for text in solutions]
+  for task, text, ids in zip(tasks, solutions, rows):
+    if len(ids) > max_new:
+      raise ValueError(
+        f'answer of task {task.id} has {len(ids)} tokens with its end token, max_new is {max_new}; '
+        f'raise max_new or leave the task out. It begins: {text[:60]!r}'
+      )
+  return pad_right(rows, max_new, codec.pad_id)
 
 
 def pad_right(rows, width, pad_id):

@@ -49,6 +49,7 @@ def build(architecture, *, constrain=None):
     init_cache=init_cache,
     value=value if architecture.value_head else None,
     vocab=architecture.vocab,
+    architecture=architecture,
   )
 
 

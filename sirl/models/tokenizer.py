@@ -1,4 +1,4 @@
-"""Codecs: text to ids and back, and a user's turn to the ids of a prompt.
+"""Codecs: text to ids and back, and a conversation to the ids of a prompt.
 
 `bytes_codec` and `characters` need no files and serve models trained from scratch; `pretrained` wraps the
 fast tokenizer of a Hugging Face folder or hub name (transformers, without torch).
@@ -8,11 +8,12 @@ import pathlib
 
 from sirl.models.files.pretrained import locate
 from sirl.models.files.weights import read_json
+from sirl.tasks import turns
 from sirl.types import Codec
 
 
 def bytes_codec():
-  """UTF-8 bytes as ids 0..255, then pad 256 and eos 257; a prompt is its bytes."""
+  """UTF-8 bytes as ids 0..255, then pad 256 and eos 257; a prompt is the bytes of its turns, a line each."""
   pad, eos = 256, 257
 
   def encode(text):
@@ -22,7 +23,10 @@ def bytes_codec():
     _check_ids(ids, eos + 1)
     return bytes(id_ for id_ in ids if id_ < pad).decode('utf-8', errors='replace')
 
-  return Codec(encode, decode, encode, pad_id=pad, eos_ids=(eos,), vocab=eos + 1)
+  def render(messages):
+    return encode('\n'.join(message.content for message in messages))
+
+  return Codec(encode, decode, render, pad_id=pad, eos_ids=(eos,), vocab=eos + 1)
 
 
 def characters(alphabet, *, end_of_prompt=''):
@@ -53,7 +57,11 @@ def characters(alphabet, *, end_of_prompt=''):
 
   end = encode(end_of_prompt)
   vocab = first + len(alphabet)
-  return Codec(encode, decode, lambda text: encode(text) + end, pad, (eos,), vocab)
+
+  def render(messages):
+    return [*encode(''.join(message.content for message in messages)), *end]
+
+  return Codec(encode, decode, render, pad, (eos,), vocab)
 
 
 def _check_ids(ids, vocab):
@@ -68,15 +76,15 @@ def pretrained(name, *, system=None):
   """Codec of the tokenizer in a Hugging Face folder, or of a model on the hub.
 
   `encode` reads text as plain text: a special token spelled out in it stays letters, so decode gives the text
-  back. `render` puts the text into the chat template as one user turn, and there a special token spelled out
-  counts as one; without a template it is the text after the tokenizer's beginning-of-sequence token, if it
-  sets one. The template writes its own such token, so there are never two.
+  back. `render` puts the messages into the chat template, and there a special token spelled out counts as one.
+  Without a template it is the text of the messages, a line each, after the tokenizer's beginning-of-sequence token,
+  if it sets one. The template writes its own such token, so there are never two.
 
   Where a tokenizer has no padding token, the first end token stands in: masks come from lengths.
 
   Args:
     name: what `pretrained.load` takes: a folder, a GGUF file, or 'owner/model' as on the hub.
-    system: system turn before the user's; None leaves it to the template, which may have a default.
+    system: system turn before a conversation that has none; None leaves it to the template, which may have a default.
   Raises: FileNotFoundError for a missing folder; ValueError where there is no tokenizer or end token in it, and
     for a system turn that has no place in the template.
   """
@@ -105,15 +113,16 @@ def pretrained(name, *, system=None):
   starts = tokenizer('')['input_ids'][:1]
   bos = starts if starts == [tokenizer.bos_token_id] else []
 
-  def render(text):
+  def render(messages):
     if not tokenizer.chat_template:
-      return bos + encode(text)
-    turns = [] if system is None else [{'role': 'system', 'content': system}]
-    turns.append({'role': 'user', 'content': text})
-    return ids(_template(name, tokenizer, turns))
+      return bos + encode('\n'.join(message.content for message in messages))
+    said = [{'role': message.role, 'content': message.content} for message in messages]
+    if system is not None and said[0]['role'] != 'system':
+      said = [{'role': 'system', 'content': system}, *said]
+    return ids(_template(name, tokenizer, said))
 
   if tokenizer.chat_template:
-    render('')  # a template that refuses the system turn refuses it here
+    render(turns(''))  # a template that refuses the system turn refuses it here
   pad = tokenizer.pad_token_id
   return Codec(encode, decode, render, eos_ids[0] if pad is None else pad, eos_ids, len(tokenizer))
 

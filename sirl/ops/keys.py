@@ -45,6 +45,11 @@ def text_id(text):
   return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), 'little')
 
 
+def named(key, name):
+  """The key of one of several parts that have names, such as the terms of a reward."""
+  return jax.random.fold_in(key, np.uint32(text_id(name)))
+
+
 def text_ids(texts):
   """uint32 numpy [P] of texts."""
   return np.asarray([text_id(text) for text in texts], np.uint32)

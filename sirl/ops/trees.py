@@ -41,3 +41,15 @@ def copy(tree):
 def ema(old, new, decay):
   """decay * old + (1 - decay) * new, leaf by leaf."""
   return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, old, new)
+
+
+def merged(frozen, trained):
+  """One nested dict of two that hold different leaves; `trained` itself where nothing is frozen."""
+  if frozen is None:
+    return trained
+  both = {**frozen, **trained}
+  for name in frozen.keys() & trained.keys():
+    if not (isinstance(frozen[name], dict) and isinstance(trained[name], dict)):
+      raise ValueError(f'{name!r} is both frozen and trained; every array belongs to one of them')
+    both[name] = merged(frozen[name], trained[name])
+  return both

@@ -1,4 +1,4 @@
-"""Advantages: a group's rewards to credit per completion.
+"""Advantages: a group's rewards to one number per completion; `credit.by_group` gives it to every token.
 
 Each takes rewards float32 [P, G] and judged bool [P, G], and returns float32 [P, G], 0 where not judged. Statistics
 run over the judged completions of one task only, so a batch's layout never matters.

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from sirl.ops import prefill, trees
-from sirl.types import Array, Experience
+from sirl.types import Array, Experience, map_columns
 
 
 @struct.dataclass
@@ -46,6 +46,7 @@ def cut(experience, rows) -> Piece:
     mask=taken.mask & real,
     rollouts=taken.rollouts.replace(action=taken.rollouts.action & real),
     counts=jax.tree.map(lambda x: jnp.broadcast_to(x, len(order_MR)), counts),
+    torn=True,
   )
   return Piece(taken, order_MR, G)
 
@@ -69,6 +70,5 @@ def extent(rollouts):
 
 
 def _narrow(piece, columns):
-  """The first columns of every leaf that has columns: those with axes [R, 1, T]."""
-  keep = lambda x: x[..., :columns] if x.ndim == 3 else x
-  return piece.replace(experience=jax.tree.map(keep, piece.experience))
+  """The first columns of every array that has columns."""
+  return piece.replace(experience=map_columns(lambda x: x[..., :columns], piece.experience))

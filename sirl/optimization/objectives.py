@@ -121,6 +121,23 @@ def nll(reduce: Reduce = token_mean) -> Objective:
   return objective
 
 
+def of_groups(objective: Objective) -> Objective:
+  """An objective that compares the completions of a group, such as one on pairs.
+
+  Raises: ValueError when the update is traced, where pieces tear groups apart.
+  """
+
+  def whole_groups(stats, experience):
+    if experience.torn:
+      raise ValueError(
+        'this objective compares completions of one group, but rows= and widths= send them through the model apart; '
+        'leave Pieces.rows at None and Pieces.widths at (), and take microbatches= for memory'
+      )
+    return objective(stats, experience)
+
+  return whole_groups
+
+
 # ---------------------------------------------------------------- regularisers and sums
 
 
@@ -133,7 +150,7 @@ def kl(estimator=logprobs.k3, reduce: Reduce = token_mean) -> Objective:
   def objective(stats, experience):
     if experience.ref_logp is None:
       raise ValueError(
-        'objective uses kl() but this run keeps no reference policy; set reference=True in Experiment'
+        'objective uses kl() but this run keeps no reference policy; set reference=True in its Learner'
       )
     return reduce(estimator(stats.logp, experience.ref_logp), experience), {}
 

@@ -1,14 +1,14 @@
 """Optimize: rollouts and rewards to new weights, in one compiled program with the state donated.
 
-Judge and credit (advantages), score (old and reference log-probs), then epochs of minibatches, each the sum of
+Judge, score (the policy's log-probs and those of other weights), credit, then epochs of minibatches, each the sum of
 micro-batches. Groups are never split: minibatches and micro-batches are slices of P. Within one, completions may go
 through the model a few at a time, sorted by length, after the prompts that they share (`passes`).
 """
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -16,48 +16,43 @@ import optax
 from sirl.ops import logprobs, masked, trees
 from sirl.optimization import passes
 from sirl.optimization.objectives import token_mean
+from sirl.optimization.passes import Pieces
 from sirl.optimization.transforms import learning_rate_of
-from sirl.types import Advantage, Counts, Experience, Model, Objective, Optimize, Sampler
+from sirl.types import Counts, Credit, Experience, Model, Objective, Optimize, Rewards, Sampler
+
+WHOLE = Pieces()
 
 
 def make_optimize(
   model: Model,
   optimizer: optax.GradientTransformation,
-  advantage: Advantage,
+  credit: Credit,
   objective: Objective,
   *,
   epochs: int = 1,
   minibatches: int = 1,
-  microbatches: int = 1,
-  rows: int | None = None,
-  widths: Sequence[int] = (),
+  pieces: Pieces = WHOLE,
   sampler: Sampler = logprobs.PLAIN,
   from_reference: bool = False,
-  chunk: int = 64,
+  parts: Sequence[str] = (),
+  scored_by: Sequence[str] = ('reference',),
 ) -> Optimize:
-  """Optimize(state, rollouts, rewards_PG, key) -> (state, metrics); the state passed in is donated.
+  """Optimize(state, rollouts, rewards, key) -> (state, metrics); the state passed in is donated.
 
   Args:
     epochs, minibatches: epochs * minibatches updates per call; each epoch shuffles the tasks anew.
-    microbatches: pieces of a minibatch whose gradients are added, for memory; changes nothing but rounding (about 1e-5 nats
-      between sampler and learner, where whole batches agree to 1e-6). Every data shard cuts its own tasks into so many, if
-      they divide.
-    rows: completions that go through the model at once within a micro-batch, on every data shard, longest first; None: all of
-      them. Objectives that compare completions of one group need None.
-    widths: completion columns, below max_new, that pieces of `rows` are cut to when they fit. Every width is compiled into the
-      one program, so no batch compiles anew.
+    pieces: how a minibatch goes through the model, for memory and speed.
     sampler: the one that `explore` drew with, so that log-probs are of the distribution sampled from.
     from_reference: train a copy of the reference weights afresh, optimizer included (STaR, ReST-EM).
-    chunk: completion columns unembedded at once.
+    parts: names of the reward's parts that credit and objective read, see `Experience.parts`.
+    scored_by: names of weights in `state.others` whose log-probs credit and objective may read, as far as they are there.
   An update whose loss or gradient is not finite leaves weights and optimizer as they were and is counted.
   Metrics are float32 scalars on the device, named as in docs/metrics.md.
-  Raises: ValueError here for rows or widths below 1; at the first call when P does not divide into minibatches and micro-batches.
+  Raises: ValueError at the first call, when P does not divide into minibatches and micro-batches, or when the reward lacks
+    one of `parts`.
   """
-  if (rows is not None and rows < 1) or any(width < 1 for width in widths):
-    raise ValueError(
-      f'rows={rows}, widths={tuple(widths)}: expected at least 1 completion and 1 column each'
-    )
   updates = epochs * minibatches
+  forward = passes.Forward(model, sampler, pieces)
 
   def loss_fn(stats, experience):
     # Of a single update the weights have not moved yet: its forward pass gives the old log-probs too.
@@ -69,18 +64,10 @@ def make_optimize(
       metrics |= {'kl': token_mean(logprobs.k3(stats.logp, experience.ref_logp), experience)}
     return loss, (metrics, sampler_gap(stats.logp, experience.rollouts))
 
-  scored, gradients = passes.make_passes(
-    model,
-    loss_fn,
-    microbatches=microbatches,
-    rows=rows,
-    widths=widths,
-    sampler=sampler,
-    chunk=chunk,
-  )
-
   def update(state, experience):
-    (loss, (metrics, gap)), grads = gradients(state.params, experience)
+    (loss, (metrics, gap)), grads = passes.gradients(
+      forward, loss_fn, state.params, state.frozen, experience
+    )
     # What was summed over pieces is float32; the optimizer's state has the dtypes of the weights.
     grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
     norm = trees.global_norm(grads)
@@ -103,24 +90,21 @@ def make_optimize(
     return state, (metrics | {'loss': loss, 'grad_norm': norm}, gap, experience.counts.tokens)
 
   @functools.partial(jax.jit, donate_argnums=0)
-  def optimize(state, rollouts, rewards_PG, key):
-    _check_split(rewards_PG.shape[0], minibatches, microbatches)
+  def compiled(state, rollouts, rewards, key):
+    P = rewards.total.shape[0]
+    _check_split(P, minibatches, pieces.microbatches)
     if from_reference:
-      params = trees.copy(state.ref_params)
+      params = trees.copy(state.others['reference'])
       state = state.replace(params=params, opt_state=optimizer.init(params))
-    experience = _experience(rollouts, rewards_PG, advantage)
-    if updates > 1:
-      old_logp = scored(state.params, experience)
-      experience = dataclasses.replace(experience, old_logp=old_logp)
-    if state.ref_params is not None:
-      ref_logp = scored(state.ref_params, experience)
-      experience = dataclasses.replace(experience, ref_logp=ref_logp)
+    experience = _judged(rollouts, rewards)
+    experience = _scored(forward, state, experience, scored_by)
+    experience = _credited(credit, experience)
 
     if updates == 1:
       state, (metrics, gap, _) = update(state, _with_counts(experience))
     else:
       order = jnp.concatenate(
-        [jax.random.permutation(k, rewards_PG.shape[0]) for k in jax.random.split(key, epochs)]
+        [jax.random.permutation(k, P) for k in jax.random.split(key, epochs)]
       ).reshape(updates, -1)
 
       def turn(state, rows_p):
@@ -133,27 +117,57 @@ def make_optimize(
       gap = sampler_gap(experience.old_logp, rollouts)
     return state, metrics | _gap_metrics(gap) | _batch_metrics(state, rollouts, experience)
 
+  def optimize(state, rollouts, rewards, key):
+    # Parts that nobody reads stay on the host: a part that comes and goes would compile anew.
+    return compiled(state, rollouts, _with_parts(rewards, parts), key)
+
   return optimize
 
 
-def _experience(rollouts, rewards_PG, advantage):
-  """Judge and credit: NaN rewards become a mask, rewards become token advantages."""
-  judged_PG = jnp.isfinite(rewards_PG)
-  rewards_PG = masked.clean(rewards_PG, judged_PG).astype(jnp.float32)
-  advantages = advantage(rewards_PG, judged_PG)
-  advantages = advantages[..., None] if advantages.ndim == 2 else advantages
-  mask_PGT = rollouts.action & judged_PG[..., None]
+def _with_parts(rewards, names):
+  """The rewards with these parts only."""
+  if missing := [name for name in names if name not in rewards.parts]:
+    raise ValueError(
+      f'credit or objective reads the part {missing[0]!r}; the reward has {", ".join(rewards.parts) or "none"}'
+    )
+  return Rewards(rewards.total, {name: rewards.parts[name] for name in names}, rewards.tokens)
+
+
+def _judged(rollouts, rewards) -> Experience:
+  """NaN rewards become a mask. Log-probs and advantages are placeholders until they are computed."""
+  shape = rollouts.tokens.shape[:2]
+  chex.assert_shape([rewards.total, *rewards.parts.values()], shape)
+  judged_PG = jnp.isfinite(rewards.total)
+  nothing = jnp.zeros_like(rollouts.logp)
   return Experience(
     rollouts=rollouts,
-    rewards=rewards_PG,
+    rewards=masked.clean(rewards.total, judged_PG).astype(jnp.float32),
     judged=judged_PG,
-    advantages=jnp.where(mask_PGT, advantages, 0.0),
-    mask=mask_PGT,
-    old_logp=jnp.zeros_like(
-      rollouts.logp
-    ),  # a placeholder until it is scored, or taken from the update itself
-    ref_logp=None,
+    mask=rollouts.action & judged_PG[..., None],
+    advantages=nothing,
+    old_logp=nothing,
+    parts=rewards.parts,
+    token_rewards=rewards.tokens,
   )
+
+
+def _scored(forward, state, experience, names) -> Experience:
+  """With the learner's log-probs and values, and the log-probs of other weights. The compiler drops what nobody reads."""
+  weights = trees.merged(state.frozen, state.params)
+  old_logp, values = passes.scored(forward, weights, experience)
+  named_logp = {
+    name: passes.scored(forward, trees.merged(state.frozen, state.others[name]), experience)[0]
+    for name in names
+    if name in state.others
+  }
+  return experience.replace(old_logp=old_logp, values=values, named_logp=named_logp)
+
+
+def _credited(credit, experience) -> Experience:
+  """With the advantage of every token; 0 outside the mask."""
+  advantages_PGT = credit(experience)
+  chex.assert_shape(advantages_PGT, experience.mask.shape)
+  return experience.replace(advantages=jnp.where(experience.mask, advantages_PGT, 0.0))
 
 
 def _with_counts(experience):

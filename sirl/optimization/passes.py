@@ -3,9 +3,14 @@
 Two ways of cutting, one inside the other. Micro-batches are slices of P: they bound the memory of everything, prompts
 included. Rows are single completions sorted by length: a group's prompt is computed once, with its gradient, and the
 completions follow it a few at a time, no wider than they need. Denominators are the minibatch's, so pieces add up.
+
+`scored` is the way without a gradient, `gradients` the one with it. Each splits over data shards, then over
+micro-batches, then over rows.
 """
 
+import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,77 +18,162 @@ import jax.numpy as jnp
 from sirl.ops import logprobs, prefill, trees
 from sirl.optimization import buckets
 from sirl.runtime import sharding
+from sirl.types import Model, Sampler
 
 
-def make_passes(model, loss, *, microbatches, rows, widths, sampler, chunk):
-  """(scored, gradients), both of (params, experience).
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pieces:
+  """How a minibatch goes through the model. It changes memory and speed, and numbers only by rounding.
 
-  Args: loss: (TokenStats, Experience) -> (scalar, (metrics, gap)); the rest as in `make_optimize`.
-  Returns:
-    scored: log-probs float32 [P, G, T] without a gradient.
-    gradients: ((loss, (metrics, gap)), gradient), summed over the pieces; of gaps the largest is kept, see `merge_gap`.
+  Rounding is about 1e-5 nats between sampler and learner, where whole batches agree to 1e-6.
   """
-  score = functools.partial(logprobs.token_stats, model, sampler=sampler, chunk=chunk)
-  by_rows = rows is not None or bool(widths)
 
-  def read_prompts(params, rollouts):
+  # Slices of P whose gradients are added. Every data shard cuts its own tasks into so many, if they divide.
+  microbatches: int = 1
+  # Completions that go through the model at once within a micro-batch, on every data shard, longest first; None: all of
+  # them. An objective that compares completions of a group needs None.
+  rows: int | None = None
+  # Completion columns, below max_new, that pieces of `rows` are cut to when they fit. Every width is compiled into the one
+  # program, so no batch compiles anew.
+  widths: tuple[int, ...] = ()
+  chunk: int = 64  # completion columns unembedded at once
+
+  def __post_init__(self):
+    """Raises ValueError for a number below 1."""
+    numbers = (
+      self.microbatches,
+      self.chunk,
+      *self.widths,
+      *([] if self.rows is None else [self.rows]),
+    )
+    if any(number < 1 for number in numbers):
+      raise ValueError(
+        f'microbatches={self.microbatches}, rows={self.rows}, widths={tuple(self.widths)}, chunk={self.chunk}: '
+        'expected at least 1 everywhere'
+      )
+
+  @property
+  def by_rows(self) -> bool:
+    """Whether completions go through the model sorted by length."""
+    return self.rows is not None or bool(self.widths)
+
+
+class Forward(NamedTuple):
+  """What a pass needs besides weights and rows."""
+
+  model: Model
+  sampler: Sampler
+  pieces: Pieces
+
+  def stats(self, weights, rollouts, prompts=None):
+    """TokenStats of the rollouts, given the state that their prompts left behind, if any."""
+    return logprobs.token_stats(
+      self.model, weights, rollouts, prompts=prompts, sampler=self.sampler, chunk=self.pieces.chunk
+    )
+
+  def read_prompts(self, weights, rollouts):
+    """The state that each task's prompt leaves behind."""
     S = rollouts.prompt_width
-    return prefill.once(model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S])
+    return prefill.once(self.model, weights, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S])
 
-  def score_rows(params, experience):
-    state = read_prompts(params, experience.rollouts)
-    (P, G, T), pieces = experience.rollouts.tokens.shape, buckets.cut(experience, rows)
 
-    def logp_of(piece):
-      logp = piece.stats(score, params, state).logp
-      return jnp.pad(logp, ((0, 0), (0, 0), (0, T - logp.shape[-1])))
+# ---------------------------------------------------------------- without a gradient
 
-    logp_MR1T = jax.lax.map(lambda piece: buckets.fitted(logp_of, piece, widths), pieces)
-    flat_BT = (
-      jnp.zeros((P * G, T)).at[pieces.row.ravel()].set(logp_MR1T.reshape(-1, T), mode='drop')
-    )
-    return flat_BT.reshape(P, G, T)
 
-  def scored(params, experience):
-    score_slice = score_rows if by_rows else lambda p, e: score(p, e.rollouts).logp
-    if microbatches == 1:
-      return score_slice(params, experience)
-    logp = jax.lax.map(lambda e: score_slice(params, e), slices(experience, microbatches))
-    return logp.reshape(experience.rollouts.logp.shape)
+def scored(forward, weights, experience):
+  """(log-probs, values), float32 [P, G, T] each, under the weights; values are None without a value head."""
+  own = functools.partial(_scored_slices, forward)
+  return sharding.on_data_shards(own, (weights,), (experience,), parts=forward.pieces.microbatches)
 
-  whole = jax.value_and_grad(lambda p, e: loss(score(p, e.rollouts), e), has_aux=True)
 
-  def of_rows(params, experience):
-    state, pull = jax.vjp(lambda p: read_prompts(p, experience.rollouts), params)
+def _scored_slices(forward, weights, experience):
+  score = _scored_rows if forward.pieces.by_rows else _scored_whole
+  parts = forward.pieces.microbatches
+  if parts == 1:
+    return score(forward, weights, experience)
+  found = jax.lax.map(lambda e: score(forward, weights, e), slices(experience, parts))
+  return jax.tree.map(lambda x: x.reshape(experience.rollouts.logp.shape), found)
 
-    def piece_loss(params, state, piece):
-      return loss(piece.stats(score, params, state), piece.experience)
 
-    piece_grad = jax.value_and_grad(piece_loss, argnums=(0, 1), has_aux=True)
-    grad_of = lambda piece: buckets.fitted(
-      lambda one: piece_grad(params, state, one), piece, widths
-    )
-    out, (grads, state_grads) = summed(grad_of, buckets.cut(experience, rows))
-    (through_prompts,) = pull(jax.tree.map(lambda g, x: g.astype(x.dtype), state_grads, state))
-    return out, jax.tree.map(jnp.add, grads, through_prompts)
+def _scored_whole(forward, weights, experience):
+  stats = forward.stats(weights, experience.rollouts)
+  return stats.logp, stats.value
 
-  def gradients(params, experience):
-    grad_slice = of_rows if by_rows else whole
-    if microbatches == 1:
-      return grad_slice(params, experience)
-    return summed(functools.partial(grad_slice, params), slices(experience, microbatches))
 
-  shards = functools.partial(sharding.on_data_shards, parts=microbatches)
+def _scored_rows(forward, weights, experience):
+  state = forward.read_prompts(weights, experience.rollouts)
+  P, G, T = experience.rollouts.tokens.shape
+  pieces = buckets.cut(experience, forward.pieces.rows)
 
-  def scored_by_shards(params, experience):
-    return shards(scored, (params,), (experience,))
+  def stats_of(piece):
+    stats = piece.stats(forward.stats, weights, state)
+    widen = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, T - x.shape[-1])))
+    return jax.tree.map(widen, (stats.logp, stats.value))
 
-  def gradients_by_shards(params, experience):
-    of_shard = lambda params, counts, rows: gradients(params, rows.replace(counts=counts))
-    whole, rows = (params, experience.counts), (experience.replace(counts=None),)
-    return shards(of_shard, whole, rows, merge=merge_shards)
+  def in_order(x_MR1T):
+    rows = x_MR1T.reshape(-1, T)
+    return jnp.zeros((P * G, T)).at[pieces.row.ravel()].set(rows, mode='drop').reshape(P, G, T)
 
-  return scored_by_shards, gradients_by_shards
+  fitted = lambda piece: buckets.fitted(stats_of, piece, forward.pieces.widths)
+  return jax.tree.map(in_order, jax.lax.map(fitted, pieces))
+
+
+# ---------------------------------------------------------------- with a gradient
+
+
+def gradients(forward, loss, params, frozen, experience):
+  """((loss, (metrics, gap)), gradient) of a minibatch, summed over its pieces; of gaps the largest is kept, see `merge_gap`.
+
+  Args:
+    loss: (TokenStats, Experience) -> (scalar, (metrics, gap)).
+    params, frozen: the trained and the other part of the weights; the gradient is that of params.
+  """
+
+  def own(params, frozen, counts, rows):
+    return _gradient_slices(forward, loss, params, frozen, rows.replace(counts=counts))
+
+  whole, rows = (params, frozen, experience.counts), (experience.replace(counts=None),)
+  return sharding.on_data_shards(
+    own, whole, rows, parts=forward.pieces.microbatches, merge=merge_shards
+  )
+
+
+def _gradient_slices(forward, loss, params, frozen, experience):
+  gradient = _gradient_rows if forward.pieces.by_rows else _gradient_whole
+  parts = forward.pieces.microbatches
+  if parts == 1:
+    return gradient(forward, loss, params, frozen, experience)
+  return summed(
+    functools.partial(gradient, forward, loss, params, frozen), slices(experience, parts)
+  )
+
+
+def _gradient_whole(forward, loss, params, frozen, experience):
+  def whole_loss(params):
+    return loss(forward.stats(trees.merged(frozen, params), experience.rollouts), experience)
+
+  return jax.value_and_grad(whole_loss, has_aux=True)(params)
+
+
+def _gradient_rows(forward, loss, params, frozen, experience):
+  def read_prompts(params):
+    return forward.read_prompts(trees.merged(frozen, params), experience.rollouts)
+
+  def piece_loss(params, state, piece):
+    stats = piece.stats(forward.stats, trees.merged(frozen, params), state)
+    return loss(stats, piece.experience)
+
+  state, pull = jax.vjp(read_prompts, params)
+  piece_grad = jax.value_and_grad(piece_loss, argnums=(0, 1), has_aux=True)
+  grad_of = lambda piece: buckets.fitted(
+    lambda one: piece_grad(params, state, one), piece, forward.pieces.widths
+  )
+  out, (grads, state_grads) = summed(grad_of, buckets.cut(experience, forward.pieces.rows))
+  (through_prompts,) = pull(jax.tree.map(lambda g, x: g.astype(x.dtype), state_grads, state))
+  return out, jax.tree.map(jnp.add, grads, through_prompts)
+
+
+# ---------------------------------------------------------------- pieces and their sums
 
 
 def slices(experience, parts):

@@ -13,7 +13,7 @@ def never(state, round):
 def each_round(state, round):
   """The reference becomes a copy of the weights at the end of every round (self-rewarding, SPIN)."""
   del round
-  return state.replace(ref_params=trees.copy(state.params))
+  return _with_reference(state, trees.copy(state.params))
 
 
 def ema(decay: float) -> Refresh:
@@ -21,6 +21,10 @@ def ema(decay: float) -> Refresh:
 
   def refresh(state, round):
     del round
-    return state.replace(ref_params=trees.ema(state.ref_params, state.params, decay))
+    return _with_reference(state, trees.ema(state.others['reference'], state.params, decay))
 
   return refresh
+
+
+def _with_reference(state, params):
+  return state.replace(others={**state.others, 'reference': params})

@@ -1,4 +1,4 @@
-"""Refine by drawing several answers and keeping one: (params, tasks, key) -> one text per task.
+"""Refine by drawing several answers and keeping one: (weights, tasks, key) -> one text per task.
 
   first              no refinement, the baseline of the others
   self_consistency   the most frequent answer
@@ -10,21 +10,18 @@ the key fixes.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 
 from sirl.ops import stats
 from sirl.tasks import Task
-from sirl.types import Ask, Refine
-
-Extract = Callable[[str], Hashable | None]  # text -> normalised answer, None when there is none
-Verifier = Callable[[Task, str], float | None]  # None: cannot tell
+from sirl.types import Ask, Extract, Refine, Verify
 
 
 def first(ask: Ask) -> Refine:
   """One answer, taken as it comes."""
 
-  def refine(params, tasks, key):
-    return [texts[0] for texts in _drawn(ask, params, tasks, key, 1)]
+  def refine(weights, tasks, key):
+    return [texts[0] for texts in _drawn(ask, weights, tasks, key, 1)]
 
   return refine
 
@@ -37,9 +34,9 @@ def self_consistency(ask: Ask, n: int, extract: Extract) -> Refine:
   """
   _check(n)
 
-  def refine(params, tasks, key):
+  def refine(weights, tasks, key):
     chosen = []
-    for texts in _drawn(ask, params, tasks, key, n):
+    for texts in _drawn(ask, weights, tasks, key, n):
       answers = [extract(text) for text in texts]
       winner = stats.plurality(answers)
       chosen.append(texts[0] if winner is None else texts[answers.index(winner)])
@@ -48,16 +45,16 @@ def self_consistency(ask: Ask, n: int, extract: Extract) -> Refine:
   return refine
 
 
-def best_of_n(ask: Ask, n: int, verifier: Verifier) -> Refine:
+def best_of_n(ask: Ask, n: int, verifier: Verify) -> Refine:
   """The text of n that the verifier scores highest; the first of equals, and of texts it cannot tell apart.
 
   An imperfect verifier is over-optimised as n grows; weighted_vote is the safer choice then.
   """
   _check(n)
 
-  def refine(params, tasks, key):
+  def refine(weights, tasks, key):
     chosen = []
-    for task, texts in zip(tasks, _drawn(ask, params, tasks, key, n)):
+    for task, texts in zip(tasks, _drawn(ask, weights, tasks, key, n)):
       scores = [_score(verifier, task, text) for text in texts]
       judged = {i: score for i, score in enumerate(scores) if score is not None}
       chosen.append(texts[max(judged, key=judged.__getitem__, default=0)])
@@ -66,7 +63,7 @@ def best_of_n(ask: Ask, n: int, verifier: Verifier) -> Refine:
   return refine
 
 
-def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verifier) -> Refine:
+def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verify) -> Refine:
   """Of the answer with the largest sum of scores, the text that scores highest.
 
   A text without an answer or without a score does not vote; when none votes, the first text is returned.
@@ -75,9 +72,9 @@ def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verifier) -> Ref
   """
   _check(n)
 
-  def refine(params, tasks, key):
+  def refine(weights, tasks, key):
     chosen = []
-    for task, texts in zip(tasks, _drawn(ask, params, tasks, key, n)):
+    for task, texts in zip(tasks, _drawn(ask, weights, tasks, key, n)):
       scores = [_score(verifier, task, text) for text in texts]
       if any(score is not None and score < 0 for score in scores):
         raise ValueError(
@@ -96,8 +93,8 @@ def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verifier) -> Ref
   return refine
 
 
-def _drawn(ask: Ask, params, tasks: Sequence[Task], key, n: int) -> list[list[str]]:
-  groups = ask(params, [task.prompt for task in tasks], key, n)
+def _drawn(ask: Ask, weights, tasks: Sequence[Task], key, n: int) -> list[list[str]]:
+  groups = ask(weights, [task.prompt for task in tasks], key, n)
   if len(groups) != len(tasks) or any(len(texts) != n for texts in groups):
     raise ValueError(
       f'ask gave {[len(texts) for texts in groups]} texts, expected {n} for each of {len(tasks)} prompts'

@@ -205,10 +205,12 @@ def entropy(run):
 def reward_without_outcome(run):
   """Reward that rises while held-out accuracy does not: the sign of a gamed reward."""
   name = first_accuracy(run)
+  if name is None:
+    return
   reports = [
     r
     for r in run.trained
-    if name and all(math.isfinite(r.metrics.get(n, math.nan)) for n in ('train/reward', name))
+    if all(math.isfinite(r.metrics.get(n, math.nan)) for n in ('train/reward', name))
   ]
   for rows in (reports, reports[-2 * HACK_ROUNDS :]):
     if len(rows) < HACK_ROUNDS:

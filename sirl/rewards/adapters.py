@@ -9,6 +9,7 @@ import numpy as np
 
 from sirl.rewards.scores import batched, name_of, per_completion
 from sirl.runtime import hosts
+from sirl.tasks import Message, turns
 from sirl.types import Reward
 
 ANSWER_COLUMNS = ('answer', 'ground_truth', 'solution')  # what data sets call the answer
@@ -88,8 +89,10 @@ def _trl_call(fn, conversational, samples):
   logged = {}
 
   arguments = {
-    'prompts': [_turn('user', task.prompt) if conversational else task.prompt for task in tasks],
-    'completions': [_turn('assistant', text) if conversational else text for _, _, text in rows],
+    'prompts': [_messages(task.prompt) if conversational else task.text for task in tasks],
+    'completions': [
+      _messages((Message('assistant', text),)) if conversational else text for _, _, text in rows
+    ],
     **_columns(tasks),
     'trainer_state': None,
     'log_extra': lambda column, values: logged.__setitem__(column, list(values)),
@@ -114,8 +117,8 @@ def _numeric(logged, n):
   return parts
 
 
-def _turn(role, content):
-  return [{'role': role, 'content': content}]
+def _messages(prompt):
+  return [{'role': message.role, 'content': message.content} for message in turns(prompt)]
 
 
 def _columns(tasks):

@@ -17,7 +17,7 @@ def check_reward(reward, what='reward'):
     fits = False
   if not fits:
     raise ValueError(
-      f'{what}: {getattr(reward, "__name__", reward)!r} takes ({", ".join(names)}), a reward takes (params, samples, key). Wrap it: '
+      f'{what}: {getattr(reward, "__name__", reward)!r} takes ({", ".join(names)}), a reward takes (weights, samples, key). Wrap it: '
       'rewards.from_trl for (prompts, completions, ...), rewards.from_verl for (data_source, solution_str, ...), '
       'rewards.per_completion for (task, text), rewards.per_group for (task, texts)'
     )

@@ -40,7 +40,7 @@ def weighted(**terms: tuple[float, Reward]) -> Reward:
 
   Every term is a part under its keyword, unweighted, and brings along its other parts under their own names.
   Weight 0 makes a metric: computed and reported, never in the total. A completion is judged if a term of
-  another weight judged it; its total is the sum over the terms that did.
+  another weight judged it; its total is the sum over the terms that did. Rewards of single tokens are summed likewise.
 
   Raises: ValueError here for a term that is not (weight, reward), or when no weight differs from 0.
   """
@@ -57,16 +57,19 @@ def weighted(**terms: tuple[float, Reward]) -> Reward:
       f'weighted: no term of {list(terms)} has a weight other than 0, so nothing would be rewarded.'
     )
 
-  def reward(params, samples, key):
+  def reward(weights, samples, key):
     total: Any = None
+    tokens: Any = None
     parts, errors = {}, []
     for name, (weight, term) in terms.items():
-      term_key = jax.random.fold_in(key, np.uint32(keys.text_id(name)))
-      rewards = _attempt(term, params, samples, term_key, errors)
+      term_key = keys.named(key, name)
+      rewards = _attempt(term, weights, samples, term_key, errors)
       _merge(parts, _renamed(name, rewards), terms)
       if weight:
         total = _plus(total, weight, rewards.total)
-    return _unless(errors, Rewards(total, parts))
+        if rewards.tokens is not None:
+          tokens = _plus(tokens, weight, rewards.tokens)
+    return _unless(errors, Rewards(total, parts, tokens))
 
   return reward
 
@@ -82,7 +85,7 @@ def by_role(**rewards: Reward | None) -> Reward:
     if judge is not None:
       check_reward(judge, f'by_role: {role}')
 
-  def reward(params, samples, key):
+  def reward(weights, samples, key):
     roles = [task.role for task in samples.tasks]
     for task in samples.tasks:
       if task.role not in rewards:
@@ -92,6 +95,7 @@ def by_role(**rewards: Reward | None) -> Reward:
         )
     nothing: Any = hosts.global_rows(np.full(shape_of(samples), np.nan, np.float32))
     total, parts, errors = nothing, {}, []
+    tokens: Any = None
     for role, judge in rewards.items():
       if judge is None:
         continue
@@ -100,13 +104,14 @@ def by_role(**rewards: Reward | None) -> Reward:
       )
       texts = [ts if r == role else NO_TEXTS for r, ts in zip(roles, samples.texts)]
       view = dataclasses.replace(samples, texts=texts)
-      found = _attempt(
-        judge, params, view, jax.random.fold_in(key, np.uint32(keys.text_id(role))), errors
-      )
+      found = _attempt(judge, weights, view, keys.named(key, role), errors)
       total = _where(mine_PG, found.total, total)
+      if found.tokens is not None:
+        before = 0.0 if tokens is None else tokens
+        tokens = _where(mine_PG[..., None], found.tokens, before)
       for name, part in found.parts.items():
         parts[name] = _where(mine_PG, part, parts.get(name, nothing))
-    return _unless(errors, Rewards(total, parts))
+    return _unless(errors, Rewards(total, parts, tokens))
 
   return reward
 
@@ -118,9 +123,9 @@ def tolerant(reward: Reward) -> Reward:
   judge the completion; around the whole `weighted`, a completion with any broken term is not judged.
   """
 
-  def tolerated(params, samples, key):
+  def tolerated(weights, samples, key):
     errors = []
-    rewards = _attempt(reward, params, samples, key, errors)
+    rewards = _attempt(reward, weights, samples, key, errors)
     own = _own(rewards)
     total: Any = rewards.total
     parts: dict[str, Any] = dict(rewards.parts)
@@ -129,7 +134,7 @@ def tolerant(reward: Reward) -> Reward:
       total = _where(failed_PG, _numpy(total).full_like(total, np.nan), total)
       parts |= {name: total for name in own}
     parts[(own[0] if own else 'reward') + ERROR] = failed_PG.astype(np.float32)
-    return Rewards(total, parts)
+    return Rewards(total, parts, rewards.tokens)
 
   return tolerated
 
@@ -139,9 +144,9 @@ def _own(rewards):
   return [name for name, part in rewards.parts.items() if part is rewards.total]
 
 
-def _attempt(reward, params, samples, key, errors):
+def _attempt(reward, weights, samples, key, errors):
   try:
-    return reward(params, samples, key)
+    return reward(weights, samples, key)
   except RewardError as error:
     errors.append(error)
     return error.rewards

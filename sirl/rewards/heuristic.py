@@ -166,8 +166,8 @@ def random_reward(p: float = 0.5) -> Reward:
     keys_PG = keys.rows(key, ids_P, first_P, group_size)
     return jax.vmap(jax.vmap(lambda k: jax.random.bernoulli(k, p)))(keys_PG)
 
-  def reward(params, samples, key):
-    del params
+  def reward(weights, samples, key):
+    del weights
     ids = [task.id for task in samples.tasks]
     group_size = samples.rollouts.truncated.shape[1]
     numbered = keys.occurrences(ids) * group_size if samples.first is None else samples.first

@@ -1,6 +1,6 @@
 """From a scoring function to a Reward: per_completion, per_group, batched, on_device.
 
-A Reward is (params, samples, key) -> Rewards, arrays float32 [P, G]. NaN is the only sign for "not judged", and
+A Reward is (weights, samples, key) -> Rewards, arrays float32 [P, G]. NaN is the only sign for "not judged", and
 it is ours alone: a function says it by returning None, and one that returns NaN, crashes or returns the wrong
 number of scores raises a RewardError that names the task and the text.
 """
@@ -45,8 +45,8 @@ def per_completion(fn: Callable, *, workers: int = 32) -> Reward:
   """
   name = name_of(fn)
 
-  def reward(params, samples, key):
-    del params, key
+  def reward(weights, samples, key):
+    del weights, key
     calls = [
       (p, g, (task, text))
       for p, (task, texts) in enumerate(zip(samples.tasks, samples.texts, strict=True))
@@ -65,8 +65,8 @@ def per_group(fn: Callable, *, workers: int = 32) -> Reward:
   """
   name = name_of(fn)
 
-  def reward(params, samples, key):
-    del params, key
+  def reward(weights, samples, key):
+    del weights, key
     rows = [p for p, texts in enumerate(samples.texts) if len(texts)]
     groups = _map(fn, [(samples.tasks[p], samples.texts[p]) for p in rows], workers)
     results = {}
@@ -84,8 +84,8 @@ def batched(fn: Callable, *, name: str) -> Reward:
   scores has one entry per text, prompt-major, each as in per_completion; parts maps a name to such a list.
   """
 
-  def reward(params, samples, key):
-    del params, key
+  def reward(weights, samples, key):
+    del weights, key
     places = [(p, g) for p, texts in enumerate(samples.texts) for g in range(len(texts))]
     if not places:
       return _gather(name, samples, {})
@@ -102,8 +102,8 @@ def batched(fn: Callable, *, name: str) -> Reward:
   return reward
 
 
-def on_device(fn: Callable) -> Reward:
-  """Scores arrays with arrays: fn(params, rollouts) -> float [P, G], or (scores, judged bool [P, G]); jitted.
+def on_device(fn: Callable, *, of: str = 'policy') -> Reward:
+  """Scores arrays with arrays: fn(params of the weights named `of`, rollouts) -> float [P, G], or (scores, judged bool [P, G]); jitted.
 
   Raises: RewardError from the returned Reward for another shape, or NaN or inf in a judged score.
   """
@@ -118,9 +118,9 @@ def on_device(fn: Callable) -> Reward:
     broken_PG = judged_PG & ~jnp.isfinite(scores_PG)
     return jnp.where(judged_PG & ~broken_PG, scores_PG, jnp.nan), broken_PG, jnp.sum(broken_PG)
 
-  def reward(params, samples, key):
+  def reward(weights, samples, key):
     del key
-    scores_PG, broken_PG, broken = score(params, samples.rollouts)
+    scores_PG, broken_PG, broken = score(weights[of], samples.rollouts)
     expected = samples.rollouts.truncated.shape
     if scores_PG.shape != expected:
       raise RewardError(

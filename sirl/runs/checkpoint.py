@@ -1,8 +1,8 @@
 """Checkpoints: one directory per serial, verified by digest, walked back when damaged.
 
 A checkpoint holds two items: `state`, the LoopState as a flat dict of arrays named by their path, and
-`meta`, one JSON document with the history, the pool's manifest, the config, versions and the SHA-256 of
-every array. Its serial is round * steps_per_round + step, so a round's end is the next round's beginning.
+`meta`, one JSON document with the history, the pool's manifest, what stages remember, the config, versions and the
+SHA-256 of every array. Its serial is round * steps_per_round + step, so a round's end is the next round's beginning.
 There is no random state to save: keys are functions of (seed, purpose, round, step).
 
 Orbax makes the commit atomic but restores flipped bytes without a word, casts other dtypes silently and
@@ -33,6 +33,7 @@ from sirl.types import Report
 log = logging.getLogger(__name__)
 
 META = 'meta/metadata'  # where orbax writes the JSON of a checkpoint
+LAYOUT = 2  # what a checkpoint holds, and under which names; another number is refused
 WORKERS = 4  # threads that hash leaves; hashing releases the interpreter lock
 
 
@@ -225,6 +226,7 @@ class Store:
     # A copy, because the caller donates these buffers to its next step while we still write them.
     leaves = {name: jnp.copy(jnp.asarray(leaf)) for name, leaf in _flat(state).items()}
     body = {
+      'layout': LAYOUT,
       'serial': serial,
       'steps_per_round': self.steps_per_round,
       'config': configs.dump(self.config),
@@ -233,6 +235,7 @@ class Store:
       'leaves': _describe(leaves),
       'history': [report_json(report) for report in history],
       'pool': list(manifest),
+      'memory': dict(state.memory),
     }
     meta = {'body': body, 'sha256': _body_digest(body)}
     arguments = ocp.args.Composite(
@@ -262,7 +265,8 @@ class Store:
     wrong = [name for name in wanted if found[name]['sha256'] != body['leaves'][name]['sha256']]
     if wrong:
       raise Damaged(f'the digests of {len(wrong)} of {len(wanted)} arrays differ, first {wrong[0]}')
-    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
+    state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
+    return dataclasses.replace(state, memory=body['memory'])
 
   def _load_meta(self, serial):
     try:
@@ -274,6 +278,11 @@ class Store:
       raise Damaged(f'its JSON cannot be read ({_first_line(error)})') from error
     if _body_digest(body) != digest:
       raise Damaged('the digest of its JSON differs')
+    if body.get('layout', 1) != LAYOUT:
+      raise ValueError(
+        f'checkpoint {serial} in {self.folder} has layout {body.get("layout", 1)}, this version reads layout {LAYOUT}; '
+        f'it was written by sirl {body["versions"]["sirl"]}. Finish the run with that version, or start in a new workdir'
+      )
     return body
 
   def _accepted_changes(self, body):
@@ -347,7 +356,7 @@ class Store:
 
 
 def _flat(tree):
-  """{'train.params.embed.weight': leaf}; None and empty containers have no leaves."""
+  """{'learners.policy.params.embed.weight': leaf}; None and empty containers have no leaves."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {jax.tree_util.keystr(path, simple=True, separator='.'): leaf for path, leaf in leaves}
 

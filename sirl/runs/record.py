@@ -157,8 +157,7 @@ def read_rows(path):
 
 def sample_rows(round, outcome):
   """Per group a list of rows, one per completion, as samples/*.jsonl holds them."""
-  total_PG = hosts.local_rows(outcome.rewards.total)
-  parts = {name: hosts.local_rows(part) for name, part in outcome.rewards.parts.items()}
+  total_PG, parts = outcome.rewards.total, outcome.rewards.parts
   truncated_PG = hosts.local_rows(outcome.samples.rollouts.truncated)
   tokens_PG = hosts.local_rows(outcome.samples.rollouts.action).sum(axis=-1)
   return [
@@ -166,7 +165,7 @@ def sample_rows(round, outcome):
       {
         'round': round,
         'task': task.id,
-        'prompt': task.prompt,
+        'prompt': task.text,
         'answer': task.answer,
         'sample': g,
         'completion': text,

@@ -48,8 +48,8 @@ def success_rate(
     zeros = np.zeros(capacity, np.float32)
     return {'solved': zeros, 'failed': zeros.copy(), 'cell': np.arange(capacity, dtype=np.int32)}
 
-  def prepare(state, pool, params, key):
-    del params, key
+  def prepare(state, pool, weights, key):
+    del weights, key
     selectors.check_capacity(len(pool), capacity)
     if bucket is None:
       return state

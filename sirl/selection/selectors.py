@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.ops import stats
-from sirl.types import Selector
+from sirl.types import Keep, Selector
 
 CAPACITY = 2**16  # tasks; arrays of this length are part of every checkpoint
 
@@ -48,7 +48,7 @@ def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
   State: {'scores': float32 [capacity]}, NaN where there is no task or no score.
 
   Args:
-    score: (params, tasks) -> [n], see `scores`; a task with a score of NaN is never chosen.
+    score: (weights, tasks) -> [n], see `scores`; a task with a score of NaN is never chosen.
     choose: (scores [m], rng, n) -> int [n] rows of scores; `band`, `top_fraction`, `threshold`, `softmax`.
     capacity: the most tasks that the pool may ever hold.
     rescore: False scores each task only in the round in which it came, a snapshot that costs less.
@@ -57,14 +57,14 @@ def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
   def init():
     return {'scores': np.full(capacity, np.nan, np.float32)}
 
-  def prepare(state, pool, params, key):
+  def prepare(state, pool, weights, key):
     del key
     check_capacity(len(pool), capacity)
     scores = np.array(state['scores'])
     todo = np.arange(len(pool)) if rescore else np.flatnonzero(np.isnan(scores[: len(pool)]))
     if not len(todo):
       return state
-    new = np.asarray(score(params, pool[todo]), np.float32)
+    new = np.asarray(score(weights, pool[todo]), np.float32)
     if new.shape != todo.shape:
       raise ValueError(
         f'the score function returned shape {new.shape} for {len(todo)} tasks; expected one number each'
@@ -147,8 +147,8 @@ def softmax(temperature):
 # ---------------------------------------------------------------- groups without signal
 
 
-def informative(part='correct'):
-  """keep= of `gro.make_step`: the total, with NaN for groups in which `part` is the same for all judged completions.
+def informative(part='correct') -> Keep:
+  """keep= of `gro.make_step`: the rewards, with NaN in the total for groups in which `part` is the same for all judged completions.
 
   With a binary part this is DAPO's dynamic sampling without the resampling: it looks at the outcome, because a shaped total
   (length, format) differs within nearly every group. A group to which the part did not apply at all is left as it is.
@@ -165,7 +165,7 @@ def informative(part='correct'):
     high_P = jnp.max(jnp.where(judged_PG, x_PG, -jnp.inf), axis=1)
     low_P = jnp.min(jnp.where(judged_PG, x_PG, jnp.inf), axis=1)
     kept_P = (high_P > low_P) | ~jnp.any(judged_PG, axis=1)
-    return jnp.where(kept_P[:, None], rewards.total, jnp.nan)
+    return rewards.replace(total=jnp.where(kept_P[:, None], rewards.total, jnp.nan))
 
   return keep
 
@@ -204,8 +204,8 @@ def _no_state():
   return ()
 
 
-def _unprepared(state, pool, params, key):
-  del pool, params, key
+def _unprepared(state, pool, weights, key):
+  del pool, weights, key
   return state
 
 

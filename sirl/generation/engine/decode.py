@@ -9,11 +9,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from sirl.generation.engine import sampling
+from sirl.generation.engine import layout, sampling
 from sirl.ops import keys as addressed
-from sirl.ops import prefill, trees
+from sirl.ops import prefill
 from sirl.runtime import sharding
-from sirl.types import Rollouts
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'sampling_params'))
@@ -29,6 +28,11 @@ def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
   """
   rows = functools.partial(_rows, model, sampling_params)
   return sharding.on_data_shards(rows, (params, key), (prompts_PS, valid_PS, address))
+
+
+def static(model, params, prompts_PS, valid_PS, address, key, sampling_params):
+  """`decode` as a `types.Decode`: all rows at once, until the longest has ended; it counts nothing."""
+  return decode(model, params, prompts_PS, valid_PS, address, key, sampling_params), {}
 
 
 def _rows(model, sampling_params, params, key, prompts_PS, valid_PS, address):
@@ -64,12 +68,7 @@ def _rows(model, sampling_params, params, key, prompts_PS, valid_PS, address):
     unfinished, turn, (jnp.int32(1), token_B, done_B, visible_BT, cache, out)
   )
   _, _, done_B, _, _, out = carry
-  return beside_prompts(prompts_PS, valid_PS, out, ~done_B, G)
-
-
-def counted_too(found):
-  """(Rollouts, {name: Ratio}) of what a function of decode's signature returned: the pair, or Rollouts alone."""
-  return found if isinstance(found, tuple) else (found, {})
+  return layout.beside_prompts(prompts_PS, valid_PS, out, ~done_B, G)
 
 
 # ---------------------------------------------------------------- parts that other decoders share
@@ -112,21 +111,3 @@ def write(out, where, token_B, logp_B, done_B):
     logp.at[where].set(logp_B),
     action.at[where].set(~done_B),
   )
-
-
-def beside_prompts(prompts_PS, valid_PS, out, truncated_B, group_size):
-  """Rollouts [P, G, S + max_new] of prompts and their completions."""
-
-  def beside(prompt_PS, new_BN):
-    return jnp.concatenate([jnp.repeat(prompt_PS, group_size, axis=0), new_BN], axis=1)
-
-  tokens_BN, logp_BN, action_BN = out
-  rollouts = Rollouts(
-    tokens=beside(prompts_PS, tokens_BN),
-    valid=beside(valid_PS, action_BN),
-    action=beside(jnp.zeros_like(valid_PS), action_BN),
-    logp=beside(jnp.zeros(prompts_PS.shape, jnp.float32), logp_BN),
-    truncated=truncated_B,
-    prompt_width=prompts_PS.shape[1],
-  )
-  return trees.split_groups(rollouts, group_size)

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sirl.generation.engine.decode import beside_prompts, blank, draw, ends, write
+from sirl.generation.engine import layout
+from sirl.generation.engine.decode import blank, draw, ends, write
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
 from sirl.runtime import sharding
@@ -163,7 +164,7 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
 
   tokens_BN, _, action_BN = out
   ends_BN = action_BN & ends(tokens_BN, sampling_params)
-  rollouts = beside_prompts(prompts_PS, valid_PS, out, ~jnp.any(ends_BN, axis=1), G)
+  rollouts = layout.beside_prompts(prompts_PS, valid_PS, out, ~jnp.any(ends_BN, axis=1), G)
   return rollouts, jnp.reshape(slot_turns, 1)
 
 

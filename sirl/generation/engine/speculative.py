@@ -22,12 +22,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from sirl.generation.engine import drafts, sampling
+from sirl.generation.engine import drafts, layout, sampling
 from sirl.generation.engine.decode import ends
 from sirl.ops import keys as addressed
 from sirl.ops import logprobs, prefill, trees
 from sirl.runtime import sharding
-from sirl.types import Array, Decode, PyTree, Ratio, Rollouts
+from sirl.types import Array, Decode, PyTree, Ratio
 
 # ---------------------------------------------------------------- rules
 # (logits_BKV, guess_BW, guess_logits_BWV or None, keys_BK, sampler) -> (token_BK, logp_BK, kept_B), K = W + 1: guess i is
@@ -251,17 +251,16 @@ def _rows(model, sampling_params, width, rule, params, key, draft, prompts_PS, v
   now, _ = append(now, token_B[:, None], logp_B[:, None], none_B + 1)
   now = jax.lax.while_loop(lambda now: jnp.any(unfinished(now)), turn, now)
 
-  columns_T = jnp.arange(S + max_new)
-  written_BT = columns_T < (S + now.count)[:, None]
-  rollouts = Rollouts(
-    tokens=now.tokens[:, : S + max_new],
-    valid=written_BT & (columns_T >= first_B[:, None]),
-    action=written_BT & (columns_T >= S),
-    logp=now.logp[:, : S + max_new],
-    truncated=~now.ended,
+  rollouts = layout.in_columns(
+    now.tokens[:, : S + max_new],
+    now.logp[:, : S + max_new],
+    first_B,
+    now.count,
+    ~now.ended,
     prompt_width=S,
+    group_size=G,
   )
-  return trees.split_groups((rollouts, now.statistics), G)
+  return rollouts, trees.split_groups(now.statistics, G)
 
 
 def write(x_BT, new_BK, column_B):

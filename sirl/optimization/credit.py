@@ -1,0 +1,24 @@
+"""Credit: an Experience to the advantage of every token, float32 [P, G, T].
+
+Credit is computed after scoring, so it may read the rewards, the policy's log-probs before the update (`old_logp`), those
+of a reference, values, and the rewards of single tokens. What it does not read is not computed.
+"""
+
+import chex
+import jax.numpy as jnp
+
+from sirl.types import Advantage, Credit, Experience
+
+
+def by_group(advantage: Advantage) -> Credit:
+  """Credit of an estimator that looks at the rewards of a group: every token of a completion gets the same.
+
+  Args: advantage: (rewards_PG, judged_PG) -> [P, G], such as `advantages.normalized`.
+  """
+
+  def credit(experience: Experience):
+    advantages_PG = advantage(experience.rewards, experience.judged)
+    chex.assert_shape(advantages_PG, experience.rewards.shape)
+    return jnp.broadcast_to(advantages_PG[..., None], experience.mask.shape)
+
+  return credit
