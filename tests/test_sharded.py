@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-FOLDER = pathlib.Path(__file__).parent
+FOLDER = pathlib.Path(__file__).parent / 'support'
 
 
 def printed(script, *arguments, **environment):
-  """The JSON that a script of this folder printed last."""
+  """The JSON that a script in `support` printed last."""
   done = subprocess.run(
     [sys.executable, str(FOLDER / script), *map(str, arguments)],
     env={**os.environ, 'JAX_PLATFORMS': 'cpu', **environment},

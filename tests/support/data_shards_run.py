@@ -1,13 +1,14 @@
 """Decodes, refills, speculates and updates on two fake CPU devices, for test_sharded: prints what differs from one device, and the collectives.
 
-python tests/data_shards_run.py
+python tests/support/data_shards_run.py
 """
 
 import json
 import pathlib
 import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).parent.parent), str(pathlib.Path(__file__).parent)]
+TESTS = pathlib.Path(__file__).parent.parent
+sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
 import jax
 
@@ -16,13 +17,21 @@ jax.config.update('jax_num_cpu_devices', 4)
 import jax.numpy as jnp
 import numpy as np
 
-from sirl import config, models
+from sirl import config, gro, models
+from sirl.experiment import Learner
 from sirl.generation.engine import drafts, refill, speculative
 from sirl.generation.engine.decode import decode
-from sirl.ops import keys, trees
-from sirl.optimization import advantages, make_optimize, objectives, transforms
+from sirl.ops import keys
+from sirl.optimization import (
+  Pieces,
+  advantages,
+  by_group,
+  make_optimize,
+  objectives,
+  transforms,
+)
 from sirl.runtime import hosts, sharding
-from sirl.types import SamplingParams, TrainState
+from sirl.types import Rewards, SamplingParams
 
 from support.hlo import in_loops
 
@@ -48,15 +57,18 @@ def sample(program, **more):
 
 def update(rollouts, model=MODEL):
   """Weights after one update by two pieces of micro-batch and rows, and the text of the program."""
-  params = trees.copy(PARAMS)
-  state = TrainState(jnp.int32(0), params, OPTIMIZER.init(params), skipped=jnp.int32(0))
-  state = sharding.place(state, jax.sharding.get_mesh())
+  learner = Learner(model=model, params=PARAMS, optimizer=OPTIMIZER)
+  state = sharding.place(gro.start(learner), jax.sharding.get_mesh())
   optimize = make_optimize(
-    model, OPTIMIZER, advantages.centered, objectives.policy_gradient(), microbatches=2, rows=1
+    model,
+    OPTIMIZER,
+    by_group(advantages.centered),
+    objectives.policy_gradient(),
+    pieces=Pieces(microbatches=2, rows=1),
   )
   rewards_PG = jnp.asarray(hosts.global_rows(np.eye(P, G, dtype=np.float32)))
-  arguments = state, rollouts, rewards_PG, keys.at(0, 'gro')
-  text = optimize.lower(*arguments).compile().as_text()
+  arguments = state, rollouts, Rewards(rewards_PG, {}), keys.at(0, 'gro')
+  text = jax.jit(optimize, donate_argnums=0).lower(*arguments).compile().as_text()
   return optimize(*arguments)[0].params, text
 
 

@@ -1,6 +1,6 @@
 """Runs three GRO steps of the quickstart, from untrained weights, on a number of fake CPU devices and prints what it did, for test_sharded.
 
-python tests/sharded_run.py DEVICES WORKDIR [NAME=VALUE ...]
+python tests/support/sharded_run.py DEVICES WORKDIR [NAME=VALUE ...]
 """
 
 import dataclasses
@@ -8,7 +8,7 @@ import json
 import pathlib
 import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).parent.parent)]
+sys.path[:0] = [str(pathlib.Path(__file__).parent.parent.parent)]
 
 import jax
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments import quickstart
 from sirl import config, loop, rewards
+from sirl.evaluation import evaluator
 from sirl.selection import selectors
 
 numbers = quickstart.shrink(quickstart.Config(debug=True))
@@ -25,14 +26,15 @@ numbers = config.override(numbers, ['max_rounds=1', 'steps_per_round=3', *sys.ar
 # Untrained weights solve nothing; a reward for length varies within groups, so there are gradients to compare.
 experiment = quickstart.build(numbers, reward=rewards.per_completion(lambda task, text: len(text)))
 # No warm start and no evaluation: what is compared is generation and optimization, and compiling is what takes the time.
+policy = experiment.policy
 experiment = dataclasses.replace(
   experiment,
-  params=experiment.model.init(jax.random.key(0)),
+  learners={'policy': dataclasses.replace(policy, params=policy.model.init(jax.random.key(0)))},
   selector=selectors.uniform(),
-  evaluate=lambda params, record, context: {},
+  evaluate=evaluator(),
 )
 state, history = loop.run(experiment, sys.argv[2])
-leaves = jax.tree_util.tree_leaves_with_path(state.train.params)
+leaves = jax.tree_util.tree_leaves_with_path(state.learners['policy'].params)
 where = {str(leaf.sharding.spec) for _, leaf in leaves}
 np.savez(
   pathlib.Path(sys.argv[2]) / 'params.npz',
