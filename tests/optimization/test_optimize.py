@@ -3,16 +3,20 @@
 import itertools
 
 import chex
-import enumeration as exact
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from sirl.ops import logprobs
-from sirl.optimization import advantages, make_optimize, objectives, transforms
-from sirl.types import TrainState
+from sirl import gro
+from sirl.experiment import Learner
+from sirl.ops import logprobs, trees
+from sirl.optimization import Pieces, advantages, by_group, make_optimize, objectives, transforms
+from sirl.types import Rewards
+
+from support import compiles
+from support import enumeration as exact
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -25,9 +29,12 @@ def reward_of(completion):
 
 
 def state_of(params, optimizer=SGD, reference=None):
-  copied = jax.tree.map(jnp.copy, params)
-  reference = jax.tree.map(jnp.copy, reference)
-  return TrainState(jnp.int32(0), copied, optimizer.init(copied), reference, jnp.int32(0))
+  state = gro.start(Learner(model=exact.MODEL, params=params, optimizer=optimizer))
+  return state if reference is None else state.replace(others={'reference': trees.copy(reference)})
+
+
+def rewarded(total_PG):
+  return Rewards(total_PG, {})
 
 
 @pytest.fixture(scope='module')
@@ -37,12 +44,14 @@ def params():
 
 def expected_step(params, advantage, objective, group_size=2):
   """Mean of the SGD step -(gradient) over every possible group, each weighed by its probability."""
-  optimize = make_optimize(exact.MODEL, SGD, advantage, objective)
+  optimize = make_optimize(exact.MODEL, SGD, by_group(advantage), objective)
   law = {y: float(jnp.exp(exact.log_probability(params, y))) for y in exact.completions()}
   total = np.zeros(params['logits'].shape)
   for group in itertools.product(law, repeat=group_size):
     rewards = jnp.asarray([[reward_of(y) for y in group]])
-    after, _ = optimize(state_of(params), exact.rollouts([group]), rewards, jax.random.key(0))
+    after, _ = optimize(
+      state_of(params), exact.rollouts([group]), rewarded(rewards), jax.random.key(0)
+    )
     step = np.asarray(after.params['logits'] - params['logits'], np.float64)
     total += np.prod([law[y] for y in group]) * step
   return total
@@ -164,10 +173,14 @@ def test_micro_batches_change_neither_update_nor_metrics(params, reduce):
   results = []
   for microbatches in (1, 2, 8):
     optimize = make_optimize(
-      exact.MODEL, SGD, advantages.normalized, objective, microbatches=microbatches
+      exact.MODEL,
+      SGD,
+      by_group(advantages.normalized),
+      objective,
+      pieces=Pieces(microbatches=microbatches),
     )
     state, metrics = optimize(
-      state_of(params, reference=reference), rollouts, rewards, jax.random.key(0)
+      state_of(params, reference=reference), rollouts, rewarded(rewards), jax.random.key(0)
     )
     results.append((state.params, metrics))
   for other in results[1:]:
@@ -177,19 +190,23 @@ def test_micro_batches_change_neither_update_nor_metrics(params, reduce):
 def test_without_jit_the_update_is_the_same(params):
   rollouts, rewards = batch(params)
   optimize = make_optimize(
-    exact.MODEL, SGD, advantages.centered, objectives.clipped(), epochs=2, minibatches=2
+    exact.MODEL, SGD, by_group(advantages.centered), objectives.clipped(), epochs=2, minibatches=2
   )
-  compiled, metrics = optimize(state_of(params), rollouts, rewards, jax.random.key(1))
+  compiled, metrics = optimize(state_of(params), rollouts, rewarded(rewards), jax.random.key(1))
   with jax.disable_jit():
-    plain, plain_metrics = optimize(state_of(params), rollouts, rewards, jax.random.key(1))
+    plain, plain_metrics = optimize(
+      state_of(params), rollouts, rewarded(rewards), jax.random.key(1)
+    )
   chex.assert_trees_all_close((compiled.params, metrics), (plain.params, plain_metrics), atol=1e-5)
   assert int(compiled.step) == 4
 
 
 def test_supervised_nll_is_optax_cross_entropy(params):
   rollouts = exact.rollouts([[(2, 3)], [(3, 1)]])
-  optimize = make_optimize(exact.MODEL, SGD, advantages.raw, objectives.nll())
-  state, metrics = optimize(state_of(params), rollouts, jnp.ones((2, 1)), jax.random.key(0))
+  optimize = make_optimize(exact.MODEL, SGD, by_group(advantages.raw), objectives.nll())
+  state, metrics = optimize(
+    state_of(params), rollouts, rewarded(jnp.ones((2, 1))), jax.random.key(0)
+  )
 
   def cross_entropy(p):
     logits = jnp.stack([p['logits'][0, 2], p['logits'][1, 2], p['logits'][0, 2], p['logits'][1, 3]])
@@ -206,11 +223,13 @@ def test_supervised_nll_is_optax_cross_entropy(params):
 def test_a_batch_that_is_not_finite_leaves_everything_and_is_counted(params):
   optimizer = transforms.adamw(0.1)
   rollouts, rewards = batch(params)
-  optimize = make_optimize(exact.MODEL, optimizer, advantages.raw, objectives.policy_gradient())
+  optimize = make_optimize(
+    exact.MODEL, optimizer, by_group(advantages.raw), objectives.policy_gradient()
+  )
   broken = {'logits': params['logits'].at[0, 2].set(jnp.nan)}
   before = state_of(broken, optimizer)
   opt_state = jax.tree.map(jnp.copy, before.opt_state)
-  state, metrics = optimize(before, rollouts, rewards, jax.random.key(0))
+  state, metrics = optimize(before, rollouts, rewarded(rewards), jax.random.key(0))
   chex.assert_trees_all_equal(state.params, broken)
   chex.assert_trees_all_equal(state.opt_state, opt_state)
   assert (int(state.step), float(metrics['updates_skipped'])) == (0, 1.0)
@@ -219,20 +238,24 @@ def test_a_batch_that_is_not_finite_leaves_everything_and_is_counted(params):
 def test_the_state_keeps_its_dtypes_where_gradients_are_summed_in_float32(params):
   half, optimizer = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params), transforms.adamw(1e-3)
   optimize = make_optimize(
-    exact.MODEL, optimizer, advantages.centered, objectives.policy_gradient(), microbatches=2
+    exact.MODEL,
+    optimizer,
+    by_group(advantages.centered),
+    objectives.policy_gradient(),
+    pieces=Pieces(microbatches=2),
   )
   state = state_of(half, optimizer)
   dtypes = jax.tree.map(lambda x: x.dtype, state)
   rollouts, rewards = batch(half)
-  after, _ = optimize(state, rollouts, rewards, jax.random.key(0))
+  after, _ = optimize(state, rollouts, rewarded(rewards), jax.random.key(0))
   assert jax.tree.map(lambda x: x.dtype, after) == dtypes
 
 
 def test_nothing_judged_means_no_gradient_and_no_nan(params):
   rollouts, rewards = batch(params)
-  optimize = make_optimize(exact.MODEL, SGD, advantages.normalized, objectives.clipped())
+  optimize = make_optimize(exact.MODEL, SGD, by_group(advantages.normalized), objectives.clipped())
   state, metrics = optimize(
-    state_of(params), rollouts, jnp.full_like(rewards, jnp.nan), jax.random.key(0)
+    state_of(params), rollouts, rewarded(jnp.full_like(rewards, jnp.nan)), jax.random.key(0)
   )
   chex.assert_trees_all_equal(state.params, params)
   assert float(metrics['judged_ratio']) == 0.0
@@ -242,22 +265,27 @@ def test_nothing_judged_means_no_gradient_and_no_nan(params):
 def test_a_second_call_compiles_nothing_and_the_state_is_donated(params):
   rollouts, rewards = batch(params)
   optimizer = transforms.adamw(1e-2)
-  optimize = make_optimize(exact.MODEL, optimizer, advantages.normalized, objectives.clipped())
+  optimize = make_optimize(
+    exact.MODEL, optimizer, by_group(advantages.normalized), objectives.clipped()
+  )
   state = state_of(params, optimizer)
   given = state.params['logits']
-  state, _ = optimize(state, rollouts, rewards, jax.random.key(0))
+  others = [(rewarded(rewards * i), jax.random.key(i)) for i in range(3)]
+  compiled = compiles.watched()
+  state, _ = optimize(state, rollouts, rewarded(rewards), jax.random.key(0))
   assert given.is_deleted()
-  for i in range(3):
-    state, _ = optimize(state, rollouts, rewards * i, jax.random.key(i))
-  assert optimize._cache_size() == 1
+  assert len(compiled) == 1
+  for other, key in others:
+    state, _ = optimize(state, rollouts, other, key)
+  assert len(compiled) == 1
 
 
 def test_prompt_and_padding_tokens_get_no_gradient(params):
   rollouts = exact.rollouts(
     [[(1,), (1,)]]
   )  # the completion is the end token alone; column 2 is padding
-  optimize = make_optimize(exact.MODEL, SGD, advantages.raw, objectives.policy_gradient())
-  state, _ = optimize(state_of(params), rollouts, jnp.ones((1, 2)), jax.random.key(0))
+  optimize = make_optimize(exact.MODEL, SGD, by_group(advantages.raw), objectives.policy_gradient())
+  state, _ = optimize(state_of(params), rollouts, rewarded(jnp.ones((1, 2))), jax.random.key(0))
   moved = np.asarray(state.params['logits'] != params['logits'])
   assert moved[0, exact.PROMPT].all()
   assert moved.sum() == exact.VOCAB
@@ -266,19 +294,23 @@ def test_prompt_and_padding_tokens_get_no_gradient(params):
 def test_kl_without_a_reference_says_what_to_do(params):
   rollouts, rewards = batch(params)
   optimize = make_optimize(
-    exact.MODEL, SGD, advantages.centered, objectives.add((0.1, objectives.kl()))
+    exact.MODEL, SGD, by_group(advantages.centered), objectives.add((0.1, objectives.kl()))
   )
   with pytest.raises(ValueError, match='set reference=True'):
-    optimize(state_of(params), rollouts, rewards, jax.random.key(0))
+    optimize(state_of(params), rollouts, rewarded(rewards), jax.random.key(0))
 
 
 def test_prompts_that_do_not_divide_say_what_to_do(params):
   rollouts, rewards = batch(params, P=6)
   optimize = make_optimize(
-    exact.MODEL, SGD, advantages.centered, objectives.clipped(), microbatches=4
+    exact.MODEL,
+    SGD,
+    by_group(advantages.centered),
+    objectives.clipped(),
+    pieces=Pieces(microbatches=4),
   )
   with pytest.raises(ValueError, match='prompts=6 .* multiple of 4'):
-    optimize(state_of(params), rollouts, rewards, jax.random.key(0))
+    optimize(state_of(params), rollouts, rewarded(rewards), jax.random.key(0))
 
 
 @pytest.mark.parametrize('reduce', REDUCTIONS)
@@ -288,9 +320,10 @@ def test_objectives_pass_finite_differences(params, reduce):
     rollouts, rewards = batch(params, P=2, G=3)
     from sirl.optimization import optimize as module
 
-    batch_ = module._with_counts(module._experience(rollouts, rewards, advantages.centered))
+    batch_ = module._judged(rollouts, rewarded(rewards))
+    batch_ = module._with_counts(module._credited(by_group(advantages.centered), batch_))
     old = logprobs.token_stats(exact.MODEL, exact.MODEL.init(jax.random.key(8)), rollouts).logp
-    batch_ = batch_.replace(old_logp=old, ref_logp=old)
+    batch_ = batch_.replace(old_logp=old, named_logp={'reference': old})
     objective = objectives.add(
       objectives.clipped(0.2, 0.28, REDUCTIONS[reduce]),
       (0.1, objectives.kl(logprobs.k3, REDUCTIONS[reduce])),

@@ -51,7 +51,7 @@ def experience():
     advantages=jnp.where(mask, grouped(inputs['advantages'])[..., None], 0.0),
     mask=mask,
     old_logp=grouped(inputs['old_logp']),
-    ref_logp=grouped(inputs['ref_logp']),
+    named_logp={'reference': grouped(inputs['ref_logp'])},
     counts=Counts(tokens=mask.sum(dtype=jnp.float64), sequences=jnp.asarray(8.0, jnp.float64)),
   )
 

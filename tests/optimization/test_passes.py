@@ -1,6 +1,7 @@
 """Cutting a minibatch into micro-batches, rows and widths changes nothing but rounding."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,20 @@ import numpy as np
 import optax
 import pytest
 
-from sirl import models
+from sirl import gro, models
+from sirl.experiment import Learner
 from sirl.models import tabular
 from sirl.ops import keys
-from sirl.optimization import advantages, buckets, make_optimize, objectives, optimize
-from sirl.types import Rollouts, TrainState
+from sirl.optimization import (
+  Pieces,
+  advantages,
+  buckets,
+  by_group,
+  make_optimize,
+  objectives,
+  optimize,
+)
+from sirl.types import Rewards, Rollouts
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -36,19 +46,20 @@ def rollouts():
   return Rollouts(*map(jnp.asarray, (tokens, valid, action, logp, LENGTHS == N)), prompt_width=S)
 
 
-REWARDS = jnp.asarray([[1.0, 0.0, 0.5], [0.2, jnp.nan, 0.9], [1.0, 1.0, 0.0], [0.3, 0.1, 0.0]])
+TOTAL = jnp.asarray([[1.0, 0.0, 0.5], [0.2, jnp.nan, 0.9], [1.0, 1.0, 0.0], [0.3, 0.1, 0.0]])
+REWARDS = Rewards(TOTAL, {})
+CREDIT = by_group(advantages.centered)
 
 
 def update(rollouts, *, epochs=1, minibatches=1, model=TABLE, **cuts):
   """(weights moved by, metrics) of an update by plain SGD with a KL term, so that every log-prob is read."""
   objective = objectives.add(objectives.clipped(), (0.1, objectives.kl()))
   step = make_optimize(
-    model, SGD, advantages.centered, objective, epochs=epochs, minibatches=minibatches, **cuts
+    model, SGD, CREDIT, objective, epochs=epochs, minibatches=minibatches, pieces=Pieces(**cuts)
   )
   params, reference = model.init(keys.at(0, 'init')), model.init(keys.at(1, 'init'))
-  state = TrainState(
-    jnp.int32(0), jax.tree.map(jnp.copy, params), SGD.init(params), reference, jnp.int32(0)
-  )
+  state = gro.start(Learner(model=model, params=params, optimizer=SGD))
+  state = state.replace(others={'reference': reference})
   after, metrics = step(state, rollouts, REWARDS, jax.random.key(7))
   return jax.tree.map(jnp.subtract, after.params, params), metrics
 
@@ -90,14 +101,23 @@ def test_tokens_that_the_policy_did_not_choose_may_stand_between_its_own(rollout
     np.testing.assert_allclose(theirs, mine, atol=2e-6 * size)
 
 
-@pytest.mark.parametrize('cuts', [dict(rows=0), dict(widths=(0, 4))], ids=str)
-def test_numbers_below_one_are_refused(rollouts, cuts):
-  with pytest.raises(ValueError, match='expected at least 1 completion and 1 column each'):
-    update(rollouts, **cuts)
+@pytest.mark.parametrize(
+  'cuts', [dict(rows=0), dict(widths=(0, 4)), dict(microbatches=0), dict(chunk=0)], ids=str
+)
+def test_numbers_below_one_are_refused(cuts):
+  [(name, value)] = cuts.items()
+  with pytest.raises(ValueError, match=rf'{name}={re.escape(str(value))}.*expected at least 1'):
+    Pieces(**cuts)
+
+
+def credited(rollouts):
+  """The Experience whose pieces are looked at."""
+  judged = optimize._judged(rollouts, REWARDS)
+  return optimize._with_counts(optimize._credited(CREDIT, judged))
 
 
 def test_pieces_are_sorted_by_length_and_hold_every_row_once(rollouts):
-  experience = optimize._with_counts(optimize._experience(rollouts, REWARDS, advantages.centered))
+  experience = credited(rollouts)
   pieces = buckets.cut(experience, 5)
   rows = np.asarray(pieces.row)
   assert rows.shape == (3, 5)
@@ -109,7 +129,7 @@ def test_pieces_are_sorted_by_length_and_hold_every_row_once(rollouts):
 
 def test_a_narrow_piece_is_computed_in_few_columns(rollouts):
   """Which branch ran is seen from what it returns: its own width."""
-  experience = optimize._with_counts(optimize._experience(rollouts, REWARDS, advantages.centered))
+  experience = credited(rollouts)
   pieces = buckets.cut(experience, 3)
   columns = lambda piece: jnp.int32(piece.experience.rollouts.tokens.shape[-1] - S)
   ran = jax.lax.map(lambda piece: buckets.fitted(columns, piece, (2, 5)), pieces)
