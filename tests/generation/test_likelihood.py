@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from sirl import models
-from sirl.generation import likelihood, make_logp
+from sirl.generation import likelihood, make_logp, make_prompt_logp
 from sirl.models import tabular, tokenizer
 from sirl.ops import prefill
 from sirl.selection import scores
-from sirl.tasks import Task
+from sirl.tasks import Message, Task, turns
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -46,20 +46,20 @@ def by_full_forward(params, ids, first):
 
 
 def test_an_answer_scores_as_in_the_full_forward_pass(params):
-  logp = make_logp(MODEL, CODEC, max_prompt=6, max_new=5, batch=2)(params, TASKS)
+  logp = make_logp(MODEL, CODEC, max_prompt=6, max_new=5, batch=2)({'policy': params}, TASKS)
   assert logp.dtype == np.float32
   for task, value in zip(TASKS, logp):
     if task.answer is None:
       assert np.isnan(value)
       continue
-    prompt = CODEC.render(task.prompt)
+    prompt = CODEC.render(turns(task.prompt))
     ids = [*prompt, *CODEC.encode(task.answer), CODEC.eos_ids[0]]
     assert value == pytest.approx(by_full_forward(params, ids, len(prompt)), abs=1e-5)
 
 
 def test_a_prompt_scores_as_in_the_full_forward_pass(params):
-  logp = make_logp(MODEL, CODEC, max_prompt=6, batch=3, of='prompt')(params, TASKS)
-  expected = [by_full_forward(params, CODEC.render(task.prompt), 1) for task in TASKS]
+  logp = make_prompt_logp(MODEL, CODEC, max_prompt=6, batch=3)({'policy': params}, TASKS)
+  expected = [by_full_forward(params, CODEC.render(turns(task.prompt)), 1) for task in TASKS]
   assert np.isnan(logp).tolist() == [False, False, True, False, False]  # nothing stands before '='
   np.testing.assert_allclose(logp, expected, atol=1e-5)
 
@@ -72,41 +72,58 @@ def test_perplexity_is_that_of_a_known_table():
   probs[2, 3] = [0.5, 0.125, 0.125, 0.125, 0.125]
   logits = {'logits': jnp.log(jnp.asarray(probs))}
   logp = make_logp(tabular.tabular(5, 3), CODEC, max_prompt=1, max_new=3, batch=1)
-  score = scores.perplexity(logp)(logits, [Task(id='t', prompt='=', answer='ab')])
+  score = scores.perplexity(logp)({'policy': logits}, [Task(id='t', prompt='=', answer='ab')])
   np.testing.assert_allclose(score, [(1 / 2 * 1 / 4 * 1 / 8) ** (-1 / 3)], rtol=1e-6)  # 4
 
 
 def test_any_number_of_tasks_runs_one_program(params):
   likelihood._mean_logp.clear_cache()
   logp = make_logp(MODEL, CODEC, max_prompt=6, max_new=5, batch=2)
-  whole = logp(params, TASKS)
-  alone = [logp(params, [task])[0] for task in TASKS]
+  weights = {'policy': params}
+  whole = logp(weights, TASKS)
+  alone = [logp(weights, [task])[0] for task in TASKS]
   np.testing.assert_array_equal(whole, alone)
-  assert logp(params, []).shape == (0,)
+  assert logp(weights, []).shape == (0,)
   assert likelihood._mean_logp._cache_size() == 1
 
 
 @pytest.mark.parametrize(
-  ('arguments', 'message'),
+  ('make', 'arguments', 'message'),
   [
-    ({'max_new': 4}, 'answer of task t2 has 5 tokens with its end token, max_new is 4'),
-    ({'max_new': 5, 'max_prompt': 3}, 'prompt of task t3 has 4 tokens, max_prompt is 3'),
-    ({'of': 'prompt', 'max_prompt': 3}, 'prompt of task t3 has 4 tokens, max_prompt is 3'),
+    (make_logp, {'max_new': 4}, 'answer of task t2 has 5 tokens with its end token, max_new is 4'),
+    (
+      make_logp,
+      {'max_new': 5, 'max_prompt': 3},
+      'prompt of task t3 has 4 tokens, max_prompt is 3',
+    ),
+    (make_prompt_logp, {'max_prompt': 3}, 'prompt of task t3 has 4 tokens, max_prompt is 3'),
   ],
 )
-def test_a_text_over_its_limit_is_named(params, arguments, message):
-  logp = make_logp(MODEL, CODEC, **{'max_prompt': 6, 'batch': 2} | arguments)
+def test_a_text_over_its_limit_is_named(params, make, arguments, message):
+  logp = make(MODEL, CODEC, **{'max_prompt': 6, 'batch': 2} | arguments)
   with pytest.raises(ValueError, match=message):
-    logp(params, TASKS)
+    logp({'policy': params}, TASKS)
 
 
-@pytest.mark.parametrize(
-  ('arguments', 'message'),
-  [
-    ({'of': 'question', 'max_new': 3}, "of='question'; expected 'answer' or 'prompt'"),
-    ({}, "of='answer' needs max_new"),
-  ],
-)
-def test_an_impossible_request_is_refused_at_once(arguments, message):
-  with pytest.raises(ValueError, match=message):
-    make_logp(MODEL, CODEC, max_prompt=3, **arguments)
+@pytest.mark.parametrize('make', [make_logp, make_prompt_logp])
+def test_other_weights_are_read_by_their_name(params, make):
+  sizes = {'max_prompt': 6, 'batch': 2} | ({'max_new': 5} if make is make_logp else {})
+  weights = {'policy': params, 'reference': MODEL.init(jax.random.key(1))}
+  found = make(MODEL, CODEC, of='reference', **sizes)(weights, TASKS)
+  own = make(MODEL, CODEC, **sizes)
+  np.testing.assert_array_equal(found, own({'policy': weights['reference']}, TASKS))
+  assert np.nanmin(np.abs(found - own(weights, TASKS))) > 1e-4
+  with pytest.raises(KeyError, match='teacher'):
+    make(MODEL, CODEC, of='teacher', **sizes)(weights, TASKS)
+
+
+def test_a_conversation_scores_as_its_rendered_turns(params):
+  said = (Message('user', 'ab'), Message('assistant', 'b'), Message('user', 'a='))
+  tasks = [Task(id='one', prompt=said, answer='b'), Task(id='two', prompt='abba=', answer='b')]
+  for logp in (
+    make_logp(MODEL, CODEC, max_prompt=6, max_new=5, batch=2),
+    make_prompt_logp(MODEL, CODEC, max_prompt=6, batch=2),
+  ):
+    first, second = logp({'policy': params}, tasks)
+    assert first == pytest.approx(second, abs=1e-6)
+    assert np.isfinite(second)

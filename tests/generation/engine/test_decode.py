@@ -1,7 +1,6 @@
 """Decoding with the tabular model: right law, right layout, samples that no layout can change."""
 
 import chex
-import enumeration as exact
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,8 @@ from sirl.generation.engine import sampling
 from sirl.generation.engine.decode import decode
 from sirl.ops import logprobs
 from sirl.types import SamplingParams
+
+from support import enumeration as exact
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import enumeration as exact
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,11 +15,12 @@ import pytest
 from sirl import models
 from sirl.generation import explore, make_ask, texts
 from sirl.generation.engine import refill, sampling
-from sirl.generation.engine.decode import decode
+from sirl.generation.engine.decode import decode, static
 from sirl.models import tabular, tokenizer
 from sirl.tasks import Task
 from sirl.types import SamplingParams
 
+from support import enumeration as exact
 from support.hlo import makers
 
 PAD, ENDS = (
@@ -33,7 +33,7 @@ MODEL = models.build(
   models.preset('toy', vocab=16, width=16, layers=1, heads=2, kv_heads=2, head_width=8, ffw=16)
 )
 PARAMS = jax.jit(MODEL.init)(jax.random.key(0))
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]  # the folder of all tests
 
 
 def ragged(P, S=5, *, seed=0):
@@ -149,14 +149,16 @@ def test_explore_and_ask_give_the_same_texts_with_slots():
   key = jax.random.key(2)
   tasks = [Task(id=f'{i}', prompt='ab'[i % 2]) for i in range(4)]
   samples, refilled = (
-    explore(model, codec, group_size=3, decode=how, **sizes)(params, tasks, key)
-    for how in (decode, refill.decoder(5))
+    explore(model, codec, group_size=3, decode=how, **sizes)({'policy': params}, tasks, key)
+    for how in (static, refill.decoder(5))
   )
   assert refilled.texts == samples.texts
   check_same(refilled.rollouts, samples.rollouts)
   asked, again = (
-    make_ask(model, codec, batch=4, decode=how, **sizes)(params, ['a', 'b', 'a'], key, 2)
-    for how in (decode, refill.decoder(5))
+    make_ask(model, codec, batch=4, decode=how, **sizes)(
+      {'policy': params}, ['a', 'b', 'a'], key, 2
+    )
+    for how in (static, refill.decoder(5))
   )
   assert again == asked
   assert len({text for texts in asked for text in texts}) > 2
@@ -221,7 +223,7 @@ def on_two_devices():
 
 def test_a_mesh_changes_no_sample():
   code = (
-    f'import sys; sys.path[:0] = [{str(ROOT.parent)!r}, {str(ROOT)!r}, {str(ROOT / "generation")!r}]\n'
+    f'import sys; sys.path[:0] = [{str(ROOT.parent)!r}, {str(ROOT)!r}, {str(pathlib.Path(__file__).parent)!r}]\n'
     'import conftest, jax; jax.config.update("jax_num_cpu_devices", 2)\n'
     'import test_refill; test_refill.on_two_devices()\n'
   )
