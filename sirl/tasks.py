@@ -51,10 +51,10 @@ class Task:
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Task:
     """Rebuilds a task from `dataclasses.asdict` output read back from JSON."""
-    prompt = row['prompt']
-    if not isinstance(prompt, str):
-      prompt = tuple(Message(**message) for message in prompt)
-    return cls(**{**row, 'prompt': prompt})
+    fields = dict(row)
+    if not isinstance(fields.get('prompt', ''), str):
+      fields['prompt'] = tuple(Message(**message) for message in fields['prompt'])
+    return cls(**fields)
 
 
 def turns(prompt: Prompt) -> tuple[Message, ...]:

@@ -10,7 +10,7 @@ from sirl import acquisition
 from sirl.acquisition import hygiene, procedural
 from sirl.domains import mathematics
 from sirl.ops import keys
-from sirl.tasks import Task, content_id, prompt_key
+from sirl.tasks import Pool, Task, content_id, prompt_key
 from sirl.types import Context
 
 ADD = mathematics.addition()
@@ -70,7 +70,7 @@ def test_training_and_held_out_tasks_are_disjoint_by_prompt():
   assert not prompts(heldout) & prompts(anchor)
 
   acquire = procedural.procedural(ADD, per_round=1500, exclude=[*heldout, *anchor])
-  pool = acquisition.Pool()
+  pool = Pool()
   for round in range(2):
     pool = pool.extend(acquire(None, pool, context(round)), round=round)
   assert len(pool) == 3000
@@ -86,7 +86,7 @@ def test_exclusion_looks_at_prompts_not_at_white_space():
 
 def test_rounds_and_seeds_draw_differently_and_repeatably():
   acquire = procedural.procedural(ADD, per_round=30)
-  pool = acquisition.Pool()
+  pool = Pool()
   first = acquire(None, pool, context(0))
   assert first == acquire(None, pool, context(0))
   assert first != acquire(None, pool, context(1))
@@ -98,7 +98,7 @@ def test_rounds_and_seeds_draw_differently_and_repeatably():
 
 def test_difficulty_comes_from_the_run():
   acquire = procedural.procedural(ADD, per_round=20)
-  hard = acquire(None, acquisition.Pool(), context(0, difficulty=2.0))
+  hard = acquire(None, Pool(), context(0, difficulty=2.0))
   assert {len(str(task.meta['a'])) for task in hard} == {4}
   assert {task.difficulty for task in hard} == {2.0}
   assert all(
@@ -109,14 +109,14 @@ def test_difficulty_comes_from_the_run():
 
 def test_without_answers_nothing_in_the_task_tells_them():
   acquire = procedural.procedural(letters, per_round=5, answers=False)
-  for task in acquire(None, acquisition.Pool(), context()):
+  for task in acquire(None, Pool(), context()):
     assert task.answer is None
     assert task.meta == {}
 
 
 def test_a_used_up_domain_gives_what_is_left_and_warns(caplog):
   acquire = procedural.procedural(letters, per_round=20)
-  pool = acquisition.Pool()
+  pool = Pool()
   pool = pool.extend(acquire(None, pool, context(0)))
   assert not caplog.records
   pool = pool.extend(acquire(None, pool, context(1)))
@@ -149,7 +149,7 @@ def test_held_out_tasks_never_enter_and_are_counted(caplog):
     Task(id=f'{i}', prompt=prompt) for i, prompt in enumerate(['12+34=', '12 + 35 =', '1+1='])
   ]
   heldout = [Task(id='h', prompt='12 + 34 ='), Task(id='i', prompt='12+35=')]
-  kept = hygiene.exclude(acquisition.once(found), heldout)(None, acquisition.Pool(), context())
+  kept = hygiene.exclude(acquisition.once(found), heldout)(None, Pool(), context())
   assert [task.prompt for task in kept] == ['1+1=']
   assert 'round 0: dropped 2 of 3 tasks that are held-out tasks' in caplog.text
 
@@ -159,7 +159,7 @@ def test_shared_words_catch_a_held_out_prompt_inside_another():
   leaking = Task(id='a', prompt='Hello! ann HAS three red apples today')
   clean = Task(id='b', prompt='Ann has three green apples')
   source = acquisition.once([leaking, clean])
-  pool = acquisition.Pool()
+  pool = Pool()
   assert hygiene.exclude(source, heldout)(None, pool, context()) == [leaking, clean]
   assert hygiene.exclude(source, heldout, shared_words=5)(None, pool, context()) == [clean]
   assert hygiene.exclude(source, heldout, shared_words=3)(None, pool, context()) == []
@@ -176,7 +176,7 @@ def test_rouge_l_by_hand():
 
 
 def test_dissimilar_compares_with_the_pool_and_within_the_round(caplog):
-  pool = acquisition.Pool().extend([Task(id='p', prompt='how many legs has a spider')])
+  pool = Pool().extend([Task(id='p', prompt='how many legs has a spider')])
   found = [
     Task(id='a', prompt='how many legs has a beetle'),  # 5 of 6 words: .83
     Task(id='b', prompt='name the capital of France'),

@@ -7,7 +7,7 @@ import pytest
 from sirl import acquisition
 from sirl.acquisition import synthetic
 from sirl.ops import keys
-from sirl.tasks import Task, content_id
+from sirl.tasks import Pool, Task, content_id
 from sirl.types import Context
 
 SEEDS = [Task(id=f's{i}', prompt=f'{i}+1=', answer=str(i + 1)) for i in range(6)]
@@ -18,7 +18,7 @@ def context(round=0):
 
 
 def pool_of(tasks=SEEDS):
-  return acquisition.Pool().extend(tasks)
+  return Pool().extend(tasks)
 
 
 class Script:
@@ -185,6 +185,6 @@ def test_bad_arguments_and_an_empty_pool_say_what_to_do():
     synthetic.self_instruct(Script(''), per_round=0)
   acquire = synthetic.self_instruct(Script('Question: q'), per_round=1)
   with pytest.raises(ValueError, match=r'pool, which is empty; chain\(once'):
-    acquire(None, acquisition.Pool(), context())
+    acquire(None, Pool(), context())
   seeded = acquisition.chain(acquisition.once(SEEDS), acquire)
-  assert len(seeded(None, acquisition.Pool(), context())) == 7
+  assert len(seeded(None, Pool(), context())) == 7
