@@ -1,15 +1,17 @@
 """Metrics of benchmarks: exact values from scripted answers, and laws on drawn ones."""
 
+import json
 import math
 
 import jax
 import numpy as np
 import pytest
 
+from sirl import evaluation
 from sirl.evaluation import benchmarks
 from sirl.ops import stats
 from sirl.tasks import Task
-from sirl.types import Context
+from sirl.types import Context, Evaluator, Refiner
 
 TASKS = [Task(id=f't{i}', prompt=f'{i}+{i}', answer=str(2 * i)) for i in range(4)]
 CONTEXT = Context(3, 0.0, jax.random.key(0))
@@ -25,7 +27,7 @@ def extract(text):
 
 def scripted(*groups):
   by_prompt = {task.prompt: group for task, group in zip(TASKS, groups)}
-  return lambda params, prompts, key, n: [by_prompt[prompt][:n] for prompt in prompts]
+  return lambda weights, prompts, key, n: [by_prompt[prompt][:n] for prompt in prompts]
 
 
 ASK = scripted(
@@ -68,7 +70,7 @@ def test_the_interval_holds_the_truth_in_19_of_20_evaluations():
   tasks = [Task(id=str(i), prompt=str(i), answer='1') for i in range(40)]
   truth = 0.4
 
-  def ask(params, prompts, key, n):
+  def ask(weights, prompts, key, n):
     generator = stats.generator(key)
     p_P = generator.beta(2, 3, size=len(prompts))  # mean .4: tasks differ in difficulty
     return [['1' if generator.random() < p else '0' for _ in range(n)] for p in p_P]
@@ -84,9 +86,9 @@ def test_the_interval_holds_the_truth_in_19_of_20_evaluations():
 def test_rounds_and_names_draw_different_noise_and_the_same_round_the_same():
   seen = []
 
-  def spy(params, prompts, key, n):
+  def spy(weights, prompts, key, n):
     seen.append(jax.random.key_data(key).tolist())
-    return ASK(params, prompts, key, n)
+    return ASK(weights, prompts, key, n)
 
   for name, seed in (('a', 0), ('a', 0), ('b', 0), ('a', 1)):
     benchmarks.sampled(name, TASKS, verify, spy, samples=4, ks=(1,))(
@@ -122,7 +124,7 @@ def test_greedy_asks_once():
 
 
 def test_a_refiner_is_compared_with_plain_on_the_same_tasks():
-  refiner = lambda *texts: lambda params, tasks, key: list(texts)
+  refiner = lambda *texts: lambda weights, tasks, key: list(texts)
   evaluate = benchmarks.refined(
     'heldout', TASKS, verify, plain=refiner('0', '9', '9', '6'), vote=refiner('0', '2', '4', '9')
   )
@@ -199,3 +201,107 @@ def test_a_refiner_that_loses_an_answer_is_named():
     benchmarks.refined('x', TASKS, verify, plain=lambda *_: ['0'] * 4, vote=lambda *_: ['0'])(
       None, None, CONTEXT
     )
+
+
+# ---------------------------------------------------------------- with memory
+
+
+def bits(key):
+  return jax.random.key_data(key).tolist()
+
+
+def counting(name, start=0):
+  """An evaluator whose memory is how often it measured."""
+
+  def evaluate(memory, weights, record, context):
+    return {f'{name}/count': memory['n']}, {'n': memory['n'] + 1}
+
+  return Evaluator(lambda: {'n': start}, evaluate)
+
+
+def test_a_plain_evaluator_is_lifted_as_it_is():
+  seen = []
+
+  def evaluate(weights, record, context):
+    seen.append((weights, record, context.round, bits(context.key)))
+    return {'x': 1.0}
+
+  lifted = evaluation.evaluator(evaluate)
+  assert lifted.init() == {}
+  assert lifted.evaluate({}, 'w', 'r', CONTEXT) == ({'x': 1.0}, {})
+  assert seen == [('w', 'r', 3, bits(CONTEXT.key))]  # the round's key
+  nothing = evaluation.evaluator()
+  assert nothing.evaluate(nothing.init(), 'w', 'r', CONTEXT) == ({}, {})
+
+
+def test_evaluators_with_memory_keep_it_in_the_open():
+  make = lambda: evaluation.evaluator(
+    benchmarks.greedy('heldout', TASKS, verify, ASK), a=counting('a'), b=counting('b', 7)
+  )
+  both = make()
+  memory, found = both.init(), []
+  assert memory == {'a': {'n': 0}, 'b': {'n': 7}}
+  for _ in range(3):
+    before = json.dumps(memory)
+    metrics, after = make().evaluate(memory, None, None, CONTEXT)  # as a resumed run would
+    assert json.dumps(memory) == before  # the state passed in is left as it is
+    memory = json.loads(json.dumps(after))
+    found.append((metrics['heldout/greedy'], metrics['a/count'], metrics['b/count']))
+  assert found == [(0.5, 0, 7), (0.5, 1, 8), (0.5, 2, 9)]
+  assert memory == {'a': {'n': 3}, 'b': {'n': 10}}
+
+
+def test_one_metric_has_one_evaluator_with_memory_or_without():
+  for lifted in (
+    evaluation.evaluator(a=counting('x'), b=counting('x')),
+    evaluation.evaluator(lambda *_: {'x/count': 0.0}, a=counting('x')),
+  ):
+    with pytest.raises(ValueError, match='two evaluators give x/count'):
+      lifted.evaluate(lifted.init(), None, None, CONTEXT)
+
+
+def notebook():
+  """A refiner that answers only what it has seen before, and writes down what it sees."""
+
+  def refine(memory, weights, tasks, key):
+    known = memory['seen']
+    texts = [str(2 * int(weights) * i) if task.id in known else '?' for i, task in enumerate(tasks)]
+    return texts, {'seen': sorted({*known, *(task.id for task in tasks[: 2 + len(known)])})}
+
+  return Refiner(lambda: {'seen': []}, refine)
+
+
+def test_what_a_refiner_learns_in_one_round_it_has_in_the_next():
+  plain = lambda weights, tasks, key: ['0', '9', '9', '9']
+  make = lambda: benchmarks.remembered('heldout', TASKS, verify, plain=plain, refiner=notebook())
+  memory, found = make().init(), []
+  assert memory == {'seen': []}
+  for _ in range(3):
+    before = json.dumps(memory)
+    metrics, after = make().evaluate(memory, 1, None, CONTEXT)
+    assert json.dumps(memory) == before
+    memory = json.loads(json.dumps(after))
+    found.append(metrics)
+  assert [metrics['heldout/refiner'] for metrics in found] == [0.0, 0.5, 1.0]
+  assert [metrics['heldout/refiner_gain'] for metrics in found] == [-0.25, 0.25, 0.75]
+  assert {metrics['heldout/plain'] for metrics in found} == {0.25}
+  assert memory == {'seen': ['t0', 't1', 't2', 't3']}
+  metrics, _ = make().evaluate(memory, 3, None, CONTEXT)  # other weights, other texts
+  assert metrics['heldout/refiner'] == 0.25
+
+
+def test_a_refiner_with_memory_is_measured_as_one_without():
+  """On the key of `refined`, so that both see the same draws."""
+  keys = []
+
+  def refine(weights, tasks, key):
+    keys.append(bits(key))
+    return ['0', '2', '9', '6']
+
+  plain = lambda weights, tasks, key: ['0', '9', '9', '9']
+  refiner = Refiner(lambda: None, lambda memory, *rest: (refine(*rest), memory))
+  evaluator = benchmarks.remembered('x', TASKS, verify, plain=plain, refiner=refiner)
+  found, _ = evaluator.evaluate(evaluator.init(), None, None, CONTEXT)
+  without = benchmarks.refined('x', TASKS, verify, plain=plain, refiner=refine)
+  assert found == without(None, None, CONTEXT)
+  assert keys[0] == keys[1]

@@ -1,6 +1,8 @@
 """What monitors measure, by hand; and that a self-taught collapse is caught without an answer."""
 
 import dataclasses
+import fractions
+import json
 import math
 
 import jax
@@ -126,18 +128,25 @@ def test_standard_is_all_that_can_be_measured():
 
 def scripted(*groups):
   by_prompt = {task.prompt: group for task, group in zip(OPEN, groups)}
-  return lambda params, prompts, key, n: [by_prompt[prompt][:n] for prompt in prompts]
+  return lambda weights, prompts, key, n: [by_prompt[prompt][:n] for prompt in prompts]
 
 
 def digits(text):
   return text if text.isdigit() else None
 
 
-def watch(*groups, **options):
-  evaluate = monitors.consensus(
-    OPEN[: len(groups)], scripted(*groups), digits, samples=len(groups[0]), **options
+def measure(evaluator, weights, memory=None, context=CONTEXT):
+  """What it finds and remembers, where every memory goes through a file on the way."""
+  memory = evaluator.init() if memory is None else memory
+  found, memory = evaluator.evaluate(json.loads(json.dumps(memory)), weights, record(), context)
+  return found, json.loads(json.dumps(memory))
+
+
+def watch(*groups):
+  evaluator = monitors.consensus(
+    OPEN[: len(groups)], scripted(*groups), digits, samples=len(groups[0])
   )
-  found = evaluate(None, record(), CONTEXT)
+  found, _ = measure(evaluator, None)
   return {name.removeprefix('monitor/consensus/'): value for name, value in found.items()}
 
 
@@ -169,53 +178,72 @@ def test_a_policy_that_never_answers_has_no_answers_to_concentrate():
   assert 'answer_concentration' not in found
 
 
-def test_anchor_agreement_compares_with_the_starting_weights():
+AGREEMENT = 'monitor/consensus/anchor_agreement'
+
+
+def test_anchor_agreement_compares_with_the_weights_it_was_first_asked_about():
   votes = {'start': ['1', '2', '3', '?'], 'now': ['1', '5', '?', '4']}
-  ask = lambda params, prompts, key, n: [[vote] * n for vote in votes[params]]
-  evaluate = monitors.consensus(OPEN, ask, digits, samples=2, start=lambda record: 'start')
+  ask = lambda weights, prompts, key, n: [[vote] * n for vote in votes[weights]]
+  evaluator = monitors.consensus(OPEN, ask, digits, samples=2)
+  assert evaluator.init() == {'anchor': None}
+  found, memory = measure(evaluator, 'start')
+  assert found[AGREEMENT] == 1.0
+  assert memory == {'anchor': ['1', '2', '3', None]}
   # Of the three prompts that the start answered, one is answered alike; silence is not agreement.
-  assert evaluate('now', record(), CONTEXT)['monitor/consensus/anchor_agreement'] == pytest.approx(
-    1 / 3
-  )
-  assert evaluate('start', record(), CONTEXT)['monitor/consensus/anchor_agreement'] == 1.0
+  found, again = measure(evaluator, 'now', memory)
+  assert found[AGREEMENT] == pytest.approx(1 / 3)
+  assert again == memory
+  assert measure(evaluator, 'start', memory)[0][AGREEMENT] == 1.0
+  assert measure(evaluator, 'now')[0][AGREEMENT] == 1.0  # a run that starts with these weights
 
 
-def test_without_starting_weights_there_is_no_anchor():
-  assert 'anchor_agreement' not in watch(['1', '1'])
+def test_a_start_that_never_answered_is_no_anchor():
+  assert 'anchor_agreement' not in watch(['?', '?'], ['?', '?'])
+  assert 'anchor_agreement' in watch(['?', '?'], ['?', '1'])
 
 
-def test_a_run_that_keeps_no_reference_cannot_be_anchored_to_it():
-  with pytest.raises(ValueError, match='set reference=True'):
-    watch(['1', '1'], start=lambda record: record.reference)
+def test_answers_that_json_does_not_know_are_remembered():
+  """An answer may be anything hashable, such as the value of a fraction."""
+  votes = {'start': ['1/2', '3'], 'now': ['2/4', '4']}
+  ask = lambda weights, prompts, key, n: [[vote] * n for vote in votes[weights]]
+  evaluator = monitors.consensus(OPEN[:2], ask, fractions.Fraction, samples=2)
+  _, memory = measure(evaluator, 'start')
+  assert memory == {'anchor': ['1/2', '3']}
+  assert measure(evaluator, 'now', memory)[0][AGREEMENT] == 0.5
 
 
-def test_a_resumed_run_finds_the_same_anchor():
-  def ask(params, prompts, key, n):
+def test_a_resumed_run_goes_on_with_its_anchor():
+  def ask(weights, prompts, key, n):
     generator = stats.generator(key)
     return [[str(generator.integers(3)) for _ in range(n)] for _ in prompts]
 
-  def build():
-    return monitors.consensus(OPEN, ask, digits, samples=4, start=lambda record: 0)
-
-  first = build()
+  build = lambda: monitors.consensus(OPEN, ask, digits, samples=4)
   contexts = [Context(r, 0.0, jax.random.key(r)) for r in range(3)]
-  unbroken = [first(None, record(), context) for context in contexts]
-  assert build()(None, record(), contexts[2]) == unbroken[2]
+  first, memory, unbroken = build(), None, []
+  for context in contexts:
+    found, memory = measure(first, None, memory, context)
+    unbroken.append((found, memory))
+  assert len({found[AGREEMENT] for found, _ in unbroken}) > 1
+  assert measure(build(), None, unbroken[1][1], contexts[2]) == unbroken[2]
 
 
-def test_the_votes_of_the_start_have_noise_of_their_own_seed():
+def test_the_votes_of_the_anchor_have_noise_of_their_own_seed():
   drawn = []
 
-  def ask(params, prompts, key, n):
-    drawn.append((params, jax.random.key_data(key).tolist()))
+  def ask(weights, prompts, key, n):
+    drawn.append(jax.random.key_data(key).tolist())
     return [['1'] * n for _ in prompts]
 
   for seed in (0, 0, 1):
-    evaluate = monitors.consensus(OPEN, ask, digits, seed=seed, start=lambda record: 'start')
-    evaluate('now', record(), CONTEXT)
-  first, again, other = (key for params, key in drawn if params == 'start')
-  assert first == again != other
-  assert first not in [key for params, key in drawn if params == 'now']
+    measure(monitors.consensus(OPEN, ask, digits, seed=seed), None)
+  now, anchor = drawn[::2], drawn[1::2]
+  assert len(drawn) == 6
+  assert anchor[0] == anchor[1] != anchor[2]
+  assert now[0] == now[1] == now[2]
+  assert now[0] not in anchor
+  evaluator = monitors.consensus(OPEN, ask, digits)
+  measure(evaluator, None, {'anchor': ['1'] * 4})
+  assert drawn[6:] == [now[0]]  # an anchor that is known is not asked for again
 
 
 @pytest.mark.parametrize(
@@ -233,9 +261,9 @@ PROMPTS = [Task(id=f'p{i}', prompt=str(i)) for i in range(40)]
 TRUTH = [str(100 + i) for i in range(40)]
 
 
-def simulated(params, prompts, key, n):
+def simulated(weights, prompts, key, n):
   """Answers right with probability `skill`, the constant '7' with probability `constant`, else something of its own."""
-  skill, constant = params
+  skill, constant = weights
   generator = stats.generator(key)
   replies = []
   for prompt in prompts:
@@ -249,18 +277,17 @@ def simulated(params, prompts, key, n):
 
 
 def steered(path):
-  """Runs consensus and two rules along a path of params; returns the accuracy at each round and the first decision."""
-  evaluate = monitors.consensus(
-    PROMPTS, simulated, digits, samples=16, start=lambda record: path[0]
-  )
+  """Runs consensus and two rules along a path of weights; returns the accuracy at each round and the first decision."""
+  evaluator = monitors.consensus(PROMPTS, simulated, digits, samples=16)
   rule = steering.first_of(
     steering.rollback_if('monitor/consensus/answer_concentration', rise=0.15),
     steering.rollback_if('monitor/consensus/anchor_agreement', fall=0.3),
   )
-  reports = []
-  for i, params in enumerate(path):
+  reports, memory = [], None
+  for i, weights in enumerate(path):
     context = Context(i - 1, 0.0, jax.random.key(i))
-    reports.append(Report(i - 1, evaluate(params, record(), context)))
+    found, memory = measure(evaluator, weights, memory, context)
+    reports.append(Report(i - 1, found))
     decision = rule(reports)
     if decision is not None:
       return i, decision
