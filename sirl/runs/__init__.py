@@ -1,0 +1,1 @@
+"""A run's folder: checkpoints, records, identity, questions, and reading them back."""
