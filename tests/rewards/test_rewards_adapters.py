@@ -36,7 +36,7 @@ SAMPLES = make_samples([['#### 42', 'I think \\boxed{42}'], ['#### 3', '#### 2']
 
 
 def judge(reward, samples=SAMPLES):
-  return reward(None, samples, jax.random.key(0))
+  return reward({'policy': None}, samples, jax.random.key(0))
 
 
 # ---------------------------------------------------------------- TRL

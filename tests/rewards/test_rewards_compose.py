@@ -17,6 +17,7 @@ from sirl.types import Rollouts, Samples
 
 NAN = np.nan
 KEY = jax.random.key(0)
+NOBODY = {'policy': None}  # weights that no reward reads
 
 
 def make_samples(texts, tasks=None, lengths=None):
@@ -35,7 +36,7 @@ SAMPLES = make_samples([['0', '1', '0'], ['2', '0', 'two']])
 
 
 def judge(reward, samples=SAMPLES):
-  return reward(None, samples, KEY)
+  return reward(NOBODY, samples, KEY)
 
 
 def correct(task, text):
@@ -153,7 +154,7 @@ def test_an_array_reward_sees_params_and_rollouts():
     return params * rollouts.action.sum(-1)
 
   samples = make_samples([['a', 'b']], lengths=[[1, 3]])
-  found = rewards.on_device(lengths)(jnp.float32(2), samples, KEY)
+  found = rewards.on_device(lengths)({'policy': jnp.float32(2)}, samples, KEY)
   np.testing.assert_array_equal(found.total, [[2, 6]])
   assert list(found.parts) == ['lengths']
 
@@ -163,7 +164,7 @@ def test_an_array_reward_says_which_completions_it_judged():
     n_PG = rollouts.action.sum(-1)
     return jnp.log(3.0 - n_PG), n_PG < 3
 
-  found = rewards.on_device(short)(None, make_samples([['a', 'b']], lengths=[[2, 3]]), KEY)
+  found = rewards.on_device(short)(NOBODY, make_samples([['a', 'b']], lengths=[[2, 3]]), KEY)
   np.testing.assert_allclose(found.total, [[0.0, NAN]], atol=1e-6)
 
 

@@ -13,6 +13,7 @@ from sirl.tasks import Task
 from sirl.types import Rollouts, Samples
 
 NAN = np.nan
+NOBODY = {'policy': None}  # weights that no reward reads
 TASK = Task(id='t', prompt='1+1?')
 
 
@@ -73,7 +74,7 @@ def test_tagged_names_at_least_one_tag():
 
 def test_length_counts_the_tokens_that_the_policy_chose():
   samples = make_samples([['', '', '']], lengths=[[0, 5, 12]])
-  found = rewards.on_device(heuristic.length)(None, samples, jax.random.key(0))
+  found = rewards.on_device(heuristic.length)(NOBODY, samples, jax.random.key(0))
   np.testing.assert_array_equal(found.total, [[0, 5, 12]])
   assert list(found.parts) == ['length']
 
@@ -81,7 +82,7 @@ def test_length_counts_the_tokens_that_the_policy_chose():
 def test_soft_overlong_falls_in_a_line_and_is_continuous_at_both_ends():
   samples = make_samples([[''] * 13], lengths=[range(13)])
   reward = rewards.on_device(heuristic.soft_overlong(longest=10, buffer=4))
-  found = reward(None, samples, jax.random.key(0)).total
+  found = reward(NOBODY, samples, jax.random.key(0)).total
   # 0 up to 6 tokens, then (6 - n) / 4, and -1 from 10 on.
   np.testing.assert_allclose(found, [[0, 0, 0, 0, 0, 0, 0, -0.25, -0.5, -0.75, -1, -1, -1]])
 
@@ -107,7 +108,7 @@ def first_number(text):
 
 def vote(texts, **kwargs):
   reward = rewards.per_group(heuristic.majority_vote(first_number, **kwargs))
-  return reward(None, make_samples([texts]), jax.random.key(0))
+  return reward(NOBODY, make_samples([texts]), jax.random.key(0))
 
 
 def test_majority_vote_rewards_the_most_frequent_answer():
@@ -159,20 +160,20 @@ def test_the_label_being_right_makes_no_reward_error():
 
 def test_random_reward_has_its_probability_whatever_the_texts():
   draw = heuristic.random_reward(0.25)
-  found = draw(None, make_samples([['a'] * 100] * 40), jax.random.key(1)).total
+  found = draw(NOBODY, make_samples([['a'] * 100] * 40), jax.random.key(1)).total
   assert set(np.unique(found)) == {0.0, 1.0}
   assert found.mean() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 4000))
-  again = draw(None, make_samples([['b'] * 100] * 40), jax.random.key(1)).total
+  again = draw(NOBODY, make_samples([['b'] * 100] * 40), jax.random.key(1)).total
   np.testing.assert_array_equal(found, again)
 
 
 def test_random_reward_follows_its_task_wherever_it_stands():
   draw = heuristic.random_reward()
   rows = ['x'] * 32
-  there = draw(None, make_samples([rows, rows], ['a', 'b']), jax.random.key(2)).total
-  back = draw(None, make_samples([rows, rows], ['b', 'a']), jax.random.key(2)).total
+  there = draw(NOBODY, make_samples([rows, rows], ['a', 'b']), jax.random.key(2)).total
+  back = draw(NOBODY, make_samples([rows, rows], ['b', 'a']), jax.random.key(2)).total
   np.testing.assert_array_equal(there, back[::-1])
-  twice = draw(None, make_samples([rows, rows], ['a', 'a']), jax.random.key(2)).total
+  twice = draw(NOBODY, make_samples([rows, rows], ['a', 'a']), jax.random.key(2)).total
   np.testing.assert_array_equal(twice[0], there[0])
   assert np.any(twice[0] != twice[1])  # the second group of a task goes on numbering
 

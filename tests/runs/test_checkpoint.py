@@ -37,11 +37,15 @@ def loop_state(serial, *, reference=False, selector=(), width=8):
     step=jnp.int32(serial),
     params=params,
     opt_state=optimizer.init(params),
-    ref_params=jax.tree.map(jnp.copy, params) if reference else None,
+    others={'reference': jax.tree.map(jnp.copy, params)} if reference else {},
     skipped=jnp.int32(0),
   )
   return LoopState(
-    train, selector, jnp.int32(serial // STEPS), jnp.int32(serial % STEPS), jnp.float32(0.5)
+    {'policy': train},
+    selector,
+    jnp.int32(serial // STEPS),
+    jnp.int32(serial % STEPS),
+    jnp.float32(0.5),
   )
 
 
@@ -88,8 +92,8 @@ def test_nothing_saved_means_none(tmp_path):
 @pytest.mark.parametrize('like', [lambda state: state, abstract], ids=['arrays', 'abstract'])
 def test_state_history_and_manifest_come_back_bit_for_bit(tmp_path, like):
   state = loop_state(5, reference=True, selector={'successes': jnp.arange(3.0)})
-  state.train.params['embed']['weight'] = (
-    state.train.params['embed']['weight'].at[0, 0].set(jnp.nan)
+  state.learners['policy'].params['embed']['weight'] = (
+    state.learners['policy'].params['embed']['weight'].at[0, 0].set(jnp.nan)
   )
   with store(tmp_path) as s:
     s.save(state, history(1), [{'file': 'a', 'count': 3}])
@@ -235,9 +239,12 @@ def test_a_round_before_an_accepted_change_can_be_restored(tmp_path):
   [
     (
       loop_state(0, width=9),
-      r'train.params.embed.weight is float32 \[5, 8\] there and float32 \[5, 9\] here',
+      r'learners.policy.params.embed.weight is float32 \[5, 8\] there and float32 \[5, 9\] here',
     ),
-    (loop_state(0, reference=True), 'it lacks train.ref_params.embed.weight and 1 other arrays'),
+    (
+      loop_state(0, reference=True),
+      'it lacks learners.policy.others.reference.embed.weight and 1 other arrays',
+    ),
     (
       dataclasses.replace(loop_state(0), difficulty=jnp.int32(0)),
       r'difficulty is float32 \[\] there and int32 \[\] here',
@@ -289,7 +296,7 @@ def replaced(workdir, serial):
 
 
 def with_other_weights(serial):
-  return dataclasses.replace(loop_state(serial), train=loop_state(0).train)
+  return dataclasses.replace(loop_state(serial), learners=loop_state(0).learners)
 
 
 def test_the_newest_can_be_replaced_and_only_the_newest(tmp_path):

@@ -8,11 +8,12 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import synthetic_run
 
-from sirl.runs import metrics, progress, reading, record
+from sirl.runs import metrics, progress, reading, record, sinks
 from sirl.tasks import Task
 from sirl.types import Action, Decision, Outcome, Report, Rewards, Rollouts, Samples
+
+from support import synthetic_run
 
 STEPS = 3
 
@@ -153,7 +154,7 @@ def test_sinks_get_every_step_and_round_and_a_missing_package_names_its_extra(tm
   with pytest.raises(
     ValueError, match=r'a_package_nobody_has is not installed; run: pip install "sirl\[wandb\]"'
   ):
-    record._optional('a_package_nobody_has', 'wandb')
+    sinks._optional('a_package_nobody_has', 'wandb')
 
 
 def test_plain_progress_is_one_line_per_step_and_round(tmp_path):
