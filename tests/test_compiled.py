@@ -12,8 +12,8 @@ from sirl import models
 from sirl.generation.engine.decode import decode
 from sirl.models.transformer import product
 from sirl.ops import keys
-from sirl.optimization import advantages, make_optimize, objectives, transforms
-from sirl.types import Rollouts, SamplingParams, TrainState
+from sirl.optimization import Pieces, advantages, by_group, make_optimize, objectives, transforms
+from sirl.types import Rewards, Rollouts, SamplingParams, TrainState
 
 from support.hlo import makers
 
@@ -23,9 +23,10 @@ MODEL = models.build(
 )
 PARAMS = jax.eval_shape(MODEL.init, jax.random.key(0))
 OPTIMIZER = transforms.adamw(1e-3)
+CREDIT = by_group(advantages.centered)
 
 
-def abstract_update(chunk=4, model=MODEL, **cuts):
+def abstract_update(chunk=4, model=MODEL, credit=CREDIT, **cuts):
   """The compiled update, from shapes alone."""
   params = jax.eval_shape(model.init, jax.random.key(0))
   array = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
@@ -45,10 +46,11 @@ def abstract_update(chunk=4, model=MODEL, **cuts):
     skipped=array(jnp.int32),
   )
   update = make_optimize(
-    model, OPTIMIZER, advantages.centered, objectives.policy_gradient(), chunk=chunk, **cuts
+    model, OPTIMIZER, credit, objectives.policy_gradient(), pieces=Pieces(chunk=chunk, **cuts)
   )
   key = jax.eval_shape(lambda: jax.random.key(0))
-  return update.lower(state, rollouts, array(jnp.float32, P, G), key).compile(), state
+  rewards = Rewards(array(jnp.float32, P, G), {})
+  return jax.jit(update, donate_argnums=0).lower(state, rollouts, rewards, key).compile(), state
 
 
 @pytest.mark.parametrize(

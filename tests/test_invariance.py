@@ -11,14 +11,16 @@ import optax
 import pytest
 
 from sirl import gro, models, rewards
+from sirl.experiment import Learner
 from sirl.generation import explore
 from sirl.generation.engine import refill, sampling
-from sirl.generation.engine.decode import decode
+from sirl.generation.engine.decode import static
 from sirl.models import tokenizer
-from sirl.ops import keys, logprobs, trees
-from sirl.optimization import advantages, make_optimize, objectives
+from sirl.ops import keys, logprobs
+from sirl.optimization import Pieces, advantages, by_group, make_optimize, objectives
 from sirl.tasks import Task
-from sirl.types import TrainState
+
+from support import compiles
 
 CODEC = tokenizer.characters('0123456789+=')
 MODEL = models.build(
@@ -37,7 +39,7 @@ def draw(tasks, *, group_size=G, max_prompt=MAX_PROMPT, max_new=MAX_NEW, sampler
   generate = explore(
     MODEL, CODEC, group_size=group_size, max_prompt=max_prompt, max_new=max_new, sampler=sampler
   )
-  rollouts = generate(PARAMS, tasks, KEY).rollouts
+  rollouts = generate({'policy': PARAMS}, tasks, KEY).rollouts
   tokens, logp = (np.asarray(x[..., max_prompt:]) for x in (rollouts.tokens, rollouts.logp))
   found = {}
   for p, task in enumerate(tasks):
@@ -141,7 +143,7 @@ def shortness(task, text):
   return -float(len(text)) + 0.1 * text.count(task.prompt[0])
 
 
-def step_of(microbatches, *, decode=decode, slices=1, prompt_widths=(), **cuts):
+def step_of(microbatches, *, decode=static, slices=1, prompt_widths=(), minibatches=1, **cuts):
   """A GRO step with plain SGD, whose update is as smooth in the gradient as the gradient itself."""
   return gro.make_step(
     generate=explore(
@@ -158,28 +160,26 @@ def step_of(microbatches, *, decode=decode, slices=1, prompt_widths=(), **cuts):
     optimize=make_optimize(
       MODEL,
       optax.sgd(0.1),
-      advantages.centered,
+      by_group(advantages.centered),
       objectives.policy_gradient(),
-      microbatches=microbatches,
-      **cuts,
+      minibatches=minibatches,
+      pieces=Pieces(microbatches=microbatches, **cuts),
     ),
   )
 
 
-def fresh_state():
-  params = trees.copy(PARAMS)
-  return TrainState(
-    step=jnp.int32(0), params=params, opt_state=optax.sgd(0.1).init(params), skipped=jnp.int32(0)
-  )
+def fresh():
+  """The learners before the first step."""
+  return {'policy': gro.start(Learner(model=MODEL, params=PARAMS, optimizer=optax.sgd(0.1)))}
 
 
 def two_steps(microbatches):
   """Weights after one step, and the tokens of both."""
-  step, state, tokens, weights = step_of(microbatches), fresh_state(), [], None
+  step, learners, tokens, weights = step_of(microbatches), fresh(), [], None
   for s in range(2):
-    state, outcome = step(state, TASKS, keys.at(0, 'gro', 0, s))
+    learners, outcome = step(learners, TASKS, keys.at(0, 'gro', 0, s))
     tokens.append(np.asarray(outcome.samples.rollouts.tokens))
-    weights = jax.tree.map(np.array, state.params) if weights is None else weights
+    weights = jax.tree.map(np.array, learners['policy'].params) if weights is None else weights
   return weights, tokens
 
 
@@ -196,31 +196,21 @@ def test_micro_batches_change_no_sample_and_weights_by_rounding_only():
       np.testing.assert_array_equal(theirs, mine)
 
 
-def compilations():
-  """A list that grows by one with every program that is compiled or read from the cache."""
-  compiled = []
-  listen = lambda event, seconds, **_: (
-    compiled.append(event) if 'backend_compile' in event else None
-  )
-  jax.monitoring.register_event_duration_secs_listener(listen)
-  return compiled
-
-
 def test_prompt_widths_change_no_sample_and_compile_once_each():
   """Batches of short and of long prompts in turn; two slices of a batch have one width."""
-  step, state, counts = step_of(1, prompt_widths=(3,), slices=2), fresh_state(), []
+  step, learners, counts = step_of(1, prompt_widths=(3,), slices=2), fresh(), []
   whole = step_of(1, slices=2)
-  compiled = compilations()
+  compiled = compiles.watched()
   for s, texts in enumerate([SUMS, ['7=', '0='] * 4, SUMS[::-1], ['8=', '1+'] * 4]):
     tasks = [Task(id=f'{s} {i}', prompt=text) for i, text in enumerate(texts)]
     before = len(compiled)
-    weights = jax.tree.map(jnp.copy, state)
-    state, outcome = step(state, tasks, keys.at(2, 'gro', 0, s))
+    before_it = jax.tree.map(jnp.copy, learners)
+    learners, outcome = step(learners, tasks, keys.at(2, 'gro', 0, s))
     counts.append(len(compiled) - before)
     columns = 3 if s % 2 else MAX_PROMPT
     assert outcome.samples.rollouts.prompt_width == columns
     assert outcome.metrics['sampling/prompt_width'] == columns
-    expected = whole(weights, tasks, keys.at(2, 'gro', 0, s))[1]
+    expected = whole(before_it, tasks, keys.at(2, 'gro', 0, s))[1]
     assert outcome.samples.texts == expected.samples.texts
     assert outcome.metrics['loss'] == pytest.approx(expected.metrics['loss'], abs=1e-6)
   assert counts[0] > 0
@@ -233,8 +223,7 @@ def test_a_step_fetches_its_numbers_at_once(monkeypatch):
   fetched = []
   fetch = jax.device_get
   monkeypatch.setattr(jax, 'device_get', lambda tree: fetched.append(tree) or fetch(tree))
-  step, state = step_of(1), fresh_state()
-  _, outcome = step(state, TASKS, KEY)
+  _, outcome = step_of(1)(fresh(), TASKS, KEY)
   assert len(fetched) == 1
   assert len(jax.tree.leaves(fetched[0])) > 15
   assert all(isinstance(value, float) for value in outcome.metrics.values())
@@ -250,12 +239,12 @@ def test_a_step_fetches_its_numbers_at_once(monkeypatch):
 )
 def test_a_second_step_compiles_nothing(choices):
   """Other tasks, prompts and answers of other lengths: the same programs."""
-  compiled = compilations()
-  step, state = step_of(**choices), fresh_state()
+  compiled = compiles.watched()
+  step, learners = step_of(**choices), fresh()
   counts, lengths = [0], []
   for s, texts in enumerate([SUMS, ['3=', *SUMS[::-1][:7]], ['1+1='] * 8]):
     tasks = [Task(id=f'{s} {i}', prompt=text) for i, text in enumerate(texts)]
-    state, outcome = step(state, tasks, keys.at(1, 'gro', 0, s))
+    learners, outcome = step(learners, tasks, keys.at(1, 'gro', 0, s))
     counts.append(len(compiled))
     lengths.append(np.asarray(outcome.samples.rollouts.action).sum(axis=-1))
   assert counts[1] > 0  # the listener works

@@ -319,7 +319,7 @@ def final_leaves(workdir, settings):
   leaves = {}
   for name, exp, folder in (
     ('run', experiment, workdir),
-    ('warm', experiment.params, workdir / 'warm'),
+    ('warm', experiment.policy.params, workdir / 'warm'),
   ):
     mesh = sharding.make_mesh(exp.config.mesh)
     with (
@@ -343,7 +343,7 @@ STAGES = (  # innermost frame that says it; the first stage with a frame in the 
   ('generation', r'sirl/generation/'),
   ('reward', r'sirl/rewards/'),
   ('optimization', r'gro\.py", line \d+ in step'),
-  ('records', r'sirl/runtime/record\.py'),
+  ('records', r'sirl/runs/record\.py'),
   ('loop', r'loop\.py", line \d+ in (run|train_round)'),
 )
 

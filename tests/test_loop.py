@@ -5,17 +5,16 @@ import json
 import re
 
 import chex
-import jax
 import numpy as np
 import pytest
 
 from sirl import loop, rewards
 from sirl.evaluation import steering
-from sirl.runs import checkpoint
+from sirl.runs import checkpoint, question
 from sirl.selection import selectors
 from sirl.types import Action, Decision
 
-from support import toy
+from support import compiles, toy
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -126,9 +125,9 @@ def test_rollback_brings_back_weights_but_takes_another_path(tmp_path):
   experiment = toy.build(toy.Config(max_rounds=3, lr=0.05), steer=steer)
   step = experiment.step
 
-  def watched(state, batch, key):
-    snapshots.setdefault(len(snapshots), np.asarray(state.params['logits']))
-    return step(state, batch, key)
+  def watched(learners, batch, key):
+    snapshots.setdefault(len(snapshots), np.asarray(learners['policy'].params['logits']))
+    return step(learners, batch, key)
 
   loop.run(dataclasses.replace(experiment, step=watched), tmp_path)
   np.testing.assert_array_equal(snapshots[8], snapshots[0])  # round 2 starts where round 0 started
@@ -143,7 +142,7 @@ def test_a_rollback_goes_past_a_config_change_that_was_accepted(tmp_path):
   first = run(max_rounds=1)
   run(max_rounds=2, lr=0.1, allow_changed_config=True)
   rolled_back = run(max_rounds=3, lr=0.1)
-  chex.assert_trees_all_equal(rolled_back.state.train, first.state.train)
+  chex.assert_trees_all_equal(rolled_back.state.learners, first.state.learners)
 
 
 def test_a_run_that_asks_waits_for_the_answer_and_follows_it(tmp_path):
@@ -152,12 +151,12 @@ def test_a_run_that_asks_waits_for_the_answer_and_follows_it(tmp_path):
   )
   build = lambda: toy.build(toy.Config(max_rounds=3), steer=ask)
   waiting = loop.run(build(), tmp_path)
-  assert loop.is_final(waiting.history)
-  question = (tmp_path / 'question.md').read_text()
-  assert 'a rule wants to know' in question
-  assert 'sirl answer' in question
+  assert question.is_final(waiting.history)
+  asked = (tmp_path / 'question.md').read_text()
+  assert 'a rule wants to know' in asked
+  assert 'sirl answer' in asked
   chex.assert_trees_all_equal(loop.run(build(), tmp_path).state, waiting.state)  # still waiting
-  assert (tmp_path / 'question.md').read_text() == question
+  assert (tmp_path / 'question.md').read_text() == asked
 
   (tmp_path / 'answer.json').write_text(json.dumps({'round': 0, 'action': 'continue'}))
   done = loop.run(build(), tmp_path)
@@ -177,11 +176,11 @@ def test_an_answer_after_the_last_round_is_committed(tmp_path, answer, round):
   experiment = lambda: toy.build(toy.Config(max_rounds=2), steer=ask)
   waiting = loop.run(experiment(), tmp_path)
   with checkpoint.Store(tmp_path, toy.Config(max_rounds=2), steps_per_round=4) as store:
-    wanted = store.restore_round(round, waiting.state).train
+    wanted = store.restore_round(round, waiting.state).learners
 
   (tmp_path / 'answer.json').write_text(json.dumps({'round': 1} | answer))
   answered = loop.run(experiment(), tmp_path)
-  chex.assert_trees_all_equal(answered.state.train, wanted)
+  chex.assert_trees_all_equal(answered.state.learners, wanted)
   (tmp_path / 'answer.json').unlink()
   again = loop.run(experiment(), tmp_path)
   chex.assert_trees_all_equal(again.state, answered.state)
@@ -190,7 +189,7 @@ def test_an_answer_after_the_last_round_is_committed(tmp_path, answer, round):
   assert not (tmp_path / 'question.md').exists()
   assert [path.name for path in sorted((tmp_path / 'checkpoints').iterdir())][-1] == '00000008'
   with checkpoint.Store(tmp_path, toy.Config(max_rounds=2), steps_per_round=4) as store:
-    chex.assert_trees_all_equal(store.restore(again.state)[0].train, wanted)
+    chex.assert_trees_all_equal(store.restore(again.state)[0].learners, wanted)
 
 
 def test_a_question_that_was_answered_does_not_stay_behind(tmp_path):
@@ -268,16 +267,13 @@ def test_a_warm_start_is_a_run_of_its_own(tmp_path):
   run = loop.run(toy.build(toy.Config(max_rounds=1), params=warm), tmp_path)
   warmed = loop.run(warm, tmp_path / 'warm')
   assert run.history[0].metrics['heldout/pass@1'] > warmed.history[0].metrics['heldout/pass@1']
-  chex.assert_trees_all_equal(run.state.train.ref_params, warmed.state.train.params)
+  chex.assert_trees_all_equal(
+    run.state.learners['policy'].others['reference'], warmed.state.learners['policy'].params
+  )
 
 
 def test_after_the_first_round_nothing_compiles(tmp_path):
-  compiled = []
-  listener = lambda event, seconds, **_: (
-    compiled.append(event) if 'backend_compile' in event else None
-  )
-  jax.monitoring.register_event_duration_secs_listener(listener)
-  counts = []
+  compiled, counts = compiles.watched(), []
   experiment = toy.build(toy.Config(max_rounds=3), on_step=lambda: counts.append(len(compiled)))
   loop.run(experiment, tmp_path)
   assert counts[1] > 0  # the listener works

@@ -6,9 +6,11 @@ import threading
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from sirl import gro, overlap, rewards
+from sirl.experiment import Learner
 from sirl.generation import explore
 from sirl.models import tabular, tokenizer
 from sirl.ops import keys
@@ -31,16 +33,16 @@ REWARD = rewards.weighted(
 )
 
 
-def untrained(state, rollouts, rewards_PG, key):
+def untrained(state, rollouts, rewards, key):
   return state, {}
 
 
-class State:
-  params = PARAMS
+OPTIMIZER = optax.sgd(1.0)
+LEARNERS = {'policy': gro.start(Learner(model=MODEL, params=PARAMS, optimizer=OPTIMIZER))}
 
 
 def outcome_of(slices, *, generate=GENERATE, reward=REWARD):
-  return gro.make_step(generate, reward, untrained, slices=slices)(State, TASKS, KEY)[1]
+  return gro.make_step(generate, reward, untrained, slices=slices)(LEARNERS, TASKS, KEY)[1]
 
 
 @pytest.mark.parametrize('slices', [2, 8])
@@ -59,14 +61,14 @@ def test_a_slice_is_judged_while_the_next_one_is_generated():
   """Each side waits for the other: the first reward ends only after the second generation began."""
   began, happened = threading.Event(), []
 
-  def generate(params, tasks, key, rows):
+  def generate(weights, tasks, key, rows):
     if 0 not in rows:
       began.set()
-    return GENERATE(params, tasks, key, rows)
+    return GENERATE(weights, tasks, key, rows)
 
-  def reward(params, samples, key):
+  def reward(weights, samples, key):
     happened.append(began.wait(timeout=60))
-    return REWARD(params, samples, key)
+    return REWARD(weights, samples, key)
 
   outcome_of(2, generate=generate, reward=reward)
   assert happened == [True, True]
@@ -82,10 +84,10 @@ def test_texts_of_a_slice_are_read_while_the_next_one_is_generated():
 
   slow = explore(MODEL, CODEC._replace(decode=read), group_size=3, max_prompt=2, max_new=5)
 
-  def generate(params, tasks, key, rows):
+  def generate(weights, tasks, key, rows):
     if 0 not in rows:
       began.set()
-    return slow(params, tasks, key, rows)
+    return slow(weights, tasks, key, rows)
 
   outcome_of(2, generate=generate)
   assert happened == [True] * 24
@@ -94,8 +96,8 @@ def test_texts_of_a_slice_are_read_while_the_next_one_is_generated():
 def test_what_was_counted_is_added_before_it_is_divided():
   """9 of 10 in one slice and 100 of 1000 in the other are 109 of 1010; one without any says nothing."""
 
-  def generate(params, tasks, key, rows=None):
-    samples = GENERATE(params, tasks, key, rows)
+  def generate(weights, tasks, key, rows=None):
+    samples = GENERATE(weights, tasks, key, rows)
     first = rows is None or 0 in rows
     share = Ratio(np.int32(9 if first else 100), np.int32(10 if first else 1000))
     some = Ratio(np.int32(3 * first), np.int32(4 * first))
