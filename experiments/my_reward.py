@@ -10,10 +10,9 @@ experiment. Hardware and hours as quickstart.
 
 import functools
 
-from experiments import quickstart
+from experiments import quickstart, settings
 from sirl import rewards
-
-Config, shrink, summary = quickstart.Config, quickstart.shrink, quickstart.summary
+from sirl.domains import answers, mathematics
 
 
 def digits_right(task, text):
@@ -22,9 +21,9 @@ def digits_right(task, text):
   return sum(a == b for a, b in pairs) / max(len(text), len(task.answer))
 
 
+CORRECT = functools.partial(mathematics.correct, extract=answers.exact)
 REWARD = rewards.weighted(
-  correct=(1.0, rewards.per_completion(quickstart.CORRECT, workers=1)),
+  correct=(1.0, rewards.per_completion(CORRECT, workers=1)),
   digits=(0.2, rewards.per_completion(digits_right, workers=1)),
 )
-
-build = functools.partial(quickstart.build, reward=REWARD)
+Config, build = quickstart.Config, settings.built(quickstart.method, reward=REWARD)

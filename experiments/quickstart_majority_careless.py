@@ -8,30 +8,26 @@ get the same replies, and steering goes back and then stops. `watched=false` lea
 
 import dataclasses
 
-from experiments import quickstart, quickstart_majority
+from experiments import settings
+from experiments.methods import majority_vote
 from sirl.evaluation import steering
-from sirl.experiment import Experiment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(quickstart.Config):
+class Config(majority_vote.Config):
   """Numbers of the run; each can be set with --set NAME=VALUE."""
 
+  group_size: int = 8
   lr: float = 3e-4
   kl: float = 0.0
   steps_per_round: int = 10
   watched: bool = True  # False: no rule but the one on NaN
 
 
-shrink, summary = quickstart.shrink, quickstart.summary
+def method(c, s):
+  """The vote, with nothing that would keep it safe but its rules."""
+  vote = majority_vote.method(c, s)
+  return vote if c.watched else dataclasses.replace(vote, steer=steering.stop_if_not_finite())
 
 
-def build(c: Config) -> Experiment:
-  """quickstart with the vote as reward, and nothing that would keep it safe but its rules."""
-  rules = quickstart_majority.steer_without_answers()
-  return quickstart.build(
-    c,
-    reward=quickstart_majority.VOTE,
-    with_answers=False,
-    steer=rules if c.watched else steering.stop_if_not_finite(),
-  )
+build = settings.built(method)

@@ -17,31 +17,24 @@ rewarded for its form alone, not for how much a task teaches.
 import dataclasses
 import re
 
-from experiments import common, quickstart
-from sirl import gro, rewards
-from sirl.acquisition import chain, hygiene, once, procedural, synthetic
-from sirl.experiment import Experiment
+from experiments import arithmetic, quickstart, settings
+from sirl import gro, recipe, rewards
+from sirl.acquisition import acquirer, chain, hygiene, once, synthetic
 from sirl.generation import demonstrate, explore, make_ask
-from sirl.optimization import advantages, make_optimize, objectives
+from sirl.optimization import advantages, by_group, make_optimize, objectives
 from sirl.selection import adaptive
 from sirl.tasks import Task, content_id
 
-CODEC = quickstart.CODEC
 EXAMPLES = 2  # sums that a list holds
 MAX_PROMPT, MAX_NEW = 6 * EXAMPLES, 7  # tokens: a list; '12+34=' and the end token
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(quickstart.Config):
+class Config(recipe.Config):
   """Numbers of the run; each can be set with --set NAME=VALUE."""
 
   warm_prompts: int = 80
   given: int = 48  # sums without answers; the rest of the pool is the policy's own work
-
-
-def shrink(c: Config):
-  """quickstart's small numbers."""
-  return dataclasses.replace(quickstart.shrink(c), given=8)
 
 
 # ---------------------------------------------------------------- what is rewarded
@@ -55,7 +48,7 @@ def parse(text):
 def correct(task, text):
   """1.0 when the completion is the sum that the prompt asks for; the task itself holds no answer."""
   total = sum(map(int, task.prompt.removesuffix('=').split('+')))
-  return quickstart.CORRECT(dataclasses.replace(task, answer=str(total)), text)
+  return float(text.strip() == str(total))
 
 
 def written(task, text):
@@ -72,37 +65,38 @@ REWARD = rewards.by_role(
 # ---------------------------------------------------------------- the experiment
 
 
-def build(c: Config) -> Experiment:
-  """quickstart with another source of tasks, a reward without answers, and a warm start that also teaches to write."""
-  plain = quickstart.build(c)
-  taken = [task for tasks in quickstart.unseen(c) for task in tasks]
+def method(c, s):
+  """quickstart with another source of tasks, a reward without answers, and room for what the writer reads and writes."""
   return dataclasses.replace(
-    plain,
-    params=warm_start(plain.params, taken),
-    acquire=acquire(c, plain.model, taken),
+    quickstart.method(c, s),
+    generate=explore(
+      s.model, s.codec, group_size=c.group_size, max_prompt=MAX_PROMPT, max_new=MAX_NEW
+    ),
+    reward=REWARD,
+    acquire=acquire(c, s),
     # The selector learns from tasks of either role, each of which has a part of its own.
     selector=adaptive.success_rate(target=0.5, part='total'),
-    step=gro.make_step(
-      generate=explore(
-        plain.model, CODEC, group_size=c.group_size, max_prompt=MAX_PROMPT, max_new=MAX_NEW
-      ),
-      reward=REWARD,
-      optimize=make_optimize(
-        plain.model,
-        plain.optimizer,
-        advantages.normalized,
-        objectives.add(quickstart.POLICY_GRADIENT, (c.kl, objectives.kl())),
-      ),
-    ),
   )
 
 
-def acquire(c: Config, model, taken):
+def setting(c):
+  """quickstart's, with a warm start that also teaches to write."""
+  plain = settings.make_setting(c, arithmetic.addition(c))
+  return dataclasses.replace(plain, params=warm_start(c, plain))
+
+
+def taken_of(c, s):
+  """All tasks that nothing may train on."""
+  return [task for tasks in settings.unseen(c, s.domain).values() for task in tasks]
+
+
+def acquire(c, s):
   """The given sums and lists of them in round 0; in every round what the policy writes, held-out sums left out."""
-  given = procedural.fixed_set(quickstart.TASK, n=c.given, seed=0, namespace='given', exclude=taken)
+  taken = taken_of(c, s)
+  given = s.domain.tasks('given', c.given, taken)
   tasks = [dataclasses.replace(task, answer=None, meta={}) for task in given]
   write = synthetic.self_instruct(
-    make_ask(model, CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.acquired),
+    make_ask(s.model, s.codec, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.acquired),
     per_round=c.acquired,
     examples=EXAMPLES,
     among=lambda task: task.role == 'solve',
@@ -115,16 +109,18 @@ def acquire(c: Config, model, taken):
   return chain(once(tasks + lists(given, answers=False)), hygiene.exclude(write, taken))
 
 
-def warm_start(plain, taken) -> Experiment:
-  """quickstart's, where one demonstration in five continues a list."""
-  solved = procedural.fixed_set(quickstart.TASK, n=4000, seed=0, namespace='warm', exclude=taken)
+def warm_start(c, s):
+  """quickstart's warm start, where one demonstration in five continues a list."""
+  plain = s.params
+  learner = plain.policy
+  solved = s.domain.tasks('warm', 4000, taken_of(c, s))
   return dataclasses.replace(
     plain,
-    acquire=once(solved + lists(solved[:1000])),
+    acquire=acquirer(once(solved + lists(solved[:1000]))),
     step=gro.make_step(
-      generate=demonstrate(CODEC, max_prompt=MAX_PROMPT, max_new=MAX_NEW),
-      reward=rewards.per_completion(common.demonstrated, workers=1),
-      optimize=make_optimize(plain.model, plain.optimizer, advantages.raw, objectives.nll()),
+      demonstrate(s.codec, max_prompt=MAX_PROMPT, max_new=MAX_NEW),
+      rewards.per_completion(recipe.demonstrated, workers=1),
+      make_optimize(learner.model, learner.optimizer, by_group(advantages.raw), objectives.nll()),
     ),
   )
 
@@ -135,10 +131,9 @@ def lists(tasks, *, answers=True):
   found = []
   for i in range(len(prompts) - EXAMPLES):
     listed, after = ''.join(prompts[i : i + EXAMPLES]), prompts[i + EXAMPLES]
-    identity = content_id('list', listed)
     answer = after if answers else None
-    found.append(Task(id=identity, prompt=listed, answer=answer, role='propose'))
+    found.append(Task(id=content_id('list', listed), prompt=listed, answer=answer, role='propose'))
   return found
 
 
-summary = quickstart.summary
+build = settings.built(method, setting=setting, small={'given': 8})

@@ -17,17 +17,20 @@ import numpy as np
 import optax
 
 from sirl import gro
+from sirl.experiment import Learner
 from sirl.generation.engine.decode import decode
 from sirl.models import tabular
-from sirl.optimization import advantages, make_optimize, objectives
-from sirl.types import SamplingParams, TrainState
+from sirl.optimization import advantages, by_group, make_optimize, objectives
+from sirl.types import SamplingParams
 
 VOCAB, LENGTH = 6, 4  # tokens of the policy; tokens of a completion
 PROMPTS, GROUP_SIZE = VOCAB, 8  # every token is the prompt of one task
 STEPS, LR = 60, 0.1
 MODEL = tabular.tabular(VOCAB, 1 + LENGTH)
 OPTIMIZER = optax.adam(LR)
-OPTIMIZE = make_optimize(MODEL, OPTIMIZER, advantages.centered, objectives.policy_gradient())
+OPTIMIZE = make_optimize(
+  MODEL, OPTIMIZER, by_group(advantages.centered), objectives.policy_gradient()
+)
 
 
 def sample(params, key):
@@ -52,11 +55,8 @@ def counts_up(rollouts):
 def start(seed):
   """The TrainState and the key of a seed, which may be traced."""
   key_init, key_run = jax.random.split(jax.random.key(seed))
-  params = MODEL.init(key_init)
-  state = TrainState(
-    step=jnp.int32(0), params=params, opt_state=OPTIMIZER.init(params), skipped=jnp.int32(0)
-  )
-  return state, key_run
+  learner = Learner(model=MODEL, params=MODEL.init(key_init), optimizer=OPTIMIZER)
+  return gro.start(learner), key_run
 
 
 @functools.partial(jax.jit, static_argnames='steps')

@@ -151,7 +151,9 @@ def run(arguments):
   module = experiment_file.load(arguments.file)
   config = experiment_file.configured(module, arguments.set)
   source = pathlib.Path(arguments.file)
-  workdir = pathlib.Path(arguments.workdir or experiment_file.workdir(source, module, config))
+  workdir = pathlib.Path(
+    arguments.workdir or experiment_file.workdir(source, module, config, arguments.set)
+  )
 
   import jax
 
@@ -167,6 +169,7 @@ def run(arguments):
   from sirl import loop
   from sirl.experiment import Experiment
   from sirl.reporting import page as reports
+  from sirl.reporting import tables
   from sirl.runs import progress, sinks
   from sirl.types import Action
 
@@ -207,8 +210,7 @@ def run(arguments):
     print(
       f'nothing was computed: the run in {workdir} had ended before; raise max_rounds or take another --workdir'
     )
-  if hasattr(module, 'summary'):
-    print(module.summary(history))
+  print((experiment_file.summary(module) or tables.before_and_after)(history))
   print(f'report: {reports.write(workdir)}')
   decision = history[-1].decision
   if decision is not None and decision.action is Action.ASK_HUMAN:

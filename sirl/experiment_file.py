@@ -63,10 +63,14 @@ def load(path):
 
 
 def configured(module, assignments):
-  """The module's Config with the assignments; `debug=true` first applies the module's shrink(config).
+  """The numbers of a run: the module's Config with the assignments.
 
-  Raises: ValueError when debug is set and the module cannot shrink its config.
+  The `build` of a recipe puts them on top of its setting's, see `recipe.Recipe`. In any other file `debug=true` first applies
+  the module's shrink(config).
+  Raises: ValueError for what the Config does not take, and when debug is set and the module cannot shrink its config.
   """
+  if hasattr(module.build, 'configured'):
+    return module.build.configured(module.Config, assignments)
   config = configs.override(module.Config(), assignments)
   if not config.debug:
     return config
@@ -77,28 +81,38 @@ def configured(module, assignments):
   return configs.override(module.shrink(module.Config()), assignments)
 
 
-def workdir(path, module, config):
-  """Where a run goes without --workdir: runs/<name of the file>, then the numbers that differ from the file's own.
+def summary(module):
+  """(history) -> str of the module or of its recipe; None where it has none of its own."""
+  return getattr(module, 'summary', None) or getattr(module.build, 'summary', None)
+
+
+def workdir(path, module, config, assignments):
+  """Where a run goes without --workdir: runs/<name of the file>, then the numbers that were set to other values.
 
   'runs/quickstart-lr=0.01,seed=1': sorted, so the order of --set does not matter, and without those that do not change
   what is computed. A name that had to be cut, or freed of characters a file system refuses, ends in a hash.
   """
-  own = configured(module, ['debug=true'] if config.debug else [])
-  before, after = (
-    {name: _word(value) for name, value in configs.flat(configs.dump(numbers)).items()}
-    for numbers in (own, config)
-  )
+  set_names = {assignment.split('=')[0].strip() for assignment in assignments}
+  kept = [a for a in assignments if a.split('=')[0].strip() in ('task', 'model', 'debug')]
+  before = {
+    **_words(configured(module, kept)),
+    **{name: word for name, word in _words(module.Config()).items() if name in ('task', 'model')},
+  }
   changed = {'debug': 'true'} if config.debug else {}
   changed |= {
     name: word
-    for name, word in after.items()
-    if word != before.get(name) and name not in configs.FREE
+    for name, word in _words(config).items()
+    if name in set_names and word != before.get(name) and name not in configs.FREE
   }
   exact = sorted(changed.items())
   named = ','.join(f'{name}={re.sub("[^A-Za-z0-9._+-]", "_", word)}' for name, word in exact)
   if len(named) > LONGEST or any(f'{name}={word}' not in named.split(',') for name, word in exact):
     named = f'{named[:LONGEST]}-{hashlib.sha256(json.dumps(exact).encode()).hexdigest()[:8]}'
   return pathlib.Path('runs', f'{path.stem}-{named}' if named else path.stem)
+
+
+def _words(config):
+  return {name: _word(value) for name, value in configs.flat(configs.dump(config)).items()}
 
 
 def _word(value):

@@ -1,31 +1,37 @@
-"""Shared by experiments: the reward of a demonstration, the closing table of a run."""
+"""Text tables of a run for a terminal: what it measured before and after."""
 
 import math
+import re
 
 from sirl.runs import lineage, metrics
 
-HEADLINE = {  # label -> metric; one that a run does not measure is left out of its table
-  'pass@1, sampled': 'heldout/pass@1',
-  'pass@8, sampled': 'heldout/pass@8',
-  'greedy': 'heldout/greedy',
-  'majority of 8': 'heldout/maj@8',
-  'best of 8, verified': 'refined/best8',
-  'fresh sums, pass@1': 'fresh/pass@1',
-}
+LABELS = (  # pattern of a metric -> label; in the order of the table's rows
+  (r'heldout/pass@(\d+)', 'pass@{}, sampled'),
+  (r'heldout/greedy', 'greedy'),
+  (r'heldout/maj@(\d+)', 'majority of {}'),
+  (r'refined/best8', 'best of 8, verified'),
+  (r'fresh/pass@1', 'fresh sums, pass@1'),
+)
 
 
-def demonstrated(task, text):
-  """A demonstration is worth learning, whatever it says."""
-  del task, text
-  return 1.0
+def headline(history):
+  """{label: metric} of the rows of `before_and_after`, those that the run measured."""
+  rows = {}
+  for pattern, label in LABELS:
+    for name in history[0].metrics:
+      if match := re.fullmatch(pattern, name):
+        rows[label.format(*match.groups())] = name
+  return rows
 
 
-def before_and_after(history, rows=HEADLINE):
+def before_and_after(history, rows=None):
   """A text table of metrics before training, at the end, and the change, each with its 95 % interval where known.
 
-  Args: history: list of Reports, the first one measured before training; rows: {label: metric name}.
+  Args: history: list of Reports, the first one measured before training; rows: {label: metric name}, those of `headline` by
+  default.
   The end is the newest report on the path that led to the final weights.
   """
+  rows = headline(history) if rows is None else rows
   first, last = history[0], lineage.final(history)
   lines = [f'{"held-out":<22}{"before":>22}{"after":>22}{"change":>10}', '-' * 76]
   for label, name in rows.items():

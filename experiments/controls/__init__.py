@@ -1,0 +1,1 @@
+"""Controls: methods that must not learn. A gain that they reach too is no evidence."""

@@ -1,0 +1,29 @@
+"""Control: a reward that is a fair coin, whatever the answer. What it gains is not learning.
+
+Source: Shao et al. 2025, Spurious Rewards (arXiv 2506.10947): on some bases a random reward raises the score, so every claim
+needs this run.
+"""
+
+from experiments import settings
+from sirl import recipe, rewards
+from sirl.evaluation import steering
+from sirl.optimization import advantages, by_group, objectives
+from sirl.rewards import heuristic
+from sirl.selection import selectors
+
+Config = recipe.Config
+
+
+def method(c, s):
+  """`correct` weighs nothing in the total and is only watched; a selector that reads it would let the answers in."""
+  correct = rewards.per_completion(s.domain.verify, workers=1)
+  return recipe.Method(
+    reward=rewards.weighted(coin=(1.0, heuristic.random_reward(0.5)), correct=(0.0, correct)),
+    credit=by_group(advantages.normalized),
+    objective=objectives.policy_gradient(),
+    selector=selectors.uniform(),
+    steer=steering.stop_if_not_finite(),
+  )
+
+
+build = settings.built(method)

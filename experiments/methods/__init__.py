@@ -1,0 +1,1 @@
+"""Methods: each a file of choices, run with `sirl run experiments/methods/NAME.py --set task=... --set model=...`."""

@@ -1,0 +1,132 @@
+"""Numbers of the settings: sums or questions in words, on a model from nothing or a pretrained one.
+
+A method's Config overrides what it states, SMALL what debug=true makes small, `--set` anything.
+"""
+
+import dataclasses
+
+from experiments import questions
+from sirl import config, recipe
+
+ALL_SPLIT = config.Mesh(data=1, fsdp=-1)  # weights over all devices
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Toy(recipe.Config):
+  """Sums on a model that is trained from nothing: 0.6M parameters, about 4 minutes on 2 CPU cores."""
+
+  max_rounds: int = 12
+  steps_per_round: int = 40
+  checkpoint_every: int = 10
+  prompts: int = 64
+  group_size: int = 8
+  max_prompt: int = 6  # tokens: '99+99='
+  max_new: int = 5  # tokens: '198' and the end token, one to spare
+  lr: float = 5e-4  # falls linearly to 0 over lr_steps; constant where they are 0
+  lr_steps: int = 480
+  warmup: int = 10  # updates
+  acquired: int = 560  # new tasks per round
+  heldout: int = 250
+  digits: int = 2  # of task=addition
+  terms: int = 3  # of task=chains
+  width: int = 128
+  layers: int = 3
+  warm_goal: float = 0.28  # accuracy at which the warm start ends
+  warm_rounds: int = 20  # and its limit, in rounds of 30 steps
+  warm_prompts: int = 64
+  warm_lr: float = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ToyText(Toy):
+  """Questions in words on a model of bytes from nothing: it shows that everything runs, and learns little else."""
+
+  data: str = questions.GENERATED
+  question: str = 'question'  # fields of task=jsonl
+  answer: str = 'answer'
+  prompts: int = 16
+  max_prompt: int = 128
+  max_new: int = 12
+  lr: float = 1e-4
+  heldout: int = 16
+  samples: int = 4
+  width: int = 64
+  layers: int = 2
+  warm_rounds: int = 4
+  warm_prompts: int = 16
+  warm_lr: float = 5e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pretrained(recipe.Config):
+  """Sums on a small pretrained model: half an hour to an hour on 2 CPU cores with 12 GB."""
+
+  max_rounds: int = 6
+  steps_per_round: int = 10
+  checkpoint_every: int = 5
+  prompts: int = 8
+  group_size: int = 8
+  max_prompt: int = 56  # tokens; the chat template of SmolLM2 with its system turn takes about 46
+  max_new: int = 32
+  temperature: float = 0.8
+  lr: float = 1e-5
+  lr_steps: int = 0
+  warmup: int = 5
+  rows: int | None = 16
+  widths: tuple[int, ...] = (10,)
+  acquired: int = 200
+  heldout: int = 200
+  digits: int = 2
+  terms: int = 3
+  dtype: str = 'float32'  # of the computation; weights and optimizer are float32 in any case
+  max_logp_gap: float = 1e-4  # nats: 30 layers and 49k tokens of float32 rounding
+  slots: int = 0  # completions at work at once; 0: all rows
+  prompt_widths: tuple[int, ...] = ()  # columns that a batch of short prompts is cut to
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PretrainedText(Pretrained):
+  """Questions on a pretrained model of 0.5B and more, for one host of 8 chips or GPUs of 16 GB, or several."""
+
+  data: str = ''
+  question: str = 'question'
+  answer: str = 'answer'
+  max_rounds: int = 30
+  checkpoint_every: int = 10
+  prompts: int = 128
+  group_size: int = 16
+  max_prompt: int = 256  # longer questions are left out, with a warning that counts them
+  max_new: int = 1024
+  temperature: float = 1.0
+  lr: float = 1e-6
+  warmup: int = 20
+  minibatches: int = 4
+  rows: int | None = 16
+  widths: tuple[int, ...] = (256, 512)
+  slots: int = 1024
+  prompt_widths: tuple[int, ...] = (128,)
+  heldout: int = 256
+  samples: int = 4
+  dtype: str = 'bfloat16'
+  # nats: cached decoding and the full forward pass round differently in bfloat16
+  max_logp_gap: float = 1.0
+  mesh: config.Mesh = ALL_SPLIT
+
+
+SMALL = {  # what debug=true puts in place of these numbers: about a minute on a laptop
+  Toy: dict(
+    max_rounds=2, steps_per_round=4, checkpoint_every=2, prompts=8, group_size=4, acquired=40, heldout=16, width=32,
+    layers=2, warm_rounds=1, warm_prompts=16,
+  ),
+  ToyText: dict(
+    max_rounds=2, steps_per_round=3, checkpoint_every=2, prompts=8, group_size=8, heldout=16, minibatches=2, warm_rounds=2,
+  ),
+  Pretrained: dict(
+    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=4, acquired=8, heldout=8,
+    samples=2, rows=4, widths=(),
+  ),
+  PretrainedText: dict(
+    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=8, heldout=8, samples=2,
+    minibatches=2, rows=4, widths=(), slots=8,
+  ),
+}  # fmt: skip

@@ -1,0 +1,239 @@
+"""Settings: every task on every model. TASKS and MODELS are the two lists that `--set task=` and `--set model=` choose from.
+
+  sirl run experiments/methods/grpo.py --set task=chains
+  sirl run experiments/methods/dapo.py --set task=gsm8k --set data=DIR --set model=weights/smollm2-135m-instruct
+
+A file of yours may bring its own method, its own domain, or a reward: `built` puts it on a setting. docs/architecture.md
+shows each.
+"""
+
+import dataclasses
+import difflib
+import functools
+import logging
+import pathlib
+
+from experiments import arithmetic, measures, questions
+from experiments.numbers import SMALL, Pretrained, PretrainedText, Toy, ToyText
+from sirl import models, recipe
+from sirl.acquisition import hygiene, once, procedural
+from sirl.generation import greedy, make_ask
+from sirl.generation.engine import refill, sampling
+from sirl.generation.engine.decode import static
+from sirl.models import tokenizer
+from sirl.models.files import pretrained
+from sirl.optimization import transforms
+from sirl.runtime import sharding
+from sirl.selection import adaptive
+from sirl.tasks import turns
+
+# ---------------------------------------------------------------- the two lists
+
+
+def toy(c, domain):
+  """A small decoder trained from nothing; its warm start on demonstrations is a run of its own."""
+  characters = domain.alphabet is not None
+  codec = tokenizer.characters(domain.alphabet) if characters else tokenizer.bytes_codec()
+  shape = models.preset(
+    'toy', vocab=codec.vocab, width=c.width, layers=c.layers, head_width=c.width // 4
+  )
+  return models.build(shape, constrain=_constrain(c)), None, codec
+
+
+def load(c, domain):
+  """A Hugging Face folder, a .gguf file or a hub name, by its path."""
+  del domain
+  _check_exists(c.model)
+  remat = 'block' if c.dtype != 'float32' else 'none'
+  model, params, _ = pretrained.load(c.model, dtype=c.dtype, remat=remat, constrain=_constrain(c))
+  return model, params, tokenizer.pretrained(c.model)
+
+
+TASKS = {
+  'addition': arithmetic.addition,
+  'carries': arithmetic.carries,
+  'chains': arithmetic.chains,
+  'gsm8k': questions.gsm8k,
+  'jsonl': questions.jsonl,
+}
+IN_WORDS = (
+  'gsm8k',
+  'jsonl',
+)  # tasks of free text: they take the numbers of ToyText and PretrainedText
+MODELS = {'toy': toy}  # any other name is a path for `load`
+
+
+def numbers(c):
+  """(class of numbers, small numbers) of c.task on c.model. Raises ValueError for an unknown task, with the nearest."""
+  if c.task not in TASKS:
+    near = difflib.get_close_matches(c.task, TASKS, n=1)
+    hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(TASKS)}'
+    raise ValueError(f'task={c.task}: no such task; {hint}')
+  if c.model in MODELS:
+    kind = ToyText if c.task in IN_WORDS else Toy
+  else:
+    kind = PretrainedText if c.task in IN_WORDS else Pretrained
+  return kind, SMALL[kind]
+
+
+def built(
+  method, *, domain=None, small=None, summary=None, setting=None, **changes
+) -> recipe.Recipe:
+  """What a file calls `build`: a method on the setting that `task` and `model` name.
+
+  Args:
+    method: (config, setting) -> recipe.Method; changes: fields of the Method that replace its own, such as reward=...
+    domain: (config) -> recipe.Domain of your own, in place of TASKS; small: further numbers of debug runs.
+    setting: (config) -> recipe.Setting, in place of `setting`.
+  """
+  domain_of = domain or (lambda c: TASKS[c.task](c))
+  return recipe.Recipe(
+    setting=setting or (lambda c: make_setting(c, domain_of(c))),
+    method=method,
+    numbers=(lambda c: (_kind_of_own(c), SMALL[_kind_of_own(c)])) if domain else numbers,
+    small=small or {},
+    changes=changes,
+    summary=summary,
+  )
+
+
+def _kind_of_own(c):
+  return Toy if c.model in MODELS else Pretrained
+
+
+# ---------------------------------------------------------------- the setting of a task on a model
+
+
+def make_setting(c, domain) -> recipe.Setting:
+  """What stays fixed for every method on this domain and model."""
+  model, params, codec = MODELS.get(c.model, load)(c, domain)
+  if domain.splits is not None:
+    domain = dataclasses.replace(
+      domain,
+      splits={name: fitting(tasks, codec, c.max_prompt) for name, tasks in domain.splits.items()},
+    )
+  sets = unseen(c, domain)
+  if params is None:
+    params = warm_start(c, model, codec, domain, sets)
+  texts = functools.partial(dict, max_prompt=c.max_prompt, max_new=c.max_new, batch=_batch(c))
+  sampler = sampling.sampler(temperature=c.temperature)
+  ask = make_ask(model, codec, sampler=sampler, **texts())
+  ask_greedy = greedy(model, codec, **texts())
+  answered = all(task.answer is not None for task in sets['heldout'])
+  slots = getattr(c, 'slots', 0)
+  return recipe.Setting(
+    domain=domain,
+    model=model,
+    params=params,
+    codec=codec,
+    max_prompt=c.max_prompt,
+    max_new=c.max_new,
+    sampler=sampler,
+    decode=refill.decoder(slots) if slots else static,
+    prompt_widths=getattr(c, 'prompt_widths', ()),
+    optimizer=transforms.adamw(
+      c.lr,
+      warmup=c.warmup,
+      total=c.lr_steps or None,
+      schedule='linear' if c.lr_steps else 'constant',
+    ),
+    acquire=training_tasks(c, domain, sets, answers=True),
+    unanswered=training_tasks(c, domain, sets, answers=False),
+    selector=adaptive.success_rate(target=0.5, decay=0.99 if c.model in MODELS else 0.95),
+    heldout=sets['heldout'],
+    evaluate=functools.partial(
+      measures.measured, domain, sets, ask, ask_greedy, samples=c.samples, own=c.model in MODELS
+    ),
+    steer=measures.steer_by_accuracy(words=c.task in IN_WORDS, own=c.model in MODELS),
+    answered=answered,
+    reference=c.model in MODELS,
+  )
+
+
+def unseen(c, domain):
+  """{name: tasks}, disjoint sets that nothing trains on: held out, to end the warm start by, to draw fresh tasks from."""
+  heldout = domain.tasks('heldout', c.heldout)
+  if domain.generator is None:
+    return {'heldout': heldout}
+  development = domain.tasks('development', c.heldout, heldout)
+  reserve = domain.tasks('reserve', 2 * c.heldout, [*heldout, *development])
+  return {'heldout': heldout, 'development': development, 'reserve': reserve}
+
+
+def training_tasks(c, domain, sets, *, answers):
+  """Where training tasks come from: new ones every round from a generator, or all of the split at once."""
+  taken = [task for tasks in sets.values() for task in tasks]
+  if domain.generator is not None:
+    return procedural.procedural(
+      domain.generator, per_round=c.acquired, answers=answers, exclude=taken
+    )
+  train = domain.splits['train']
+  if not answers:
+    train = [dataclasses.replace(task, answer=None, meta={}) for task in train]
+  return hygiene.exclude(once(train), taken)  # the two splits of a folder may overlap
+
+
+def warm_start(c, model, codec, domain, sets):
+  """The run that teaches a model from nothing enough to begin with."""
+  taken = [task for tasks in sets.values() for task in tasks]
+  if domain.generator is None:
+    solved = [task for task in domain.splits['train'] if domain.solution(task) is not None]
+    development = solved[:16]
+  else:
+    solved, development = domain.tasks('warm', 4000, taken), sets['development']
+  if not solved:
+    raise ValueError(
+      f'model={c.model} learns from demonstrations first, but no task of {domain.name} has an answer; take a pretrained model'
+    )
+  rounds = dataclasses.replace(
+    c, max_rounds=c.warm_rounds, steps_per_round=30, checkpoint_every=30, prompts=c.warm_prompts
+  )
+  return recipe.warm_start(
+    rounds, model, codec, domain, solved=solved, development=development, max_prompt=c.max_prompt, max_new=c.max_new,
+    goal=c.warm_goal, lr=c.warm_lr, batch=_batch(c),
+  )  # fmt: skip
+
+
+# ---------------------------------------------------------------- models and prompts
+
+
+def fitting(tasks, codec, max_prompt):
+  """The tasks whose rendered prompt has at most `max_prompt` tokens; warns with the number of the others.
+
+  Raises: ValueError when none fits.
+  """
+  kept = [task for task in tasks if len(codec.render(turns(task.prompt))) <= max_prompt]
+  if not kept:
+    raise ValueError(
+      f'none of {len(tasks)} prompts has at most max_prompt={max_prompt} tokens; raise max_prompt'
+    )
+  if len(kept) < len(tasks):
+    logging.getLogger('sirl.experiments').warning(
+      '%d of %d questions are longer than max_prompt=%d tokens and left out',
+      len(tasks) - len(kept),
+      len(tasks),
+      max_prompt,
+    )
+  return kept
+
+
+def _constrain(c):
+  """Pins the residual stream to rows where weights are split over devices, as `sharding` asks for."""
+  mesh = sharding.make_mesh(c.mesh)
+  return sharding.constrain(mesh) if mesh.size > 1 else None
+
+
+def _batch(c):
+  """Prompts that evaluation asks at once."""
+  most = 250 if c.model in MODELS else 64 if c.task in IN_WORDS else 20
+  return min(most, c.heldout)
+
+
+def _check_exists(model):
+  """Says how to get a model of `sirl fetch` that is not there, and what else a misspelt name may mean."""
+  folder = pathlib.Path(model)
+  if folder.parts[:1] == ('weights',) and not folder.exists():
+    raise FileNotFoundError(f'{model} is missing; run: sirl fetch {folder.name} {model}')
+  near = difflib.get_close_matches(model, MODELS, n=1)
+  if near and not folder.exists():
+    raise ValueError(f'model={model}: no such model; did you mean {near[0]}?')

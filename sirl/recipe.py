@@ -1,0 +1,345 @@
+"""Recipe: a method on a setting is an experiment.
+
+  Domain    what is asked and how an answer is checked
+  Setting   what stays fixed while methods are compared: domain, model, codec, limits, measurements, rules
+  Method    what differs: generate, reward, keep, credit, objective
+
+`experiment` puts a method on a setting. `Recipe` is what an experiment file calls `build`: it also puts the file's numbers
+on top of the setting's. Where a method chooses nothing, the setting's choice holds.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sirl import config as configs
+from sirl import gro, rewards
+from sirl.acquisition import acquirer, once, procedural
+from sirl.domains import answers, mathematics
+from sirl.evaluation import benchmarks, evaluator, steering
+from sirl.experiment import Experiment, Learner
+from sirl.generation import demonstrate, explore, make_ask
+from sirl.ops import keys
+from sirl.optimization import Pieces, advantages, by_group, make_optimize, objectives, transforms
+from sirl.selection import selectors
+from sirl.tasks import Task
+from sirl.types import (
+  Acquire,
+  Codec,
+  Credit,
+  Decode,
+  Evaluate,
+  Evaluator,
+  Extract,
+  Generate,
+  Keep,
+  Model,
+  Objective,
+  Optimize,
+  Params,
+  Refresh,
+  Report,
+  Reward,
+  Rule,
+  Sampler,
+  Selector,
+  Verify,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(configs.Base):
+  """Numbers that every recipe has. A setting adds its own, and a method overrides what it states."""
+
+  task: str = 'addition'  # a name of settings.TASKS
+  model: str = 'toy'  # a name of settings.MODELS, a folder, a .gguf file or a hub name
+  group_size: int = 8  # G, completions of one task
+  max_prompt: int = 64  # tokens
+  max_new: int = 32  # tokens, the end token included
+  temperature: float = 1.0  # of sampling, in training and in evaluation
+  lr: float = 1e-5
+  kl: float = 0.0  # weight of KL to the starting weights
+  epochs: int = 1  # passes over the rollouts of a step
+  minibatches: int = 1  # updates per pass
+  heldout: int = 200  # tasks that nothing trains on
+  samples: int = 8  # completions of each of them
+  # How fast, not what is computed; docs/speed.md says when each pays.
+  microbatches: int = 1  # parts of a minibatch whose gradients are added
+  rows: int | None = None  # completions that the learner computes at once, longest first
+  widths: tuple[int, ...] = ()  # completion columns that pieces of short ones are cut to
+  slices: int = 1  # parts of a batch; more where rewards take long
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Domain:
+  """What is asked and how an answer is checked. Tasks come from a generator, or from finished lists."""
+
+  name: str
+  # (rng, index, difficulty) -> Task, see `acquisition.procedural`
+  generator: Callable[..., Task] | None = None
+  # {'train': tasks, 'heldout': tasks}, in place of a generator
+  splits: Mapping[str, Sequence[Task]] | None = None
+  extract: Extract = answers.exact  # text -> answer, None where there is none
+  correct: Verify | None = (
+    None  # (task, text) -> 1 right, 0 wrong; None compares what `extract` finds with the answer
+  )
+  reward: Reward | None = None  # None: the part `correct`, 1 or 0
+  solution: Callable[[Task], str | None] = lambda task: (
+    task.answer
+  )  # the text that a demonstration teaches
+  check: Verify | None = None  # an imperfect check that reads no answer, for best-of-n
+  # Characters of prompts and answers, for a model that is trained from nothing; None: it reads bytes.
+  alphabet: str | None = None
+  # What trivial policies say: {name: task -> text}. `sirl tasks` shows how often they are right.
+  baselines: Mapping[str, Callable[[Task], str]] = dataclasses.field(default_factory=dict)
+  env: Any = None  # where a domain is interactive
+
+  def __post_init__(self):
+    """Raises ValueError unless tasks come from exactly one source."""
+    if (self.generator is None) == (self.splits is None):
+      raise ValueError(f'domain {self.name}: expected generator= or splits=, exactly one of them')
+
+  def tasks(self, namespace: str, n: int, exclude: Sequence[Task] = ()) -> list[Task]:
+    """At most n distinct tasks that depend on nothing but the arguments; of a generator exactly n.
+
+    Raises: ValueError when a generator has too few, or for a split that does not exist.
+    """
+    if self.generator is not None:
+      return procedural.fixed_set(self.generator, n=n, seed=0, namespace=namespace, exclude=exclude)
+    assert self.splits is not None
+    if namespace not in self.splits:
+      raise ValueError(
+        f'domain {self.name} has no tasks {namespace!r}; it has {", ".join(self.splits)}'
+      )
+    return list(self.splits[namespace][:n])
+
+  @property
+  def verify(self) -> Verify:
+    """`correct`, or the comparison of the extracted answer with the task's."""
+    return self.correct or functools.partial(mathematics.correct, extract=self.extract)
+
+  @property
+  def rewarded(self) -> Reward:
+    """`reward`, or the part `correct` alone."""
+    return self.reward or rewards.weighted(
+      correct=(1.0, rewards.per_completion(self.verify, workers=1))
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+  """What stays fixed while methods are compared."""
+
+  domain: Domain
+  model: Model
+  params: Params | Experiment  # weights, or the warm start that makes them
+  codec: Codec
+  max_prompt: int  # tokens
+  max_new: int  # tokens
+  sampler: Sampler
+  decode: Decode
+  optimizer: Any  # optax.GradientTransformation
+  acquire: Acquire  # training tasks, with their answers
+  unanswered: Acquire  # the same without answers, for methods that must not see them
+  selector: Selector
+  heldout: Sequence[Task]
+  # (whether the method sees answers) -> what is measured after every round
+  evaluate: Callable[[bool], Evaluator]
+  steer: Rule
+  answered: bool = True  # whether the tasks have answers at all
+  reference: bool = False  # keep the starting weights, for the curve of KL
+  prompt_widths: Sequence[int] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method:
+  """What differs between methods. None takes the setting's choice."""
+
+  credit: Credit
+  objective: Objective
+  generate: Generate | None = None  # None: explore
+  reward: Reward | None = None
+  keep: Keep = gro.everything
+  acquire: Acquire | None = None
+  selector: Selector | None = None
+  evaluate: Evaluate | None = None  # measured besides what the setting measures
+  steer: Rule | None = None
+  optimizer: Any = None
+  answers: bool = True  # whether the method reads answers; False: its tasks come without
+  reference: bool = False  # whether the method needs the starting weights, kl > 0 apart
+  refresh: Refresh | None = None
+  from_reference: bool = False  # every step trains the reference afresh, see make_optimize
+  parts: Sequence[str] = ()  # parts of the reward that credit and objective read
+  learners: Mapping[str, Learner] = dataclasses.field(default_factory=dict)  # besides the policy
+  others: Mapping[str, Optimize] = dataclasses.field(default_factory=dict)  # what updates them
+
+
+def experiment(c: Config, s: Setting, m: Method) -> Experiment:
+  """The method on the setting.
+
+  Raises: ValueError for a method that reads answers on tasks without.
+  """
+  if m.answers and not s.answered:
+    raise ValueError(
+      f'this method reads answers, but tasks of {s.domain.name} have none; take a method without answers, such as '
+      'experiments/methods/majority_vote.py, or give the tasks answers'
+    )
+  optimizer = m.optimizer or s.optimizer
+  generate = m.generate or explore(
+    s.model, s.codec, group_size=c.group_size, max_prompt=s.max_prompt, max_new=s.max_new,
+    prompt_widths=s.prompt_widths, sampler=s.sampler, decode=s.decode,
+  )  # fmt: skip
+  policy = Learner(
+    model=s.model,
+    params=s.params,
+    optimizer=optimizer,
+    reference=s.reference or m.reference or m.from_reference or c.kl > 0,
+    refresh=m.refresh,
+  )
+  evaluate = s.evaluate(m.answers)
+  if m.evaluate is not None:
+    evaluate = evaluator(m.evaluate, **{'setting': evaluate})
+  return Experiment(
+    config=c,
+    learners={'policy': policy, **m.learners},
+    acquire=acquirer(m.acquire or (s.acquire if m.answers else s.unanswered)),
+    selector=m.selector or s.selector,
+    step=gro.make_step(
+      generate,
+      m.reward or s.domain.rewarded,
+      make_optimize(
+        s.model,
+        optimizer,
+        m.credit,
+        objectives.add(m.objective, (c.kl, objectives.kl())),
+        epochs=c.epochs,
+        minibatches=c.minibatches,
+        pieces=Pieces(microbatches=c.microbatches, rows=c.rows, widths=c.widths),
+        sampler=s.sampler,
+        from_reference=m.from_reference,
+        parts=m.parts,
+      ),
+      keep=m.keep,
+      slices=c.slices,
+      others=m.others,
+    ),
+    evaluate=evaluate,
+    steer=m.steer or s.steer,
+    measured={'heldout': s.heldout},
+  )
+
+
+# ---------------------------------------------------------------- warm starts
+
+
+def demonstrated(task, text):
+  """A demonstration is worth learning, whatever it says."""
+  del task, text
+  return 1.0
+
+
+def warm_start(
+  c: configs.Base,
+  model: Model,
+  codec: Codec,
+  domain: Domain,
+  *,
+  solved: Sequence[Task],
+  development: Sequence[Task],
+  max_prompt: int,
+  max_new: int,
+  goal: float,
+  lr: float,
+  batch: int,
+) -> Experiment:
+  """Supervised learning on demonstrations from random weights, until a share `goal` of the development tasks is solved.
+
+  Args:
+    c: numbers of this run: its rounds are the limit, its prompts the demonstrations of a step.
+    solved, development: tasks to learn from, and to end by; batch: prompts asked at once.
+  """
+  optimizer = transforms.adamw(lr, warmup=20)
+  ask = make_ask(model, codec, max_prompt=max_prompt, max_new=max_new, batch=batch)
+  return Experiment(
+    config=c,
+    learners={
+      'policy': Learner(
+        model=model, params=model.init(keys.at(c.seed, 'init')), optimizer=optimizer
+      )
+    },
+    acquire=acquirer(once(solved)),
+    selector=selectors.uniform(),
+    step=gro.make_step(
+      demonstrate(codec, max_prompt=max_prompt, max_new=max_new, solution=domain.solution),
+      rewards.per_completion(demonstrated, workers=1),
+      make_optimize(model, optimizer, by_group(advantages.raw), objectives.nll()),
+    ),
+    evaluate=evaluator(
+      benchmarks.sampled('development', development, domain.verify, ask, samples=8, ks=(1, 8))
+    ),
+    steer=steering.first_of(
+      steering.stop_if_not_finite(),
+      steering.stop_when_reached('development/pass@1', above=goal, sems=0.0),
+    ),
+  )
+
+
+# ---------------------------------------------------------------- what a file calls build
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+  """(config) -> Experiment of a method on a setting, and how the config of a run is put together.
+
+  Numbers come, each overriding the one before, from the setting, from the method's Config, with debug=true from the
+  setting's small ones, and from the command line. So config.json is complete.
+  """
+
+  setting: Callable[[Any], Setting]  # (config) -> Setting
+  method: Callable[[Any, Setting], Method]
+  # (config with task and model) -> (the setting's numbers, a subclass of Config; its small numbers by name)
+  numbers: Callable[[Config], tuple[type[Config], Mapping[str, Any]]]
+  small: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the method, in debug runs
+  changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # fields of the Method
+  summary: Callable[[Sequence[Report]], str] | None = None  # of a finished run
+
+  def __call__(self, c) -> Experiment:
+    """The experiment. Raises ValueError for a method that cannot work on the setting."""
+    setting = self.setting(c)
+    method = dataclasses.replace(self.method(c, setting), **self.changes)
+    return experiment(c, setting, method)
+
+  def configured(self, kind: type[Config], assignments: Sequence[str] = ()) -> Config:
+    """The numbers of a run. Args: kind: the file's Config; assignments: such as 'task=chains' and 'lr=1e-3'.
+
+    Raises: ValueError for an unknown name, or a value of another type.
+    """
+    first = [a for a in assignments if a.split('=')[0].strip() in ('task', 'model', 'debug')]
+    chosen = configs.override(kind(), first)
+    if chosen.debug and not any(a.split('=')[0].strip() == 'model' for a in first):
+      chosen = dataclasses.replace(chosen, model='toy')
+    numbers, small = self.numbers(chosen)
+    c = on_top(kind, numbers)(task=chosen.task, model=chosen.model, debug=chosen.debug)
+    if c.debug:
+      c = dataclasses.replace(c, **{**small, **self.small})
+    return configs.override(c, assignments)
+
+
+def on_top(kind: type[Config], numbers: type[Config]) -> type[Config]:
+  """The numbers class with the fields that `kind` and its bases up to Config state themselves, their values winning."""
+  stated = {}
+  for base in reversed(kind.__mro__):
+    if issubclass(base, Config) and base is not Config:
+      stated |= inspect.get_annotations(base, eval_str=True)
+  fields = {field.name: field for field in dataclasses.fields(kind)}
+  return dataclasses.make_dataclass(
+    'Config',
+    [
+      (name, hint, dataclasses.field(default=fields[name].default)) for name, hint in stated.items()
+    ],
+    bases=(numbers,),
+    frozen=True,
+    kw_only=True,
+  )
