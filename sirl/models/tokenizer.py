@@ -1,19 +1,27 @@
-"""Codecs: text to ids and back, and a conversation to the ids of a prompt.
+"""Codecs: they turn text into ids and back, and a conversation into the ids of a prompt.
 
-`bytes_codec` and `characters` need no files and serve models trained from scratch; `pretrained` wraps the
-fast tokenizer of a Hugging Face folder or hub name (transformers, without torch).
+`bytes_codec` and `characters` need no files and serve models trained from scratch. `pretrained`
+wraps the fast tokenizer of a Hugging Face folder or hub name (transformers, without torch). The
+`save` of each codec writes the files from which transformers and `pretrained` read the same ids.
 """
 
+import json
 import pathlib
+import shutil
 
-from sirl.models.files.pretrained import locate
-from sirl.models.files.weights import read_json
+from sirl.models.files.pretrained import TOKENIZER_FILES, locate
+from sirl.models.files.weights import read_json, write_json
 from sirl.tasks import turns
 from sirl.types import Codec
 
+PAD, EOS = '<pad>', '<eos>'  # names of the special tokens in the files that codecs write
+
 
 def bytes_codec():
-  """UTF-8 bytes as ids 0..255, then pad 256 and eos 257; a prompt is the bytes of its turns, a line each."""
+  """UTF-8 bytes as ids 0..255, then pad 256 and eos 257.
+
+  A prompt is the bytes of its messages, joined with newlines.
+  """
   pad, eos = 256, 257
 
   def encode(text):
@@ -26,7 +34,14 @@ def bytes_codec():
   def render(messages):
     return encode('\n'.join(message.content for message in messages))
 
-  return Codec(encode, decode, render, pad_id=pad, eos_ids=(eos,), vocab=eos + 1)
+  def save(folder):
+    from tokenizers import decoders, models, pre_tokenizers
+
+    model = models.BPE(vocab=_byte_letters() | {PAD: pad, EOS: eos}, merges=[])
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    _write(folder, model, cut, decoders.ByteLevel(), _chat_template(between='\n'))
+
+  return Codec(encode, decode, render, pad, (eos,), eos + 1, save)
 
 
 def characters(alphabet, *, end_of_prompt=''):
@@ -34,8 +49,10 @@ def characters(alphabet, *, end_of_prompt=''):
 
   Args:
     alphabet: str without repetitions.
-    end_of_prompt: what follows every prompt ('=' turns '2+3' into '2+3='); its characters are in the alphabet.
-  Raises: ValueError for a repeated character, and from encode and render for one outside the alphabet.
+    end_of_prompt: text that follows every prompt, made of characters of the alphabet; '=' turns
+      '2+3' into '2+3='.
+  Raises: ValueError for a repeated character, and from encode and render for a character
+    outside the alphabet.
   """
   pad, eos, first = 0, 1, 2
   ids_of = {character: first + index for index, character in enumerate(alphabet)}
@@ -47,7 +64,8 @@ def characters(alphabet, *, end_of_prompt=''):
     unknown = next((character for character in text if character not in ids_of), None)
     if unknown is not None:
       raise ValueError(
-        f'character {unknown!r} of {text!r} is not in the alphabet {alphabet!r}; add it there or change the text'
+        f'character {unknown!r} of {text!r} is not in the alphabet {alphabet!r}; '
+        f'add it there or change the text'
       )
     return [ids_of[character] for character in text]
 
@@ -61,7 +79,16 @@ def characters(alphabet, *, end_of_prompt=''):
   def render(messages):
     return [*encode(''.join(message.content for message in messages)), *end]
 
-  return Codec(encode, decode, render, pad, (eos,), vocab)
+  def save(folder):
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    # This model has no unknown token, so it refuses other characters, as `encode` does.
+    model = models.WordLevel(vocab={PAD: pad, EOS: eos} | ids_of)
+    cut = pre_tokenizers.Split(tokenizers.Regex(r'[\s\S]'), behavior='isolated')
+    _write(folder, model, cut, decoders.Fuse(), _chat_template(end=end_of_prompt))
+
+  return Codec(encode, decode, render, pad, (eos,), vocab, save)
 
 
 def _check_ids(ids, vocab):
@@ -75,21 +102,27 @@ def _check_ids(ids, vocab):
 def pretrained(name, *, system=None):
   """Codec of the tokenizer in a Hugging Face folder, or of a model on the hub.
 
-  `encode` reads text as plain text: a special token spelled out in it stays letters, so decode gives the text
-  back. `render` puts the messages into the chat template, and there a special token spelled out counts as one.
-  Without a template it is the text of the messages, a line each, after the tokenizer's beginning-of-sequence token,
-  if it sets one. The template writes its own such token, so there are never two.
+  `encode` reads text as plain text: a special token spelled out in it stays letters, so decode
+  gives the text back. `render` puts the messages into the chat template, and there a special
+  token spelled out counts as one, unless the tokenizer's own split_special_tokens is set.
+  Without a template, `render` joins the messages with newlines and puts the tokenizer's
+  beginning-of-sequence token before them, if it has one. A template writes that token itself,
+  so a prompt never begins with two.
 
   Where a tokenizer has no padding token, the first end token stands in: masks come from lengths.
 
+  `save` copies the tokenizer's files. With a system turn it also writes the chat template with
+  that turn in it, so the copy renders the same prompts without being told.
+
   Args:
-    name: what `pretrained.load` takes: a folder, a GGUF file, or 'owner/model' as on the hub.
-    system: system turn before a conversation that has none; None leaves it to the template, which may have a default.
-  Raises: FileNotFoundError for a missing folder; ValueError where there is no tokenizer or end token in it, and
-    for a system turn that has no place in the template.
+    name: what `files.pretrained.load` takes: a folder, a GGUF file, or a hub name 'owner/model'.
+    system: system turn before a conversation that has none; None leaves it to the template,
+      which may have a default.
+  Raises: FileNotFoundError for a missing folder; ValueError where there is no tokenizer or end
+    token in it, and for a system turn that has no place in the template.
   """
   folder = _folder(name)
-  tokenizer = _load(folder)
+  tokenizer = load(folder)
   eos_ids = _eos_ids(folder, tokenizer)
   if not eos_ids:
     raise ValueError(
@@ -101,7 +134,10 @@ def pretrained(name, *, system=None):
     )
 
   def ids(text, **how):
-    return tokenizer(text, add_special_tokens=False, **how)['input_ids']
+    try:
+      return tokenizer(text, add_special_tokens=False, **how)['input_ids']
+    except Exception as error:  # tokenizers raises bare Exception for a character it cannot write
+      raise ValueError(f'{name}: the tokenizer cannot encode {text!r} ({error})') from error
 
   def encode(text):
     return ids(text, split_special_tokens=True)
@@ -123,15 +159,26 @@ def pretrained(name, *, system=None):
 
   if tokenizer.chat_template:
     render(turns(''))  # a template that refuses the system turn refuses it here
-  pad = tokenizer.pad_token_id
-  return Codec(encode, decode, render, eos_ids[0] if pad is None else pad, eos_ids, len(tokenizer))
+
+  def save(to):
+    to = pathlib.Path(to)
+    to.mkdir(parents=True, exist_ok=True)
+    for file in TOKENIZER_FILES:
+      if (folder / file).is_file():
+        shutil.copyfile(folder / file, to / file)
+    if system is not None:
+      template = _with_system(tokenizer.get_chat_template(), system)
+      (to / 'chat_template.jinja').write_text(template, encoding='utf-8')
+
+  pad = eos_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+  return Codec(encode, decode, render, pad, eos_ids, len(tokenizer), save)
 
 
 _TOKENIZER_FILES = ('tokenizer.json', 'tokenizer.model', 'vocab.json')
 
 
 def _folder(name):
-  """The folder as it is if it holds a tokenizer; else whatever `pretrained.load` would read weights from."""
+  """The folder itself if it holds a tokenizer, else the folder that `locate` finds for the name."""
   holds_tokenizer = lambda folder: any((folder / file).is_file() for file in _TOKENIZER_FILES)
   folder = pathlib.Path(name)
   if not holds_tokenizer(folder):
@@ -143,11 +190,13 @@ def _folder(name):
   return folder
 
 
-def _load(folder):
-  import transformers  # seconds to import: only where it is used
+def load(folder):
+  """The tokenizer of a folder, as transformers reads it. Raises ValueError for a damaged one."""
+  import transformers  # importing it takes seconds, so only the functions that use it do
 
-  # A class named in tokenizer_config.json may rebuild the tokenizer with its own pre-tokenizer (GPT2Tokenizer
-  # forgets SmolLM2's digit splitting), so tokenizer.json is taken as it is wherever there is one.
+  # A class named in tokenizer_config.json may rebuild the tokenizer with its own pre-tokenizer
+  # (GPT2Tokenizer does not split digits as SmolLM2 does). So tokenizer.json is read as it stands,
+  # wherever there is one.
   as_it_is = (folder / 'tokenizer.json').is_file()
   loader = transformers.PreTrainedTokenizerFast if as_it_is else transformers.AutoTokenizer
   try:
@@ -155,12 +204,13 @@ def _load(folder):
   except Exception as error:  # tokenizers raises bare Exception for a damaged file
     reason = (str(error).strip() or 'no message').splitlines()[0]
     raise ValueError(
-      f'{folder}: its tokenizer cannot be read ({type(error).__name__}: {reason}); fetch its files again'
+      f'{folder}: its tokenizer cannot be read ({type(error).__name__}: {reason}); '
+      f'fetch its files again'
     ) from error
 
 
 def _eos_ids(folder, tokenizer):
-  """Every id that ends a turn: generation_config.json first, then config.json, then the tokenizer's own."""
+  """Every id that ends a turn, from generation_config.json, config.json and the tokenizer."""
   ids = []
   for file in ('generation_config.json', 'config.json'):
     if (folder / file).is_file():
@@ -170,8 +220,72 @@ def _eos_ids(folder, tokenizer):
   return tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None))
 
 
-def _template(name, tokenizer, turns):
+def _template(name, tokenizer, messages):
   try:
-    return tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
   except Exception as error:  # a template may raise anything
-    raise ValueError(f'{name}: the chat template refuses {turns!r} ({error})') from error
+    raise ValueError(f'{name}: the chat template refuses {messages!r} ({error})') from error
+
+
+# ---------------------------------------------------------------- writing tokenizer files
+
+
+def _write(folder, model, pre_tokenizer, decoder, template):
+  """Writes tokenizer.json and tokenizer_config.json, with the special tokens PAD and EOS."""
+  import tokenizers
+
+  tokenizer = tokenizers.Tokenizer(model)
+  tokenizer.pre_tokenizer = pre_tokenizer
+  tokenizer.decoder = decoder
+  tokenizer.add_special_tokens([PAD, EOS])
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  tokenizer.save(str(folder / 'tokenizer.json'))
+  config = {
+    'tokenizer_class': 'PreTrainedTokenizerFast',  # reads tokenizer.json as it stands
+    'pad_token': PAD,
+    'eos_token': EOS,
+    'split_special_tokens': True,  # '<eos>' in a text is five characters, as in our codecs
+    'clean_up_tokenization_spaces': False,
+    'padding_side': 'left',
+    'model_input_names': ['input_ids', 'attention_mask'],  # a decoder takes no token_type_ids
+    'chat_template': template,
+  }
+  write_json(folder / 'tokenizer_config.json', config)
+
+
+def _byte_letters():
+  """{letter: byte} of ByteLevel, which writes every byte as one printable letter.
+
+  A byte that is printable in Latin-1 is its own letter; the others are letters from 256 on.
+  """
+  from tokenizers import pre_tokenizers
+
+  letters = set(pre_tokenizers.ByteLevel.alphabet())
+  later = iter(range(256, 512))
+  return {chr(byte if chr(byte) in letters else next(later)): byte for byte in range(256)}
+
+
+def _chat_template(*, between='', end=''):
+  """Jinja template of the contents of all messages, with a text between them and one at the end."""
+  content = '{{ message.content }}'
+  if between:
+    content = f'{{% if not loop.first %}}{{{{ {_literal(between)} }}}}{{% endif %}}{content}'
+  template = f'{{% for message in messages %}}{content}{{% endfor %}}'
+  if end:
+    template += f'{{% if add_generation_prompt %}}{{{{ {_literal(end)} }}}}{{% endif %}}'
+  return template
+
+
+def _with_system(template, system):
+  """The Jinja template with a system turn put before a conversation that has none."""
+  turn = f"[{{'role': 'system', 'content': {_literal(system)}}}]"
+  return (
+    f"{{% if messages[0].role != 'system' %}}{{% set messages = {turn} + messages %}}{{% endif %}}"
+    f'\n{template}'  # transformers drops the newline after a block
+  )
+
+
+def _literal(text):
+  """The text as a string literal of Jinja, which reads the escapes of JSON."""
+  return json.dumps(text, ensure_ascii=False)

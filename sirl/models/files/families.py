@@ -1,8 +1,9 @@
-"""Hugging Face's words for our decoder: config.json <-> `Architecture`, tensor names <-> paths of params.
+"""Translates between Hugging Face's names and ours.
 
-Three tables: what each family is in our terms, how its config spells our fields, and what its tensors are called.
-Both ways of writing rotary embeddings are read: `rope_parameters` (transformers 5), and `rope_theta` with
-`rope_scaling` (before); the first is written.
+`Architecture` becomes config.json, paths of params become tensor names, and both the other way
+round. Three tables say what each family is in our terms, how its config spells our fields, and
+what its tensors are called. Rotary embeddings are read in both spellings, `rope_parameters`
+(transformers 5) and `rope_theta` with `rope_scaling` (before), and written in the first.
 """
 
 import dataclasses
@@ -95,7 +96,8 @@ def architecture_from_config(config, **changes):
   """Architecture of a parsed config.json.
 
   Args: config: dict; changes: fields to set on top, such as dtype or value_head.
-  Raises: ValueError naming the key for an unsupported model_type, a missing number or an unsupported setting.
+  Raises: ValueError for an unsupported model_type, a missing number or an unsupported setting; it
+    names the key.
   """
   family = config.get('model_type')
   if family not in FAMILIES:
@@ -116,7 +118,8 @@ def architecture_from_config(config, **changes):
   missing = [NUMBERS[name] for name in needed if name not in fields]
   if missing:
     raise ValueError(
-      f'config of {family} lacks {", ".join(missing)}; take the config.json that belongs to the weights'
+      f'config of {family} lacks {", ".join(missing)}; '
+      f'take the config.json that belongs to the weights'
     )
   fields.setdefault('kv_heads', fields['heads'])
   fields.setdefault('head_width', fields['width'] // fields['heads'])
@@ -129,7 +132,9 @@ def architecture_from_config(config, **changes):
 
 
 def config_from_architecture(architecture):
-  """The config.json, as a dict, with which transformers builds the same decoder; value_head, dtype and remat stay out.
+  """The config.json, as a dict, with which transformers builds the same decoder.
+
+  It does not contain value_head, dtype and remat.
 
   Raises: ValueError if no family has this combination, naming the fields that would be lost.
   """
@@ -161,8 +166,8 @@ def config_from_architecture(architecture):
   ]
   if lost:
     raise ValueError(
-      f'no Hugging Face family has this decoder: {family} comes nearest but cannot say {", ".join(lost)}; '
-      f'change these fields, or keep the params in a checkpoint instead'
+      f'no Hugging Face family has this decoder: {family} comes nearest but cannot say '
+      f'{", ".join(lost)}; change these fields, or keep the params in a checkpoint instead'
     )
   return config
 
@@ -187,7 +192,7 @@ def nearest_family(a):
 
 
 def read_activation(config, family):
-  """Name of the activation that a config.json asks for, one of ACTIVATIONS. Raises ValueError for another."""
+  """The activation that a config.json asks for. Raises ValueError for one not in ACTIVATIONS."""
   gemma = family.startswith('gemma')  # its older files hold a hidden_act that was never used
   default = 'gelu_pytorch_tanh' if gemma else 'silu'
   name = config.get('hidden_activation' if gemma else 'hidden_act') or default
@@ -228,8 +233,8 @@ def read_gemma(config, family, width):
   attention_softcap = config.get('attn_logit_softcapping', softcaps[0])
   if family == 'gemma3_text' and attention_softcap is not None:
     raise ValueError(
-      f'attn_logit_softcapping={attention_softcap} is not supported for gemma3_text, whose reference '
-      f'implementation ignores it; expected None'
+      f'attn_logit_softcapping={attention_softcap} is not supported for gemma3_text, whose '
+      f'reference implementation ignores it; expected None'
     )
   return {
     'embed_scale': width**0.5,
@@ -264,7 +269,10 @@ def read_rope(config, family):
 
 
 def read_scaling(parameters, config):
-  """The rope `Scaling` of a config.json's rope parameters, or None. Raises ValueError for a kind that is not supported."""
+  """The rope `Scaling` of a config.json's rope parameters, or None for plain rope.
+
+  Raises: ValueError for a kind that is not supported.
+  """
   kind = parameters.get('rope_type', parameters.get('type', 'default'))
   if kind == 'default':
     return None

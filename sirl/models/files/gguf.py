@@ -1,10 +1,11 @@
 """A GGUF file becomes a Hugging Face folder, without torch: configuration, weights, tokenizer.
 
-Weights are dequantized to float32 (or bfloat16) a few rows at a time and streamed into one safetensors
-file, so the peak of memory is far below the size of the model; `gguf_tokenizer` writes the tokenizer.
+Weights are dequantized to float32 (or bfloat16) a few rows at a time and streamed into one
+safetensors file, so the peak of memory is far below the size of the model. `gguf_tokenizer`
+writes the tokenizer.
 
-Families: llama (SmolLM2 too), qwen2, qwen3, gemma3 (text). Order below: the public function, reading,
-configuration, weights. Does not read split files, mixtures of experts or vision towers.
+Families: llama (SmolLM2 too), qwen2, qwen3, gemma3 (text). Split files, mixtures of experts and
+vision towers are not read. Order below: the public function, reading, configuration, weights.
 """
 
 import dataclasses
@@ -31,7 +32,8 @@ def convert(path, folder, *, dtype='float32'):
 
   Args: dtype: of the weights written, 'float32' or 'bfloat16'.
   Returns: the folder as a `pathlib.Path`.
-  Raises: FileNotFoundError, and ValueError for a truncated or unsupported file; the message says what is not supported.
+  Raises: FileNotFoundError, and ValueError for a truncated or unsupported file; the message says
+    what is not supported.
   """
   if dtype not in _CODES:
     raise ValueError(f'dtype={dtype!r} is not supported; choose one of {", ".join(_CODES)}')
@@ -70,7 +72,7 @@ def _read(path):
     reader = gguf.GGUFReader(path)
     meta = {name: field.contents() for name, field in reader.fields.items()}
   except (ValueError, IndexError, KeyError, OverflowError) as error:
-    # The reader slices past the end and fails later on an empty or short array, with numpy's own words.
+    # The reader slices past the end, and fails later with numpy's message about a short array.
     size = path.stat().st_size
     raise ValueError(
       f'{path} ({size:,} bytes) is truncated or damaged ({error}); fetch the file again'
@@ -213,7 +215,10 @@ def _rope_scaling(read, config, tensors):
 
 
 def _llama3_scaling(factors, config):
-  """The file holds the divisors of Llama 3.1's scaling, not its four numbers; three of them never varied."""
+  """The scaling of Llama 3.1 as config.json spells it.
+
+  The file holds its divisors, not its four numbers; three of these are the same in every model.
+  """
   scaling = {
     'rope_type': 'llama3',
     'factor': float(np.max(factors)),
@@ -234,7 +239,7 @@ def _llama3_scaling(factors, config):
 
 
 def _gemma3(read, config):
-  """What the text models of Gemma 3 share and the file does not say (rope_local_base_freq and others)."""
+  """Entries that the text models of Gemma 3 share; the file leaves some of them out."""
   layers, pattern = config['num_hidden_layers'], read('attention.sliding_window_pattern', 6)
   # The 27B model alone (62 layers) scales queries by width / heads instead of the head's width.
   scalar = (
@@ -257,7 +262,10 @@ def _gemma3(read, config):
 
 
 def _entries(family, config, tensors):
-  """[(Hugging Face name, gguf tensor, row order or None, offset to subtract)], complete or ValueError."""
+  """[(Hugging Face name, gguf tensor, row order or None, offset to subtract)] of the whole model.
+
+  Raises: ValueError for a missing or unknown tensor.
+  """
   names = {
     'token_embd.weight': 'model.embed_tokens.weight',
     'output_norm.weight': 'model.norm.weight',
@@ -273,7 +281,8 @@ def _entries(family, config, tensors):
   unknown = sorted(set(tensors) - set(names) - {'output.weight', 'rope_freqs.weight'})
   if unknown:
     raise ValueError(
-      f'{len(unknown)} tensors have no place in {family.architecture}, the first is {unknown[0]!r}. {INSTEAD}'
+      f'{len(unknown)} tensors have no place in {family.architecture}, '
+      f'the first is {unknown[0]!r}. {INSTEAD}'
     )
   for ours in names:
     _tensor(tensors, ours)
@@ -296,9 +305,9 @@ def _offset(family, name):
 
 
 def _row_order(family, config, name, tensor):
-  """Rows of q and k in Hugging Face's order (first halves, then second halves of each head's pairs).
+  """Rows of q and k in Hugging Face's order: first halves, then second halves of a head's pairs.
 
-  With one head of 6 rows the file holds them as 0 3 1 4 2 5, and its rows 0 2 4 1 3 5 are 0 1 2 3 4 5.
+  The file holds one head of 6 rows as 0 3 1 4 2 5; its rows 0 2 4 1 3 5 are then 0 1 2 3 4 5.
   """
   part = name.split('.')[-2]
   if not family.permuted or part not in ('attn_q', 'attn_k'):
@@ -307,7 +316,8 @@ def _row_order(family, config, name, tensor):
   rows = heads * config['head_dim']
   if rows != tensor.shape[-1]:
     raise ValueError(
-      f'{name} has {tensor.shape[-1]} rows, expected {heads} heads x {config["head_dim"]} = {rows}. {INSTEAD}'
+      f'{name} has {tensor.shape[-1]} rows, '
+      f'expected {heads} heads x {config["head_dim"]} = {rows}. {INSTEAD}'
     )
   return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
 
@@ -332,7 +342,7 @@ def _write_safetensors(path, entries, code):
 
 
 def _dequantized(tensor, order):
-  """float32 arrays that make up the tensor, some rows each; quantization blocks never cross a row."""
+  """Yields the tensor as float32 arrays of some rows each; no quantization block crosses a row."""
   data = tensor.data if order is None else tensor.data[order]
   step = max(1, _CHUNK // int(tensor.shape[0])) if data.ndim > 1 else len(data)
   for start in range(0, len(data), step):
@@ -340,5 +350,6 @@ def _dequantized(tensor, order):
       yield gguf.quants.dequantize(data[start : start + step], tensor.tensor_type)
     except NotImplementedError as error:
       raise ValueError(
-        f'{tensor.name} is stored as {tensor.tensor_type.name}, which cannot be dequantized. {INSTEAD}'
+        f'{tensor.name} is stored as {tensor.tensor_type.name}, '
+        f'which cannot be dequantized. {INSTEAD}'
       ) from error

@@ -1,8 +1,9 @@
 """The tokenizer inside a GGUF file as the three JSON files of a Hugging Face folder.
 
-Written as plain JSON because the file only names its pre-tokenizer, that is how text is cut before merging,
-and a reader that does not know the name cuts wrongly without an error. Two kinds: byte-level BPE (`gpt2`),
-and SentencePiece BPE with byte fallback (`llama`: Llama 2, Gemma).
+The JSON is written here, not by a library, because the file only names its pre-tokenizer, that is
+how text is cut before merging. A reader that does not know the name cuts wrongly without an error.
+Two kinds are read: byte-level BPE (`gpt2`), and SentencePiece BPE with byte fallback (`llama`:
+Llama 2, Gemma).
 """
 
 import collections
@@ -37,8 +38,8 @@ _LLAMA3 = {
   'add_bos': True,
 }
 
-# tokenizer.ggml.pre -> how text is cut before merging. A wrong cut gives ids that the model has never seen,
-# so a type that is not listed is an error.
+# tokenizer.ggml.pre -> how text is cut before merging. A wrong cut gives ids that the model has
+# never seen, so a type that is not listed is an error.
 _CUTS = {
   'gpt-2': {'pre_tokenizer': _BYTE_LEVEL},
   'smollm': {'pre_tokenizer': {'type': 'Sequence', 'pretokenizers': [_DIGITS, _BYTE_LEVEL]}},
@@ -52,15 +53,17 @@ _CUTS = {
 def read(meta, config):
   """Contents of tokenizer.json, tokenizer_config.json and generation_config.json, as dicts.
 
-  Args: meta: metadata of the file; config: of the model, for vocab_size and max_position_embeddings.
-  Raises: ValueError for a kind or pre-tokenizer that is not known, naming it, and for damaged tables.
+  Args:
+    meta: metadata of the file.
+    config: of the model, for vocab_size and max_position_embeddings.
+  Raises: ValueError for an unknown kind or pre-tokenizer, which it names, and for damaged tables.
   """
   get = lambda key, default=None: meta.get(f'tokenizer.ggml.{key}', default)
   kind, tokens = get('model'), get('tokens', [])
   if kind not in ('gpt2', 'llama'):
     raise ValueError(
-      f'tokenizer.ggml.model={kind!r} is not supported, only gpt2 (byte-level) and llama (SentencePiece with '
-      f'byte fallback). {INSTEAD}'
+      f'tokenizer.ggml.model={kind!r} is not supported, only gpt2 (byte-level) and llama '
+      f'(SentencePiece with byte fallback). {INSTEAD}'
     )
   types = get('token_type', [_NORMAL] * len(tokens))
   special = _special_ids(get, len(tokens))
@@ -73,7 +76,8 @@ def read(meta, config):
     tokenizer['post_processor'] = _bos_first(tokens[special['bos']], special['bos'])
 
   tokenizer_config = {
-    # Reads tokenizer.json as it is; classes named after a model rebuild it with their own pre-tokenizer.
+    # This class reads tokenizer.json as it stands; classes named after a model rebuild it with
+    # their own pre-tokenizer.
     'tokenizer_class': 'PreTrainedTokenizerFast',
     'clean_up_tokenization_spaces': False,
     'model_max_length': config['max_position_embeddings'],
@@ -108,7 +112,8 @@ def _special_ids(get, size):
   for name, id_ in ids.items():
     if not 0 <= id_ < size:
       raise ValueError(
-        f'tokenizer.ggml.{keys[name]}_token_id={id_} is not one of {size} tokens; the file is damaged'
+        f'tokenizer.ggml.{keys[name]}_token_id={id_} is not one of {size} tokens; '
+        f'the file is damaged'
       )
   return ids
 
@@ -116,8 +121,8 @@ def _special_ids(get, size):
 def _check_tokens(tokens, types, config):
   if len(tokens) != config['vocab_size'] or len(types) != len(tokens):
     raise ValueError(
-      f'{len(tokens)} tokens of {len(types)} types do not fit embeddings of {config["vocab_size"]} rows; '
-      'the file is damaged'
+      f'{len(tokens)} tokens of {len(types)} types do not fit embeddings of '
+      f'{config["vocab_size"]} rows; the file is damaged'
     )
   twice, times = collections.Counter(tokens).most_common(1)[0]
   if times > 1:
@@ -151,8 +156,8 @@ def _cut_of(get):
   name = get('pre')
   if get('model') == 'gpt2' and name not in _CUTS:
     raise ValueError(
-      f'tokenizer.ggml.pre={name!r}: how this tokenizer cuts text is not known here (known: {", ".join(_CUTS)}), '
-      f'and a guess would give wrong ids. {INSTEAD}'
+      f'tokenizer.ggml.pre={name!r}: how this tokenizer cuts text is not known here '
+      f'(known: {", ".join(_CUTS)}), and a guess would give wrong ids. {INSTEAD}'
     )
   return _CUTS.get(name, {})
 
@@ -160,14 +165,15 @@ def _cut_of(get):
 def _sentencepiece(get, tokens, types):
   """SentencePiece BPE as merges: a pair merges when its concatenation is a piece, best score first.
 
-  Source: how sentencepiece itself merges. Differs: pieces of equal score rank by id, not by position.
+  Source: how sentencepiece itself merges. Differs: pieces of equal score rank by id, not by
+  position.
   """
   scores = get('scores')
   if scores is None or len(scores) != len(tokens):
     raise ValueError(
       f'tokenizer.ggml.scores has {len(scores or ())} of {len(tokens)} scores. {INSTEAD}'
     )
-  # User-defined pieces are matched in raw text before merging; older files store their spaces escaped.
+  # User-defined pieces are matched in raw text before merging; older files escape their spaces.
   tokens = [t.replace('▁', ' ') if type_ == _USER_DEFINED else t for t, type_ in zip(tokens, types)]
   vocab = {token: id_ for id_, token in enumerate(tokens)}
   merging = {token for token, type_ in zip(tokens, types) if type_ == _NORMAL}

@@ -1,8 +1,9 @@
-"""Weights from Hugging Face folders, hub names and GGUF files, and back into folders that transformers loads.
+"""Reads weights from Hugging Face folders, hub names and GGUF files, and writes such folders.
 
-A folder holds config.json and model.safetensors, or shards with model.safetensors.index.json. Files are mapped into
-memory and read tensor by tensor; torch is not needed. Everything that does not fit is one error that names the file
-or tensor, what was expected and what to do.
+A folder holds config.json and model.safetensors, or shards with model.safetensors.index.json.
+Files are mapped into memory and read tensor by tensor; torch is not needed. What does not fit is
+reported in one error that names the file or tensor, what was expected and what to do. `save`
+writes weights alone; `export.export` writes them with a tokenizer.
 """
 
 import logging
@@ -18,6 +19,7 @@ import numpy as np
 
 from sirl.models import functional
 from sirl.models.files import families, weights
+from sirl.models.transformer import Architecture
 
 CONFIG = 'config.json'
 TOKENIZER_FILES = (
@@ -46,37 +48,52 @@ def load(
   """(Model, params, Architecture) of a pretrained model.
 
   Args:
-    path_or_name: a folder, a .gguf file or a folder with one, or a hub name such as 'Qwen/Qwen3-0.6B'.
-    dtype, remat: of the computation, see `Architecture`. param_dtype: of the params; float32 to train.
-    value_head: adds one, zero unless the folder has been saved with one.
+    path_or_name: a folder, a .gguf file or a folder with one, or a hub name such as
+      'Qwen/Qwen3-0.6B'.
+    dtype, remat: of the computation, see `Architecture`.
+    param_dtype: of the params; use float32 to train.
+    value_head: adds a value head, which is zero unless the folder was saved with one.
     constrain: see `functional.build`.
 
-  Raises: FileNotFoundError for a missing file or unreachable hub; ValueError for contents that do not fit.
+  Raises: FileNotFoundError for a missing file or an unreachable hub; ValueError for contents that
+    do not fit.
   """
   folder = locate(path_or_name)
   architecture = read_architecture(folder, dtype=dtype, value_head=value_head, remat=remat)
   model = functional.build(architecture, constrain=constrain)
   params = read_params(folder, architecture, param_dtype)
-  params = jax.tree.map(
-    jnp.array, params
-  )  # not asarray: it may alias host memory, which cannot be donated
+  # jnp.asarray might share the host's memory, and a shared array cannot be donated.
+  params = jax.tree.map(jnp.array, params)
   return model, params, architecture
 
 
 def save(
-  folder, architecture, params, *, dtype=None, tokenizer_from=None, max_shard_bytes=5_000_000_000
+  folder,
+  architecture,
+  params,
+  *,
+  dtype=None,
+  tokenizer_from=None,
+  token_ids=None,
+  max_shard_bytes=5_000_000_000,
 ):
   """Writes a folder that `load` and transformers' AutoModelForCausalLM read; config.json last.
 
   Args:
     folder: made if missing; weights of an earlier save in it are replaced.
+    architecture, params: as `load` returns them.
     dtype: to store weights in, such as 'bfloat16'; None: as they are.
     tokenizer_from: folder whose tokenizer files and special token ids are carried over.
-    max_shard_bytes: a file grows no larger, except for a single tensor that is.
+    token_ids: special token ids for config.json, by the names in TOKEN_IDS.
+    max_shard_bytes: no file grows larger, unless a single tensor does.
 
-  A value head is stored as value_head.weight and value_head.bias, which transformers reports and leaves out.
-  Raises: ValueError if no family can express the architecture or params are not its own.
+  A value head is stored as value_head.weight and value_head.bias. transformers says that it does
+  not use these two, and loads the rest.
+
+  Raises: ValueError if no family can express the architecture, if params are not its own, and if
+    the two are swapped.
   """
+  check_arguments(architecture, params)
   config = families.config_from_architecture(architecture)
   flat = functional.flatten(params)
   expected = functional.flatten(functional.shapes(architecture))
@@ -90,8 +107,9 @@ def save(
   copied = []
   if tokenizer_from is not None:
     source = pathlib.Path(tokenizer_from)
-    config |= token_ids(source)
+    config |= stored_token_ids(source)
     copied = [source / name for name in TOKENIZER_FILES if (source / name).is_file()]
+  config |= token_ids or {}
 
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -105,6 +123,28 @@ def save(
       old.unlink(missing_ok=True)
     for file in sorted(scratch.iterdir(), key=lambda file: file.name == CONFIG):
       os.replace(file, folder / file.name)
+
+
+def check_arguments(architecture, params):
+  """Raises ValueError unless these are an Architecture and a params tree, in this order."""
+  if isinstance(architecture, Architecture) and isinstance(params, dict):
+    return
+  if isinstance(params, Architecture):
+    raise ValueError(
+      f'architecture and params are swapped: the architecture is a {type(architecture).__name__} '
+      f'and the params are an Architecture; the order is (folder, architecture, params)'
+    )
+  if architecture is None:
+    raise ValueError(
+      'this model cannot be exported: it has no architecture, and only that of a model made by '
+      'sirl.models.build or files.pretrained.load says which Hugging Face family it belongs to'
+    )
+  if not isinstance(architecture, Architecture):
+    raise ValueError(
+      f'architecture is a {type(architecture).__name__}, expected an Architecture; '
+      f'give model.architecture'
+    )
+  raise ValueError(f'params are a {type(params).__name__}, expected a nested dict of arrays')
 
 
 def locate(path_or_name):
@@ -130,7 +170,8 @@ def locate(path_or_name):
   if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', str(path_or_name)) and not path.parent.is_dir():
     return fetched(str(path_or_name))
   raise FileNotFoundError(
-    f'{path} does not exist; expected a folder with {CONFIG}, a .gguf file or a hub name like Qwen/Qwen3-0.6B'
+    f'{path} does not exist; expected a folder with {CONFIG}, a .gguf file or a hub name like '
+    f'Qwen/Qwen3-0.6B'
   )
 
 
@@ -170,7 +211,11 @@ def read_params(folder, architecture, dtype='float32'):
 
 
 def ignorable(name, architecture):
-  """Tensors in files that carry nothing: rope tables of old exports, and a tied model's second copy of its embedding."""
+  """Whether a tensor of a file may be left out.
+
+  These are the rope tables of old exports, a tied model's second copy of its embedding, and a
+  value head that was not asked for.
+  """
   if name.startswith('value_head.') and not architecture.value_head:
     logging.warning('the checkpoint has %s, which is left out; load it with value_head=True', name)
     return True
@@ -178,7 +223,10 @@ def ignorable(name, architecture):
 
 
 def check_same(expected, got, where):
-  """Raises ValueError about the first difference between two dicts of name -> shape, with how many more there are."""
+  """Compares two dicts of name -> shape.
+
+  Raises: ValueError about the first difference, with the number of further ones.
+  """
   for names, what, advice in (
     ([name for name in expected if name not in got], 'is missing', 'complete the checkpoint'),
     ([name for name in got if name not in expected], 'is unexpected', 'remove it'),
@@ -188,8 +236,8 @@ def check_same(expected, got, where):
       shape = list(expected.get(name, got.get(name)))
       more = f' (and {len(names) - 1} more)' if len(names) > 1 else ''
       raise ValueError(
-        f'{where}: tensor {name} {shape} {what}{more}; {advice}, or use the config that belongs to it '
-        f'(family, number of layers, tie_word_embeddings)'
+        f'{where}: tensor {name} {shape} {what}{more}; {advice}, or use the config that belongs '
+        f'to it (family, number of layers, tie_word_embeddings)'
       )
   for name, shape in expected.items():
     if tuple(got[name]) != tuple(shape):
@@ -199,8 +247,8 @@ def check_same(expected, got, where):
       )
 
 
-def token_ids(folder):
-  """The special token ids in a folder's config."""
+def stored_token_ids(folder):
+  """The special token ids in a folder's config.json."""
   config = weights.read_json(
     folder / CONFIG, 'tokenizer_from must be the folder of a Hugging Face model'
   )

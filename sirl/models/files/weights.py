@@ -1,6 +1,7 @@
-"""Folders of safetensors files <-> dicts of arrays. No model is known here, and no torch needed.
+"""Reads folders of safetensors files as dicts of arrays, and writes them, without torch.
 
-Files are mapped into memory, so a tensor costs nothing until it is used.
+Nothing here depends on a model. Files are mapped into memory, so a tensor costs nothing until it
+is used.
 """
 
 import json
@@ -32,13 +33,17 @@ def read_tensors(folder):
     return {name: shards[file][name] for name, file in where.items()}
   if not (folder / WEIGHTS).is_file():
     raise FileNotFoundError(
-      f'{folder} has neither {WEIGHTS} nor {INDEX}; fetch the weights, or export a torch .bin checkpoint as safetensors'
+      f'{folder} has neither {WEIGHTS} nor {INDEX}; '
+      f'fetch the weights, or export a torch .bin checkpoint as safetensors'
     )
   return read_safetensors(folder / WEIGHTS)
 
 
 def read_safetensors(file):
-  """name -> read-only array mapped from one file. Layout: length of the header, header in JSON, data."""
+  """name -> read-only array mapped from one file.
+
+  Layout of the file: length of the header, header in JSON, data.
+  """
   if not file.is_file():
     raise FileNotFoundError(f'{file} is missing, which {INDEX} names; fetch the remaining shards')
   size = file.stat().st_size
@@ -51,7 +56,8 @@ def read_safetensors(file):
     end = 8 + length + max((entry['data_offsets'][1] for entry in header.values()), default=0)
   except (ValueError, AttributeError, TypeError, KeyError) as error:
     raise ValueError(
-      f'{file} is truncated or no safetensors file: its {size} bytes begin with no readable header; fetch it again'
+      f'{file} is truncated or no safetensors file: its {size} bytes begin with no readable '
+      f'header; fetch it again'
     ) from error
   if size < end:
     raise ValueError(f'{file} is truncated: {size} of {end} bytes; fetch it again')
@@ -69,7 +75,8 @@ def view(file, data, name, entry):
     )
   if stop - start != math.prod(shape) * dtype.itemsize:
     raise ValueError(
-      f'{file}: tensor {name} has {stop - start} bytes, expected {entry["dtype"]} {shape}; the file is damaged, fetch it again'
+      f'{file}: tensor {name} has {stop - start} bytes, expected {entry["dtype"]} {shape}; '
+      f'the file is damaged, fetch it again'
     )
   return data[start:stop].view(dtype).reshape(shape)
 
@@ -99,15 +106,18 @@ def write_tensors(folder, tensors, dtype, max_shard_bytes):
 
 
 def read_json(file, advice):
-  """Contents of a JSON file. Raises FileNotFoundError with the advice, or ValueError for a file that is no JSON."""
+  """Contents of a JSON file.
+
+  Raises: FileNotFoundError with the advice; ValueError for a file that is no JSON.
+  """
   if not file.is_file():
     raise FileNotFoundError(f'{file} does not exist; {advice}')
   try:
-    return json.loads(file.read_text())
+    return json.loads(file.read_text(encoding='utf-8'))
   except ValueError as error:
     raise ValueError(f'{file} is no valid JSON ({error}); fetch it again') from error
 
 
 def write_json(file, value):
   """Writes a value as indented JSON."""
-  file.write_text(json.dumps(value, indent=2) + '\n')
+  file.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
