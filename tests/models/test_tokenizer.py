@@ -7,6 +7,7 @@ import pytest
 
 from sirl.models import tokenizer
 from sirl.models.files import gguf
+from sirl.tasks import Message, turns
 
 from support import tiny_gguf
 
@@ -17,7 +18,7 @@ from support import tiny_gguf
 def test_bytes_codec_gives_any_text_back(text):
   codec = tokenizer.bytes_codec()
   assert codec.decode(codec.encode(text)) == text
-  assert codec.render(text) == codec.encode(text) == list(text.encode())
+  assert codec.render(turns(text)) == codec.encode(text) == list(text.encode())
 
 
 def test_bytes_codec_drops_special_ids_and_marks_broken_characters():
@@ -32,14 +33,23 @@ def test_bytes_codec_drops_special_ids_and_marks_broken_characters():
 def test_characters_have_ids_in_order_of_the_alphabet():
   codec = tokenizer.characters('0123456789+=', end_of_prompt='=')
   assert codec.encode('10+9') == [3, 2, 12, 11]  # pad 0, eos 1, '0' is 2
-  assert codec.render('1+2') == [3, 12, 4, 13]
+  assert codec.render(turns('1+2')) == [3, 12, 4, 13]
   assert codec.decode(np.array([0, 3, 2, 1, 0])) == '10'
   assert (codec.pad_id, codec.eos_ids, codec.vocab) == (0, (1,), 14)
 
 
+SAID = (Message('user', '1+2'), Message('assistant', '3'), Message('user', '0+'))
+
+
+def test_without_files_a_conversation_is_its_texts_one_after_the_other():
+  assert tokenizer.bytes_codec().render(SAID) == list(b'1+2\n3\n0+')
+  codec = tokenizer.characters('0123456789+=', end_of_prompt='=')
+  assert codec.render(SAID) == [*codec.encode('1+230+'), *codec.encode('=')]  # the end once
+
+
 def test_characters_name_what_is_not_in_the_alphabet():
   codec = tokenizer.characters('01+')
-  for call in (codec.encode, codec.render):
+  for call in (codec.encode, lambda text: codec.render(turns(text))):
     with pytest.raises(ValueError, match=r"character 'x' of '1\+x' is not in the alphabet '01\+'"):
       call('1+x')
   with pytest.raises(ValueError, match="character '='"):
@@ -82,10 +92,23 @@ def test_render_follows_the_chat_template(folder):
   codec = tokenizer.pretrained(folder)
   user = [1, *codec.encode('user\n'), *codec.encode('the'), 2, *codec.encode('\n')]
   assistant = [1, *codec.encode('assistant\n')]
-  assert codec.render('the') == user + assistant
+  assert codec.render(turns('the')) == user + assistant
   system = [1, *codec.encode('system\n'), *codec.encode('12'), 2, *codec.encode('\n')]
-  assert tokenizer.pretrained(folder, system='12').render('the') == system + user + assistant
-  assert codec.decode(codec.render('the')) == 'user\nthe\nassistant\n'
+  assert tokenizer.pretrained(folder, system='12').render(turns('the')) == system + user + assistant
+  assert codec.decode(codec.render(turns('the'))) == 'user\nthe\nassistant\n'
+
+
+def test_render_puts_every_turn_into_the_template(folder):
+  codec, briefed = tokenizer.pretrained(folder), tokenizer.pretrained(folder, system='12')
+  turn = lambda role, text: [1, *codec.encode(f'{role}\n{text}'), 2, *codec.encode('\n')]
+  marker = [1, *codec.encode('assistant\n')]
+  said = (*SAID[:2], Message('user', 'the'))
+  rendered = [*turn('user', '1+2'), *turn('assistant', '3'), *turn('user', 'the'), *marker]
+  assert codec.render(said) == rendered
+  assert briefed.render(said) == turn('system', '12') + rendered
+  # A conversation that brings its own system turn keeps it, and has no second.
+  own = (Message('system', '34'), *said)
+  assert briefed.render(own) == codec.render(own) == turn('system', '34') + rendered
 
 
 @pytest.mark.parametrize('add_bos', [True, False])
@@ -95,7 +118,8 @@ def test_without_template_a_prompt_begins_as_the_tokenizer_says(tmp_path, add_bo
     tmp_path / 'x.gguf', tiny_gguf.llama_weights(), tokenizer=table, template=None
   )
   codec = tokenizer.pretrained(gguf.convert(file, tmp_path / 'x'))
-  assert codec.render('the') == [1] * add_bos + codec.encode('the')
+  assert codec.render(turns('the')) == [1] * add_bos + codec.encode('the')
+  assert codec.render(SAID) == [1] * add_bos + codec.encode('1+2\n3\n0+')
   with pytest.raises(ValueError, match=r"no chat template.*system='be brief'"):
     tokenizer.pretrained(tmp_path / 'x', system='be brief')
 
@@ -107,7 +131,7 @@ def test_a_template_that_writes_the_first_token_is_not_given_a_second(tmp_path):
     tmp_path / 'x.gguf', tiny_gguf.llama_weights(), tokenizer=table, template=template
   )
   codec = tokenizer.pretrained(gguf.convert(file, tmp_path / 'x'))
-  assert codec.render('the') == [1, *codec.encode('the')]
+  assert codec.render(turns('the')) == [1, *codec.encode('the')]
 
 
 def test_a_template_that_refuses_system_turns_is_reported_at_once(folder):
@@ -143,7 +167,9 @@ def test_a_class_name_in_the_config_does_not_change_how_digits_are_cut(folder):
 
 def test_a_gguf_file_serves_as_well_as_its_folder(folder):
   file = folder.parent / 'tiny.gguf'
-  assert tokenizer.pretrained(file).render('the') == tokenizer.pretrained(folder).render('the')
+  assert tokenizer.pretrained(file).render(turns('the')) == tokenizer.pretrained(folder).render(
+    turns('the')
+  )
 
 
 def test_what_is_no_tokenizer_is_one_clear_error(folder, tmp_path):

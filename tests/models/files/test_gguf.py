@@ -11,6 +11,7 @@ from gguf import GGMLQuantizationType as Kind
 from sirl.models import tokenizer
 from sirl.models.files import gguf
 from sirl.models.files.weights import read_tensors
+from sirl.tasks import turns
 
 from support import tiny_gguf
 
@@ -279,7 +280,7 @@ def test_sentencepiece_merges_by_score_and_falls_back_to_bytes(tmp_path):
   codec = tokenizer.pretrained(folder)
   for text in ('a   ab\n é漢', ' a', '  ', 'a<turn>b'):
     assert codec.decode(codec.encode(text)) == text
-  assert codec.render('a') == [2, 5, SPM['tokens'].index('a')]  # one <bos>: the template's
+  assert codec.render(turns('a')) == [2, 5, SPM['tokens'].index('a')]  # one <bos>: the template's
   assert (codec.pad_id, codec.eos_ids, codec.vocab) == (0, (1, 5), len(SPM['tokens']))
 
 
@@ -289,7 +290,7 @@ def test_sentencepiece_with_a_prefix_space_gives_the_text_back(tmp_path):
   codec = tokenizer.pretrained(folder)
   assert pieces(folder, 'ab') == ['▁ab']
   assert codec.decode(codec.encode('ab c')) == 'ab c'
-  assert codec.render('c')[0] == 2  # no template: the tokenizer's <bos>
+  assert codec.render(turns('c'))[0] == 2  # no template: the tokenizer's <bos>
 
 
 # ---------------------------------------------------------------- bad files
