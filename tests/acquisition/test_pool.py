@@ -226,8 +226,7 @@ def test_a_damaged_conversation_says_where(tmp_path):
 
 
 def test_who_speaks_and_how_often_is_part_of_a_conversations_identity():
-  text = tasks(SAID)[0].text
-  assert text == 'system: Be brief.\nuser: é "1"\n+1=\nassistant: 2'
+  assert tasks(SAID)[0].text == 'system: Be brief.\nuser: é "1"\n+1=\nassistant: 2'
   others = [
     SAID[1:],
     SAID[::-1],
@@ -239,7 +238,6 @@ def test_who_speaks_and_how_often_is_part_of_a_conversations_identity():
   for identity in (functools.partial(pools.content_id, 't'), pools.prompt_key):
     assert identity(SAID) not in {identity(other) for other in others}
     assert len({identity(other) for other in others}) == len(others)
-    assert identity(SAID) == identity(text)  # what a reader of the text would take it for
   spaced = (*SAID[:2], Message('assistant', ' 2\n'))
   assert pools.prompt_key(spaced) == pools.prompt_key(SAID)
   assert pools.content_id('t', spaced) != pools.content_id('t', SAID)

@@ -10,7 +10,7 @@ from sirl import acquisition
 from sirl.acquisition import hygiene, procedural
 from sirl.domains import mathematics
 from sirl.ops import keys
-from sirl.tasks import Pool, Task, content_id, prompt_key
+from sirl.tasks import Message, Pool, Task, content_id, prompt_key
 from sirl.types import Context
 
 ADD = mathematics.addition()
@@ -173,6 +173,18 @@ def test_rouge_l_by_hand():
   assert hygiene.rouge_l('a b c', 'a b c') == 1.0
   assert hygiene.rouge_l('a b', 'c d') == 0.0
   assert hygiene.rouge_l('', 'a') == 0.0
+
+
+def test_a_held_out_conversation_is_known_by_its_turns():
+  said = (Message('user', 'One plus one?'), Message('assistant', '2'), Message('user', 'Plus one?'))
+  spaced = (*said[:2], Message('user', ' plus  ONE? '))
+  other = (said[0], Message('assistant', '3'), said[2])
+  found = [Task(id=f't{i}', prompt=prompt) for i, prompt in enumerate((spaced, other, said[2:]))]
+  heldout = [Task(id='h', prompt=said)]
+  kept = hygiene.exclude(acquisition.once(found), heldout)(None, Pool(), context())
+  assert kept == found[1:]
+  # Of nine words in common order eight are shared by the second; three of nine by the last: 2 * 3 / (9 + 3).
+  assert hygiene.dissimilar(acquisition.once(found))(None, Pool(), context()) == found[::2]
 
 
 def test_dissimilar_compares_with_the_pool_and_within_the_round(caplog):

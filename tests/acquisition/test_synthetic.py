@@ -27,22 +27,22 @@ class Script:
   def __init__(self, *texts):
     self.texts, self.prompts, self.calls = texts, [], []
 
-  def __call__(self, params, prompts, key, n):
+  def __call__(self, weights, prompts, key, n):
     self.prompts += prompts
-    self.calls.append((params, key, n))
+    self.calls.append((weights, key, n))
     return [[self.texts[i % len(self.texts)]] * n for i in range(len(prompts))]
 
 
 def test_new_tasks_carry_their_provenance():
   ask = Script('Question: 7+8=\nAnswer: 15', 'Question: What is 2+2?')
-  found = synthetic.self_instruct(ask, per_round=2)('params', pool_of(), context(3))
+  found = synthetic.self_instruct(ask, per_round=2)('weights', pool_of(), context(3))
   assert [(task.prompt, task.answer) for task in found] == [('7+8=', '15'), ('What is 2+2?', None)]
   assert [task.id for task in found] == [content_id('self_instruct', task.prompt) for task in found]
   assert {task.origin for task in found} == {'synthetic'}
   assert found[0].meta['acquired_in_round'] == 3
   assert set(found[0].meta['examples']) <= {task.id for task in SEEDS}
   assert pool_of().extend(found)[-2:] == found
-  assert [(params, n) for params, _, n in ask.calls] == [('params', 1)]
+  assert [(weights, n) for weights, _, n in ask.calls] == [('weights', 1)]
 
 
 def test_examples_are_distinct_tasks_drawn_anew_for_each_prompt():

@@ -51,6 +51,9 @@ def acts(rule, reports):
 def test_lineage_is_the_path_to_the_present_weights(decisions, length, path):
   reports = rounds(decisions, acc=[0.0] * length)
   assert [report.round for report in lineage.path(reports)] == path
+  # One round before, the weights were those that the newest report went on from.
+  assert lineage.final(reports[:-1]) is lineage.path(reports)[-2]
+  assert lineage.final(reports) is reports[-1]  # nothing was decided on it yet
 
 
 def test_lineage_of_a_history_that_lost_its_beginning_starts_where_it_can():

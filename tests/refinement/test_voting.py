@@ -12,10 +12,10 @@ KEY = jax.random.key(0)
 
 
 def scripted(**draws):
-  """An Ask that draws from a list; params shift where it starts, so they matter."""
+  """An Ask that draws from a list; weights shift where it starts, so they matter."""
   by_prompt = {'1+1?': draws['a'], '2+2?': draws['b']}
-  return lambda params, prompts, key, n: [
-    by_prompt[prompt][params : params + n] for prompt in prompts
+  return lambda weights, prompts, key, n: [
+    by_prompt[prompt][weights : weights + n] for prompt in prompts
   ]
 
 
@@ -27,7 +27,7 @@ def extract(text):
 ASK = scripted(a=['so 3', 'no', 'is 2', 'it 2'], b=['hm', 'what', 'no', 'why'])
 
 
-def test_first_takes_what_comes_and_reads_params():
+def test_first_takes_what_comes_and_reads_the_weights():
   assert voting.first(ASK)(0, TASKS, KEY) == ['so 3', 'hm']
   assert voting.first(ASK)(2, TASKS, KEY) == ['is 2', 'no']
 

@@ -101,8 +101,9 @@ def test_eight_devices():
     np.testing.assert_array_equal(hosts.local_rows(hosts.global_rows(tokens, mesh)), tokens)
     np.testing.assert_array_equal(hosts.everywhere(q(many)), np.asarray(q(many)))
 
-    loop = LoopState(TrainState(jnp.int32(3), state['params'], state['opt_state'], None, jnp.int32(0)), (),
-                     jnp.int32(0), jnp.int32(3), jnp.float32(0))
+    policy = TrainState(jnp.int32(3), state['params'], state['opt_state'], skipped=jnp.int32(0),
+                        others={'reference': state['params']}, frozen={'base': {'norm': {'weight': jnp.ones(3)}}})
+    loop = LoopState({'policy': policy}, (), jnp.int32(0), jnp.int32(3), jnp.float32(0), {'evaluate': {'anchor': ['1', None]}})
     other = sharding.make_mesh(config.Mesh(data=1, fsdp=8))
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), loop)
     like = jax.tree.map(
@@ -112,7 +113,9 @@ def test_eight_devices():
         store.save(loop, [], [])
       with checkpoint.Store(workdir, config.Base(), steps_per_round=10) as store:
         restored = store.restore(like)[0]
-    assert split(q(restored.train.params)) == (16, 2)
+    trained = restored.learners['policy']
+    assert split(q(trained.params)) == split(q(trained.others['reference'])) == (16, 2)
+    assert restored.memory == loop.memory
     for a, b in zip(jax.tree.leaves(loop), jax.tree.leaves(restored)):
       assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 

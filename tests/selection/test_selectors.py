@@ -109,7 +109,7 @@ def test_an_empty_pool_is_an_error(selector):
 
 
 def select_by(choose, values, n, step=0, **options):
-  score = lambda params, tasks: [values[int(task.id)] for task in tasks]
+  score = lambda weights, tasks: [values[int(task.id)] for task in tasks]
   selector = selectors.by_score(score, choose, capacity=16, **options)
   pool = pool_of(len(values))
   state = selector.prepare(selector.init(), pool, None, key(0))
@@ -154,9 +154,9 @@ def test_softmax_draws_in_proportion():
 def test_scores_are_taken_anew_each_round_or_only_once():
   asked = []
 
-  def score(params, tasks):
+  def score(weights, tasks):
     asked.append(len(tasks))
-    return np.full(len(tasks), params)
+    return np.full(len(tasks), weights)
 
   for rescore, expected, old in ((True, [3, 5], 2.0), (False, [3, 2], 1.0)):
     asked.clear()
@@ -202,7 +202,9 @@ def test_bad_scores_and_numbers_say_what_to_change(run, message):
 
 
 def test_a_score_function_of_the_wrong_length_is_named():
-  selector = selectors.by_score(lambda params, tasks: np.zeros(3), selectors.band(0, 1), capacity=8)
+  selector = selectors.by_score(
+    lambda weights, tasks: np.zeros(3), selectors.band(0, 1), capacity=8
+  )
   with pytest.raises(
     ValueError, match=r'returned shape \(3,\) for 2 tasks; expected one number each'
   ):
@@ -214,14 +216,14 @@ def test_a_score_function_of_the_wrong_length_is_named():
 
 def test_perplexity_by_hand():
   """A task whose tokens each have probability 1/8 has perplexity 8."""
-  score = scores.perplexity(lambda params, tasks: np.log(params) * np.ones(len(tasks)))
+  score = scores.perplexity(lambda weights, tasks: np.log(weights) * np.ones(len(tasks)))
   np.testing.assert_allclose(score(1 / 8, pool_of(2)), [8.0, 8.0], rtol=1e-6)
   assert np.isfinite(score(1e-300, pool_of(1))).all()
-  assert np.isnan(scores.perplexity(lambda params, tasks: [NAN])(None, pool_of(1))).all()
+  assert np.isnan(scores.perplexity(lambda weights, tasks: [NAN])(None, pool_of(1))).all()
 
 
 def test_learnability_and_difficulty():
-  p = scores.learnability(lambda params, tasks: [0.0, 0.5, 1.0, 0.25])
+  p = scores.learnability(lambda weights, tasks: [0.0, 0.5, 1.0, 0.25])
   np.testing.assert_allclose(p(None, pool_of(4)), [0, 0.25, 0, 0.1875])
   np.testing.assert_array_equal(scores.difficulty(None, pool_of(3)), [0, 1, 2])
 
@@ -246,8 +248,13 @@ def test_informative_filters_on_the_outcome_not_on_the_shaped_total():
     total[5],
   ]  # the last: the part did not apply, so it does not speak
   keep = selectors.informative('correct')
-  np.testing.assert_array_equal(keep(rewards_of(correct, total)), np.float32(expected))
-  np.testing.assert_array_equal(jax.jit(keep)(rewards_of(correct, total)), np.float32(expected))
+  tokens = np.arange(6 * 3 * 2, dtype=np.float32).reshape(6, 3, 2)
+  rewards = rewards_of(correct, total).replace(tokens=jnp.asarray(tokens))
+  for found in (keep(rewards), jax.jit(keep)(rewards)):
+    np.testing.assert_array_equal(found.total, np.float32(expected))
+    # The rest of the reward is as it was: only the total says who is left out.
+    np.testing.assert_array_equal(found.parts['correct'], np.float32(correct))
+    np.testing.assert_array_equal(found.tokens, tokens)
 
 
 def test_informative_names_the_parts_there_are():
