@@ -183,7 +183,7 @@ def test_a_held_out_conversation_is_known_by_its_turns():
   heldout = [Task(id='h', prompt=said)]
   kept = hygiene.exclude(acquisition.once(found), heldout)(None, Pool(), context())
   assert kept == found[1:]
-  # Of nine words in common order eight are shared by the second; three of nine by the last: 2 * 3 / (9 + 3).
+  # Eight of nine words are the second's too; the last has three: 2 * 3 / (9 + 3).
   assert hygiene.dissimilar(acquisition.once(found))(None, Pool(), context()) == found[::2]
 
 

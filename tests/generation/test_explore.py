@@ -1,4 +1,4 @@
-"""Tasks to samples: whose weights are read, conversations as prompts, solutions that are not the answer."""
+"""Tasks to samples: whose weights are read, conversations as prompts, other solutions."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Builders of rows agree: left padding, prompt, completion, right padding, whoever wrote the tokens."""
+"""Builders of rows agree: left padding, prompt, completion, right padding."""
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ def experience():
 
 
 def test_map_columns_reaches_every_array_with_a_token_axis_and_no_other():
-  """The marks of the fields are the truth about the shapes: here T = 5 and no other axis has that length."""
+  """The marks are the truth about the shapes: here T = 5, and no other axis is as long."""
   rewards = types.Rewards(jnp.ones((2, 1)), {'correct': jnp.ones((2, 1))}, jnp.ones((2, 1, 5)))
   for value, columns in ((experience(), 10), (experience().rollouts, 4), (rewards, 1)):
     given = [x.shape for x in jax.tree.leaves(value)]
