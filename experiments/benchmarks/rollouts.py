@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +10,9 @@ import numpy as np
 from experiments.benchmarks import cases
 from experiments.benchmarks.workload import PAD, SLOTS, ending, on_devices, policy, prompts
 from sirl.generation.engine import drafts, refill, sampling, speculative
-from sirl.generation.engine.decode import counted_too, decode
+from sirl.generation.engine.decode import static
 from sirl.ops import logprobs, prefill
-from sirl.types import SamplingParams
+from sirl.types import Decode, SamplingParams
 
 WIDTH = 8  # guesses a round
 
@@ -24,7 +23,12 @@ def run_decode(case, numbers, variant):
     case = dataclasses.replace(case, new=1)
   model, params = policy(case, numbers)
   sample = sampler_of(case, model, params, prompts(case, numbers))
-  return lambda: {'tokens': int(np.sum(sample().action))}
+
+  def run():
+    rollouts, _ = sample()
+    return {'tokens': int(np.sum(rollouts.action))}
+
+  return run
 
 
 def run_prefill(case, numbers, variant):
@@ -73,7 +77,7 @@ def run_refill(case, numbers, variant):
   if variant == 'static':
     batches = range(0, case.prompts, SLOTS)
     samples = [sampler_of(case, model, params, tokens_PS[i : i + SLOTS], first=i) for i in batches]
-    return lambda: {'tokens': sum(int(np.sum(sample().action)) for sample in samples)}
+    return lambda: {'tokens': sum(int(np.sum(sample()[0].action)) for sample in samples)}
   sample = sampler_of(case, model, params, tokens_PS, with_=refill.decoder(SLOTS))
 
   def run():
@@ -94,12 +98,12 @@ def run_speculate(case, numbers, variant):
     model,
     params,
     prompts(case, numbers),
-    with_=guessing if variant == 'prompt lookup' else decode,
+    with_=guessing if variant == 'prompt lookup' else static,
     sampler=sampling.greedy(),
   )
 
   def run():
-    rollouts, counted = counted_too(sample())
+    rollouts, counted = sample()
     shares = {name.split('/')[1]: int(x.total) / int(x.of) for name, x in counted.items()}
     return {'tokens': int(np.sum(rollouts.action))} | shares
 
@@ -107,22 +111,20 @@ def run_speculate(case, numbers, variant):
 
 
 def sampler_of(
-  case, model, params, tokens_PS, *, first=0, with_: Callable = decode, sampler=logprobs.PLAIN
+  case, model, params, tokens_PS, *, first=0, with_: Decode = static, sampler=logprobs.PLAIN
 ):
-  """() -> what `with_` returns of the prompts, of fixed or lognormal lengths. Row `first` is the noise of the first one."""
+  """() -> (Rollouts, counts) that `with_` returns of the prompts, of fixed or lognormal lengths. Row `first` is the noise of the first one."""
   model, ends = ending(case, model)
   ids_P = np.arange(first, first + len(tokens_PS), dtype=np.uint32)
   arrays = (tokens_PS, np.ones(tokens_PS.shape, bool), ids_P, np.zeros(len(ids_P), np.int32))
-  tokens, valid, *address = (on_devices(x) for x in arrays)
+  tokens, valid, ids, starts = (on_devices(x) for x in arrays)
 
   sampling_params = SamplingParams(
     group_size=case.group_size, max_new=case.new, eos_ids=ends, pad_id=PAD, sampler=sampler
   )
 
   def sample():
-    rollouts = with_(
-      model, params, tokens, valid, tuple(address), jax.random.key(0), sampling_params
-    )
-    return jax.block_until_ready(rollouts)
+    found = with_(model, params, tokens, valid, (ids, starts), jax.random.key(0), sampling_params)
+    return jax.block_until_ready(found)
 
   return sample

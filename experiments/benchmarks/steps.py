@@ -7,14 +7,23 @@ import jax
 import numpy as np
 
 from experiments.benchmarks.updates import optimizer_of
-from experiments.benchmarks.workload import PAD, SLOTS, ending, fresh, placed, policy, prompts
+from experiments.benchmarks.workload import (
+  PAD,
+  SLOTS,
+  ending,
+  fresh,
+  learner,
+  placed,
+  policy,
+  prompts,
+)
 from sirl import config, gro, loop, rewards
-from sirl.acquisition import once
+from sirl.acquisition import acquirer, once
+from sirl.evaluation import evaluator
 from sirl.experiment import Experiment
 from sirl.generation import explore
 from sirl.generation.engine import refill
-from sirl.generation.engine.decode import decode
-from sirl.optimization import transforms
+from sirl.generation.engine.decode import static
 from sirl.runs import record
 from sirl.runtime import stopwatch
 from sirl.selection import selectors
@@ -29,11 +38,11 @@ def run_step(case, numbers, variant):
   """One whole GRO step: generate, reward, optimize."""
   model, params = policy(case, numbers)
   step, tasks = whole_step(case, model, prompts(case, numbers), variant)
-  state = fresh(params)
+  learners = {'policy': fresh(model, params)}
 
   def run():
-    nonlocal state
-    state, outcome = step(state, tasks, jax.random.key(0))
+    nonlocal learners
+    learners, outcome = step(learners, tasks, jax.random.key(0))
     rollouts = outcome.samples.rollouts
     lengths = np.asarray(rollouts.action).sum(axis=-1).reshape(-1)
     tokens = int(lengths.sum()) + lengths.size * case.prompt
@@ -68,19 +77,17 @@ def run_overhead(case, numbers, variant):
     config=config.Base(
       prompts=case.prompts, steps_per_round=STEPS, checkpoint_every=STEPS, max_logp_gap=1.0
     ),
-    model=model,
-    params=params,
-    optimizer=transforms.adamw(1e-5),
-    acquire=once(tasks),
+    learners={'policy': learner(model, params)},
+    acquire=acquirer(once(tasks)),
     selector=selectors.uniform(),
     step=step,
-    evaluate=lambda params, record, context: {},
+    evaluate=evaluator(),
     steer=lambda history: None,
   )
 
   def run():
     with tempfile.TemporaryDirectory() as folder:
-      state = placed(loop.initial_state(experiment, params))
+      state = placed(loop.initial_state(experiment, {'policy': params}))
       pool, watch = Pool(folder=f'{folder}/pool'), stopwatch.Stopwatch()
       spent.clear()
       with record.Log(folder, serial=0, steps_per_round=STEPS) as log:
@@ -104,7 +111,7 @@ def whole_step(case, model, tokens_PS, variant, *, watched=lambda name, program:
     group_size=case.group_size,
     max_prompt=case.prompt,
     max_new=case.new,
-    decode=watched('decode', refill.decoder(SLOTS) if 'refill' in variant else decode),
+    decode=watched('decode', refill.decoder(SLOTS) if 'refill' in variant else static),
   )
   judge = rewards.per_completion(reward_of(case), workers=case.prompts * case.group_size)
   slices = SLICES if 'sliced' in variant else 1
@@ -114,8 +121,9 @@ def whole_step(case, model, tokens_PS, variant, *, watched=lambda name, program:
 def words(vocab, ends):
   """A Codec of numbers as words: token 17 is '17'."""
   read = lambda text: [int(word) for word in text.split()]
+  render = lambda messages: [id_ for message in messages for id_ in read(message.content)]
   write = lambda ids: ' '.join(map(str, ids))
-  return Codec(read, write, read, pad_id=PAD, eos_ids=ends, vocab=vocab)
+  return Codec(read, write, render, pad_id=PAD, eos_ids=ends, vocab=vocab)
 
 
 def reward_of(case):

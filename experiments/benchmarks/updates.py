@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import limits
-from experiments.benchmarks.workload import fresh, on_devices, policy
+from experiments.benchmarks.workload import OPTIMIZER, fresh, learner, on_devices, policy
+from sirl import gro
 from sirl.models import functional
 from sirl.models.transformer import Architecture
-from sirl.optimization import advantages, make_optimize, objectives, transforms
+from sirl.optimization import Pieces, advantages, by_group, make_optimize, objectives
 from sirl.runtime import sharding
-from sirl.types import Rollouts, TrainState
+from sirl.types import Rewards, Rollouts
 
 
 def run_train(case, numbers, variant):
@@ -32,13 +33,13 @@ def run_train(case, numbers, variant):
   }
   arrays = {name: on_devices(array) for name, array in arrays.items()}
   rollouts = Rollouts(**arrays, prompt_width=case.prompt)
-  rewards_PG = on_devices(random.random((P, G), np.float32))
+  rewards = Rewards(on_devices(random.random((P, G), np.float32)), {})
   optimize = optimizer_of(case, model, variant)
-  state = fresh(params)
+  state = fresh(model, params)
 
   def run():
     nonlocal state
-    state, metrics = optimize(state, rollouts, rewards_PG, jax.random.key(0))
+    state, metrics = optimize(state, rollouts, rewards, jax.random.key(0))
     jax.device_get(metrics)
     return {'tokens': P * G * T}
 
@@ -48,30 +49,33 @@ def run_train(case, numbers, variant):
 def run_memory(case, numbers, variant):
   """Nothing but the compiler's account of an update: the memory it sets aside beside state and batch, and its largest array."""
   architecture = Architecture(**numbers, remat='block')
-  model, optimizer = functional.build(architecture), transforms.adamw(1e-5)
+  model = functional.build(architecture)
   optimize = make_optimize(
     model,
-    optimizer,
-    advantages.raw,
+    OPTIMIZER,
+    by_group(advantages.raw),
     objectives.clipped(),
-    rows=case.micro if variant == 'few rows' else None,
-    chunk=case.new if variant == 'whole head' else 16,
+    pieces=Pieces(
+      rows=case.micro if variant == 'few rows' else None,
+      chunk=case.new if variant == 'whole head' else 16,
+    ),
   )
-  params = functional.shapes(architecture)
   array: Any = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
   P, G, T = case.prompts, case.group_size, case.prompt + case.new
-  state = TrainState(
-    array(jnp.int32), params, jax.eval_shape(optimizer.init, params), skipped=array(jnp.int32)
-  )
+  shapes = functional.shapes(architecture)
+  state = jax.eval_shape(lambda params: gro.start(learner(model, params)), shapes)
   rollouts = Rollouts(
     *(array(dtype, P, G, T) for dtype in (jnp.int32, bool, bool, jnp.float32)),
     truncated=array(bool, P, G),
     prompt_width=case.prompt,
   )
   key = jax.eval_shape(lambda: jax.random.key(0))
-  compiled = optimize.lower(state, rollouts, array(jnp.float32, P, G), key).compile()
+  rewards = Rewards(array(jnp.float32, P, G), {})
+  compiled = jax.jit(optimize, donate_argnums=0).lower(state, rollouts, rewards, key).compile()
+  memory = compiled.memory_analysis()
+  assert memory is not None  # the CPU and the GPU backend have one
   found = {
-    'temporary': compiled.memory_analysis().temp_size_in_bytes,
+    'temporary': memory.temp_size_in_bytes,
     'largest': limits.largest_array(compiled.as_text()),
     'logits': limits.FLOAT * P * G * case.new * numbers['vocab'],
     'tokens': P * G * T,
@@ -85,15 +89,17 @@ def optimizer_of(case, model, variant):
   # Prompts that nobody shares are cut with their completions; those of a group are computed once before.
   alone = case.group_size == 1 and case.lengths == 'fixed'
   shards = sharding.row_shards(jax.sharding.get_mesh())
-  pieces = max(1, case.prompts * case.group_size // (case.micro * shards))
+  slices = max(1, case.prompts * case.group_size // (case.micro * shards))
   return make_optimize(
     model,
-    transforms.adamw(1e-5),
-    advantages.normalized if case.group_size > 1 else advantages.raw,
+    OPTIMIZER,
+    by_group(advantages.normalized if case.group_size > 1 else advantages.raw),
     objectives.clipped(),
-    microbatches=pieces if few and alone else 1,
-    rows=case.micro if few and not alone else None,
-    widths=widths(case) if few else (),
+    pieces=Pieces(
+      microbatches=slices if few and alone else 1,
+      rows=case.micro if few and not alone else None,
+      widths=widths(case) if few else (),
+    ),
   )
 
 

@@ -8,14 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import gro
+from sirl.experiment import Learner
 from sirl.models import functional
 from sirl.models.transformer import Architecture
 from sirl.optimization import transforms
 from sirl.runtime import hosts, sharding
-from sirl.types import Model, TrainState
+from sirl.types import Model
 
 PAD, EOS = 1, 0
 SLOTS = 16  # rows at work at once where ended ones are refilled
+OPTIMIZER = transforms.adamw(1e-5)
 
 
 def policy(case, numbers):
@@ -31,11 +34,14 @@ def prompts(case, numbers):
   return random.integers(2, numbers['vocab'], (case.prompts, case.prompt), np.int32)
 
 
-def fresh(params):
+def learner(model, params):
+  """The policy as what a run trains."""
+  return Learner(model=model, params=params, optimizer=OPTIMIZER)
+
+
+def fresh(model, params):
   """TrainState around a copy of params: the copy may be donated."""
-  params = jax.tree.map(jnp.copy, params)
-  opt_state = transforms.adamw(1e-5).init(params)
-  return placed(TrainState(jnp.int32(0), params, opt_state, skipped=jnp.int32(0)))
+  return placed(gro.start(learner(model, params)))
 
 
 def placed(tree):

@@ -95,7 +95,7 @@ def test_lengths_do_not_depend_on_weights_or_batch():
   tokens = workload.prompts(case, numbers)
 
   def lengths(params, tokens, first=0):
-    drawn = rollouts.sampler_of(case, model, params, tokens, first=first)()
+    drawn, _ = rollouts.sampler_of(case, model, params, tokens, first=first)()
     return np.asarray(drawn.action).sum(axis=-1)
 
   whole = lengths(params, tokens)
