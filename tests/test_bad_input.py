@@ -25,8 +25,8 @@ pytestmark = pytest.mark.usefixtures('quick_compiles')
 TOY = """
   import dataclasses
   import functools
-  import toy
-  from sirl import rewards
+  from support import toy
+  from sirl import acquisition, rewards
   from sirl.domains import answers, mathematics
 
   Config = toy.Config
@@ -156,7 +156,7 @@ def test_an_experiment_without_build(tmp_path, capsys):
   message = refused(capsys, command(file, tmp_path / 'run'))
   assert (
     message
-    == f'{file} has no build; an experiment file defines build(config) -> sirl.types.Experiment\n'
+    == f'{file} has no build; an experiment file defines build(config) -> sirl.experiment.Experiment\n'
   )
   assert not (tmp_path / 'run').exists()
 
@@ -188,11 +188,11 @@ BROKEN_TASK = """
   def build(c):
     experiment = sound(c)
 
-    def acquire(params, pool, context):
-      tasks = experiment.acquire(params, pool, context)
+    def acquire(weights, pool, context):
+      tasks = toy.acquire(weights, pool, context)
       return [dataclasses.replace(t, {change}) if t.id == 'toy-6' else t for t in tasks]
 
-    return dataclasses.replace(experiment, acquire=acquire)
+    return dataclasses.replace(experiment, acquire=acquisition.acquirer(acquire))
 """
 NEEDS_ANSWER = 'functools.partial(mathematics.correct, extract=answers.exact)'
 IN_ROUND_1 = {  # toy-6 is a task of the second round
@@ -313,12 +313,13 @@ def test_a_checkpoint_of_another_optimizer(sound, tmp_path, capsys):
   import optax
   sound = build
   def build(c):
-    return dataclasses.replace(sound(c), optimizer=optax.sgd(c.lr))
+    policy = dataclasses.replace(sound(c).policy, optimizer=optax.sgd(c.lr))
+    return dataclasses.replace(sound(c), learners={'policy': policy})
   """
   )
   message = refused(capsys, command(write(tmp_path, other), workdir))
   assert message.startswith(
-    'checkpoint 12 was written by another model, optimizer or selector: it holds train.opt_state'
+    'checkpoint 12 was written by another model, optimizer or selector: it holds learners.policy.opt_state'
   )
   assert message.endswith('Use a new workdir\n')
   after = contents(workdir)
@@ -334,13 +335,14 @@ PRETRAINED = """
   import dataclasses
   import numpy as np
   from sirl import config, gro, rewards
-  from sirl.acquisition import once
+  from sirl.acquisition import acquirer, once
+  from sirl.evaluation import evaluator
   from sirl.generation import explore
   from sirl.models.files import pretrained
   from sirl.models import tokenizer
-  from sirl.optimization import advantages, make_optimize, objectives, transforms
+  from sirl.optimization import advantages, by_group, make_optimize, objectives, transforms
   from sirl.selection import selectors
-  from sirl.experiment import Experiment
+  from sirl.experiment import Experiment, Learner
   from sirl.tasks import Task
 
   @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -355,15 +357,18 @@ PRETRAINED = """
     model, params, _ = pretrained.load({weights!r})
     codec = tokenizer.pretrained({words!r})
     optimizer = transforms.adamw(1e-3)
+    mean = lambda weights, record, context: {{
+      'heldout/mean': float(np.mean(weights['policy']['embed']['weight']))}}
     return Experiment(
-      config=c, model=model, params=params, optimizer=optimizer,
-      acquire=once([Task(id=str(i), prompt=str(i)) for i in range(2)]), selector=selectors.uniform(),
+      config=c, learners={{'policy': Learner(model=model, params=params, optimizer=optimizer)}},
+      acquire=acquirer(once([Task(id=str(i), prompt=str(i)) for i in range(2)])), selector=selectors.uniform(),
       step=gro.make_step(
         generate=explore(model, codec, group_size=2, max_prompt=40, max_new=3),
         reward=rewards.per_completion(brief, workers=1),
-        optimize=make_optimize(model, optimizer, advantages.centered, objectives.policy_gradient()),
+        optimize=make_optimize(
+          model, optimizer, by_group(advantages.centered), objectives.policy_gradient()),
       ),
-      evaluate=lambda params, record, context: {{'heldout/mean': float(np.mean(params['embed']['weight']))}},
+      evaluate=evaluator(mean),
       steer=lambda reports: None,
     )
 """

@@ -18,9 +18,9 @@ EXPERIMENT = """
   import jax.numpy as jnp
   import numpy as np
   import optax
-  from sirl import config
+  from sirl import acquisition, config, evaluation
   from sirl.types import Action, Decision, Model, Outcome, Rewards, Rollouts, Samples, Selector
-  from sirl.experiment import Experiment
+  from sirl.experiment import Experiment, Learner
   from sirl.tasks import Task
 
   @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,16 +36,17 @@ EXPERIMENT = """
   def shrink(c):
     return dataclasses.replace(c, max_rounds=1, learning_rate=0.5)
 
-  def acquire(params, pool, context):
+  def acquire(weights, pool, context):
     return [Task(id='t', prompt='1+1=', answer='2')] if not len(pool) else []
 
-  def step(state, tasks, key):
+  def step(learners, tasks, key):
     ones = jnp.ones((1, 1, 2), bool)
     rollouts = Rollouts(tokens=ones.astype(jnp.int32), valid=ones, action=ones, logp=jnp.zeros((1, 1, 2)),
                         truncated=jnp.zeros((1, 1), bool))
     rewards = Rewards(jnp.ones((1, 1)), {'correct': jnp.ones((1, 1))})
-    params = {'w': state.params['w'] + 1}
-    return state.replace(params=params, step=state.step + 1), Outcome(
+    moved = {name: state.replace(params={'w': state.params['w'] + 1}, step=state.step + 1)
+             for name, state in learners.items()}
+    return moved, Outcome(
       Samples(tasks[:1], [['2']], rollouts), rewards, {'reward': 1.0, 'entropy': 0.5, 'step_tokens': 2.0})
 
   def build(c):
@@ -53,13 +54,14 @@ EXPERIMENT = """
       raise KeyboardInterrupt
     ask = Decision(Action.ASK_HUMAN, 'is this right?') if c.asks else None
     model = Model(init=lambda key: {'w': jnp.zeros(3)}, hidden=None, unembed=None, init_cache=None)
-    selector = Selector(lambda: (), lambda state, pool, params, key: state,
+    selector = Selector(lambda: (), lambda state, pool, weights, key: state,
                         lambda state, pool, key, n: np.zeros(1, np.int32), lambda state, rows, rewards: state)
+    measured = lambda weights, record, context: {
+      'heldout/pass@1': 0.25 * (context.round + 1), 'heldout/pass@1_sem': 0.1}
+    policy = Learner(model=model, params={'w': jnp.zeros(3)}, optimizer=optax.sgd(c.learning_rate))
     return Experiment(
-      config=c, model=model, params={'w': jnp.zeros(3)}, optimizer=optax.sgd(c.learning_rate), acquire=acquire,
-      selector=selector, step=step, steer=lambda reports: ask,
-      evaluate=lambda params, record, context: {
-        'heldout/pass@1': 0.25 * (context.round + 1), 'heldout/pass@1_sem': 0.1})
+      config=c, learners={'policy': policy}, acquire=acquisition.acquirer(acquire), selector=selector, step=step,
+      evaluate=evaluation.evaluator(measured), steer=lambda reports: ask)
 
   def summary(history):
     return f'summary of {len(history)} reports'
@@ -129,7 +131,7 @@ def test_a_workdir_that_refuses_a_run_keeps_what_it_says_of_itself(tmp_path, exp
   experiment.write_text(experiment.read_text().replace('jnp.zeros(3)', 'jnp.zeros(4)'))
   assert cli.main(command) == 2
   error = capsys.readouterr().err
-  assert 'train.params.w is float32 [3] there and float32 [4] here' in error
+  assert 'learners.policy.params.w is float32 [3] there and float32 [4] here' in error
   assert 'has changed since' not in error
   after = [(tmp_path / 'w' / name).read_bytes() for name in ('config.json', 'experiment.py')]
   assert after == before
@@ -174,7 +176,8 @@ def test_a_warm_start_that_asks_makes_the_run_wait(tmp_path, experiment, capsys)
     warm = build
 
     def build(c):
-      return dataclasses.replace(warm(c), params=warm(c), steer=lambda reports: None)
+      policy = dataclasses.replace(warm(c).policy, params=warm(c))
+      return dataclasses.replace(warm(c), learners={'policy': policy}, steer=lambda reports: None)
     """)
   )
   workdir = tmp_path / 'w'
@@ -195,9 +198,9 @@ def test_a_warm_start_can_be_rolled_back(tmp_path, experiment, capsys):
     warm = build
 
     def build(c):
-      return dataclasses.replace(
-        warm(c), params=warm(dataclasses.replace(c, steps_per_round=3)), steer=lambda reports: None
-      )
+      start = warm(dataclasses.replace(c, steps_per_round=3))
+      policy = dataclasses.replace(warm(c).policy, params=start)
+      return dataclasses.replace(warm(c), learners={'policy': policy}, steer=lambda reports: None)
     """)
   )
   workdir = tmp_path / 'w'
@@ -212,7 +215,11 @@ def test_a_warm_start_can_be_rolled_back(tmp_path, experiment, capsys):
   assert cli.main(command) == 0
   module = experiment_file.load(experiment)
   done = loop.run(module.build(experiment_file.configured(module, numbers)), workdir)
-  assert done.state.train.params['w'].tolist() == [2.0, 2.0, 2.0]  # two steps from 0, not from 3
+  assert done.state.learners['policy'].params['w'].tolist() == [
+    2.0,
+    2.0,
+    2.0,
+  ]  # two steps from 0, not from 3
 
 
 def test_a_picture_goes_into_a_folder_that_is_made_for_it(tmp_path, experiment, capsys):
@@ -271,7 +278,7 @@ def test_texts_that_a_file_system_refuses_still_name_different_runs(experiment):
 def default_workdir(experiment, *assignments):
   module = experiment_file.load(experiment)
   config = experiment_file.configured(module, assignments)
-  return str(experiment_file.workdir(experiment, module, config))
+  return str(experiment_file.workdir(experiment, module, config, assignments))
 
 
 def test_debug_shrinks_first_and_other_overrides_win(experiment):
@@ -319,7 +326,7 @@ FILES = {
       "ModuleNotFoundError: No module named 'a_module_nobody_has' (line 2)",
     ),
     (['run', 'syntax.py'], 'cannot be loaded: SyntaxError'),
-    (['run', 'returns_none.py'], 'returned NoneType; expected a sirl.types.Experiment'),
+    (['run', 'returns_none.py'], 'returned NoneType; expected a sirl.experiment.Experiment'),
     (['run', 'returns_none.py', '--set', 'sed=1'], "Config has no 'sed'; did you mean 'seed'?"),
     (['run', 'returns_none.py', '--set', 'seed=x'], '--set seed=x: expected int'),
     (['report', 'nowhere'], 'no workdir {0}/nowhere'),
