@@ -11,8 +11,17 @@ from experiments.benchmarks import limits
 from sirl import models
 from sirl.generation.engine.decode import decode
 from sirl.models.transformer import product
-from sirl.ops import keys
-from sirl.optimization import Pieces, advantages, by_group, make_optimize, objectives, transforms
+from sirl.ops import keys, logprobs
+from sirl.optimization import (
+  Pieces,
+  advantages,
+  by_group,
+  make_optimize,
+  objectives,
+  optimize,
+  passes,
+  transforms,
+)
 from sirl.types import Rewards, Rollouts, SamplingParams, TrainState
 
 from support.hlo import makers
@@ -26,12 +35,13 @@ OPTIMIZER = transforms.adamw(1e-3)
 CREDIT = by_group(advantages.centered)
 
 
-def abstract_update(chunk=4, model=MODEL, credit=CREDIT, **cuts):
-  """The compiled update, from shapes alone."""
-  params = jax.eval_shape(model.init, jax.random.key(0))
-  array = lambda dtype, *shape: jax.ShapeDtypeStruct(shape, dtype)
+def array(dtype, *shape):
+  return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def abstract_rollouts():
   T = S + N
-  rollouts = Rollouts(
+  return Rollouts(
     tokens=array(jnp.int32, P, G, T),
     valid=array(bool, P, G, T),
     action=array(bool, P, G, T),
@@ -39,6 +49,11 @@ def abstract_update(chunk=4, model=MODEL, credit=CREDIT, **cuts):
     truncated=array(bool, P, G),
     prompt_width=S,
   )
+
+
+def abstract_update(chunk=4, model=MODEL, credit=CREDIT, **cuts):
+  """The compiled update, from shapes alone."""
+  params = jax.eval_shape(model.init, jax.random.key(0))
   state = TrainState(
     step=array(jnp.int32),
     params=params,
@@ -50,7 +65,9 @@ def abstract_update(chunk=4, model=MODEL, credit=CREDIT, **cuts):
   )
   key = jax.eval_shape(lambda: jax.random.key(0))
   rewards = Rewards(array(jnp.float32, P, G), {})
-  return jax.jit(update, donate_argnums=0).lower(state, rollouts, rewards, key).compile(), state
+  return jax.jit(update, donate_argnums=0).lower(
+    state, abstract_rollouts(), rewards, key
+  ).compile(), state
 
 
 @pytest.mark.parametrize(
@@ -96,6 +113,31 @@ def test_an_update_computes_the_cosines_of_its_positions_once():
   model = models.build(models.preset('toy', vocab=8, width=16, layers=2, head_width=8, ffw=32))
   program = abstract_update(model=model)[0].as_text()
   assert len(re.findall(r' cosine\(', program)) == 2
+
+
+@pytest.mark.parametrize(
+  'cuts',
+  [{}, {'microbatches': 2}, {'rows': 4, 'widths': (16,)}],
+  ids=['whole batch', 'micro-batches', 'rows by length'],
+)
+def test_only_a_credit_that_reads_log_probs_costs_a_pass_of_its_own(cuts):
+  """A single update has the old log-probs from its own forward pass; a credit needs them before."""
+
+  def reading(experience):
+    return CREDIT(experience) - experience.old_logp
+
+  def flops(compiled):
+    return compiled.cost_analysis()['flops']
+
+  def score(params, rollouts):
+    rewards = Rewards(jnp.zeros((P, G)), {})
+    forward = passes.Forward(MODEL, logprobs.PLAIN, Pieces(chunk=4, **cuts))
+    return passes.scored(forward, params, optimize._judged(rollouts, rewards))[0]
+
+  alone = flops(jax.jit(score).lower(PARAMS, abstract_rollouts()).compile())
+  plain, read = (flops(abstract_update(credit=credit, **cuts)[0]) for credit in (CREDIT, reading))
+  assert read - plain == pytest.approx(alone, rel=0.05)
+  assert plain > 2 * alone  # one pass forward, and back
 
 
 @pytest.mark.parametrize(('P', 'G'), [(P, G), (1, 1)], ids=['several rows', 'one row'])
