@@ -1,0 +1,74 @@
+"""The doctor's checks of held-out accuracy: gamed rewards, regressions, rounds without a gain."""
+
+import math
+
+from sirl.reporting.findings import Finding
+from sirl.reporting.numbers import difference_error, first_accuracy, measured
+from sirl.runs import lineage, metrics
+
+HACK_ROUNDS = 5  # reports that a slope needs
+HACK_SHARE = 0.25  # held-out gain per reward gain, below which reward rises alone
+HACK_RISE = 0.05  # reward that must have been gained
+REGRESSED, REGRESSED_SOME = 4.0, 2.0  # standard errors below the best report
+NO_GAIN_ROUNDS = 5  # rounds after which a gain should show
+
+
+def reward_without_outcome(run):
+  """Reward that rises while held-out accuracy does not: the sign of a gamed reward."""
+  name = first_accuracy(run)
+  rewarded = [r for r in measured(run, 'train/reward') if r.round >= 0]
+  reports = [r for r in rewarded if math.isfinite(r.metrics.get(name, math.nan))]
+  for rows in (reports, reports[-2 * HACK_ROUNDS :]):
+    if len(rows) < HACK_ROUNDS:
+      return
+    gain, gain_error = lineage.slope(rows, 'train/reward')
+    truth, truth_error = lineage.slope(rows, name)
+    rounds = rows[-1].round - rows[0].round
+    rises = gain - gain_error > 0 and gain * rounds > HACK_RISE
+    if rises and truth + truth_error < HACK_SHARE * gain:
+      yield Finding(
+        'problem', 'reward rises while held-out accuracy does not',
+        f'per round over rounds {rows[0].round} to {rows[-1].round}: '
+        f'train/reward {gain:+.4f} ± {gain_error:.4f}, {name} {truth:+.4f} ± {truth_error:.4f}',
+        'The reward is being gamed or rewards something else: read samples/, compare reward and '
+        'check on them, then mend the reward and roll back.',
+      )  # fmt: skip
+      return
+
+
+def regression(run):
+  """The accuracy of the present weights against the best one."""
+  name = first_accuracy(run)
+  rows = measured(run, name)
+  last = run.final
+  if len(rows) < 2 or last not in rows:
+    return
+  best = max(rows, key=lambda r: r.metrics[name])
+  fall, error = best.metrics[name] - last.metrics[name], difference_error(best, last, name)
+  if fall > REGRESSED_SOME * error and fall > 0:
+    when = 'before training' if best.round < 0 else f'in round {best.round}'
+    now, then = (metrics.with_interval(r.metrics, name) for r in (last, best))
+    yield Finding(
+      'problem' if fall > REGRESSED * error else 'warning',
+      'held-out accuracy fell below its best', f'{name} {now} now, {then} {when}',
+      'Take the weights of that round (rollback), lower the learning rate, or add a rollback rule '
+      f'on {name}.',
+    )  # fmt: skip
+
+
+def no_gain(run):
+  """Rounds of training without a measurable gain."""
+  name = first_accuracy(run)
+  rows = measured(run, name)
+  if len(rows) <= NO_GAIN_ROUNDS or run.final not in rows:
+    return
+  before, after = rows[0], run.final
+  gain = after.metrics[name] - before.metrics[name]
+  half = metrics.Z95 * difference_error(before, after, name)
+  if abs(gain) <= half:
+    yield Finding(
+      'warning', 'no measurable gain',
+      f'{name} {gain:+.3f} ± {half:.3f} after {len(rows) - 1} rounds',
+      'Either it does not learn (learning rate, signal in the reward) or the held-out set is too '
+      'small to see it.',
+    )  # fmt: skip
