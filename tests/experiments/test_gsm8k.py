@@ -8,11 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import gsm8k_grpo, gsm8k_toy
-from sirl import loop, rewards
+from experiments import gsm8k_grpo, questions, settings
+from sirl import gro, rewards
+from sirl.models import tokenizer
 from sirl.ops import keys
 from sirl.rewards import heuristic
-from sirl.tasks import content_id
+from sirl.tasks import Pool, content_id, turns
 from sirl.types import Context
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
@@ -69,11 +70,17 @@ def prepared(tmp_path):
   return tmp_path / 'gsm8k' / '1.0.0'
 
 
+def configured(**numbers):
+  """The numbers of a debug run with others on top."""
+  assignments = [f'{name}={value}' for name, value in numbers.items()]
+  return gsm8k_grpo.build.configured(gsm8k_grpo.Config, ['debug=true', *assignments])
+
+
 def test_array_record_and_json_lines_give_the_same_tasks(prepared, json_lines):
-  of_tfds = gsm8k_grpo.load_tasks(gsm8k_grpo.Config(data=str(prepared)))
-  of_json = gsm8k_grpo.load_tasks(gsm8k_grpo.Config(data=str(json_lines)))
+  of_tfds = questions.gsm8k(configured(data=prepared)).splits
+  of_json = questions.gsm8k(configured(data=json_lines)).splits
   assert of_tfds == of_json
-  train, test = of_json
+  train, test = of_json['train'], of_json['heldout']
   assert [task.answer for task in [*train, *test]] == ['7', '1080', '-3']
   assert [task.id for task in train] == [
     content_id('gsm8k', row['question']) for row in SPLITS['train']
@@ -84,9 +91,10 @@ def test_array_record_and_json_lines_give_the_same_tasks(prepared, json_lines):
 
 
 def test_the_reward_reads_what_the_prompt_asks_for(json_lines):
-  (task, _), _ = gsm8k_grpo.read_folder(json_lines)
-  assert gsm8k_grpo.CORRECT(task, 'She has 3 and 4, so \\boxed{7}.') == 1.0
-  assert gsm8k_grpo.CORRECT(task, 'So \\boxed{8}.') == 0.0
+  domain = questions.gsm8k(configured(data=json_lines))
+  task, _ = domain.splits['train']
+  assert domain.verify(task, 'She has 3 and 4, so \\boxed{7}.') == 1.0
+  assert domain.verify(task, 'So \\boxed{8}.') == 0.0
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ def test_another_folder_is_refused_by_name(tmp_path, files, message):
     for name in files:
       (folder / name).write_text('')
   with pytest.raises(ValueError, match=message):
-    gsm8k_grpo.build(gsm8k_grpo.Config(data=str(folder)))
+    gsm8k_grpo.build(configured(data=folder))
 
 
 def test_a_row_without_a_final_answer_is_named(json_lines):
@@ -115,47 +123,51 @@ def test_a_row_without_a_final_answer_is_named(json_lines):
     json.dumps({'question': 'q', 'answer': 'about seven'}) + '\n'
   )
   with pytest.raises(ValueError, match=r'test.jsonl, line 1: gsm8k_answer finds no answer'):
-    gsm8k_grpo.read_folder(json_lines)
+    questions.read_folder(json_lines)
 
 
 def test_questions_over_the_limit_are_left_out_and_counted(json_lines, caplog):
-  train, _ = gsm8k_grpo.read_folder(json_lines)
-  codec = gsm8k_toy.tokenizer.bytes_codec()
-  limit = len(codec.render(train[0].prompt))
-  assert gsm8k_grpo.fitting(train, codec, limit) == train[:1]
+  train, _ = questions.read_folder(json_lines)
+  codec = tokenizer.bytes_codec()
+  limit = len(codec.render(turns(train[0].prompt)))
+  assert settings.fitting(train, codec, limit) == train[:1]
   assert f'1 of 2 questions are longer than max_prompt={limit} tokens' in caplog.text
   with pytest.raises(ValueError, match=r'none of 2 prompts has at most max_prompt=5 tokens'):
-    gsm8k_grpo.fitting(train, codec, 5)
+    settings.fitting(train, codec, 5)
 
 
 def test_a_test_question_in_the_training_split_never_enters_the_pool(json_lines):
-  """Case and white space aside; the other questions do."""
+  """Case and white space aside, and whether or not this run measures it; the other questions do."""
   leaked = {**ROWS[2], 'question': ROWS[2]['question'].upper().replace(' ', '  ')}
   with (json_lines / 'train.jsonl').open('a') as train:
     train.write(json.dumps(leaked) + '\n')
-  config = dataclasses.replace(
-    gsm8k_grpo.shrink(gsm8k_grpo.Config()), data=str(json_lines), max_prompt=160
-  )
-  assert len(gsm8k_grpo.load_tasks(config)[0]) == 3
-  acquired = gsm8k_grpo.build(config).acquire(None, [], Context(0, 0.0, keys.at(0, 'acquire')))
+  first = {'question': 'How many legs has a cat?', 'answer': '#### 4'}
+  rows = (json_lines / 'test.jsonl').read_text()
+  (json_lines / 'test.jsonl').write_text(json.dumps(first) + '\n' + rows)
+  config = configured(data=json_lines, max_prompt=160, heldout=1)
+  assert len(questions.gsm8k(config).splits['train']) == 3
+  acquire = gsm8k_grpo.build(config).acquire
+  context = Context(0, 0.0, keys.at(0, 'acquire'))
+  acquired, _ = acquire.acquire(acquire.init(), None, Pool(), context)
   assert [task.answer for task in acquired] == ['7', '1080']
 
 
 def test_two_debug_steps_update_the_weights():
-  config = dataclasses.replace(
-    gsm8k_grpo.shrink(gsm8k_grpo.Config()), prompts=4, group_size=4, max_new=4
-  )
+  config = configured(prompts=4, group_size=4, max_new=4)
   # A policy from nothing is never right; a coin in place of the verifier lets some groups disagree.
   coin = rewards.weighted(correct=(1.0, heuristic.random_reward(0.5)))
-  experiment = gsm8k_grpo.build(config, reward=coin)
-  train, test = gsm8k_grpo.load_tasks(config)
+  experiment = dataclasses.replace(gsm8k_grpo.build, changes={'reward': coin})(config)
+  splits = questions.gsm8k(config).splits
+  train, test = splits['train'], splits['heldout']
   assert not {task.id for task in train} & {task.id for task in test}
 
-  start = experiment.model.init(keys.at(0, 'init'))
-  state = loop.initial_state(experiment, start).train
+  policy = experiment.policy
+  start = policy.model.init(keys.at(0, 'init'))
+  learners = {'policy': gro.start(dataclasses.replace(policy, params=start))}
   for s in range(2):
-    state, outcome = experiment.step(state, train[:4], keys.at(0, 'gro', 0, s))
+    learners, outcome = experiment.step(learners, train[:4], keys.at(0, 'gro', 0, s))
     assert outcome.metrics['sampling/sampling_logp_difference/max'] < config.max_logp_gap
+  state = learners['policy']
   assert int(state.step) == 2 * config.minibatches
   moved = jax.tree.map(
     lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), state.params, start

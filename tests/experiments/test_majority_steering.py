@@ -5,10 +5,10 @@ import inspect
 
 import pytest
 
-from experiments import quickstart_majority
+from experiments import measures
 from sirl.types import Action, Decision, Report
 
-RULE = quickstart_majority.steer_without_answers()
+RULE = measures.steer_without_answers()
 
 
 def decide(agreements, entropies=None, parsed=None):
@@ -50,7 +50,7 @@ def test_other_signs_of_collapse_are_rolled_back(numbers):
 
 
 def test_no_rule_reads_an_accuracy():
-  tree = ast.parse(inspect.getsource(quickstart_majority.steer_without_answers))
+  tree = ast.parse(inspect.getsource(measures.steer_without_answers))
   names = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
   read = {name for name in names if isinstance(name, str) and '/' in name}
   assert read

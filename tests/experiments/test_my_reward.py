@@ -25,8 +25,9 @@ def code_lines(source):
 
 def test_the_reward_takes_fewer_than_ten_lines():
   whole = code_lines(inspect.getsource(my_reward))
-  reward = [line for line in whole if not line.startswith(('import', 'from', 'Config'))]
-  assert 'build = functools.partial(quickstart.build, reward=REWARD)' in reward
+  settled = 'Config, build = quickstart.Config, settings.built(quickstart.method, reward=REWARD)'
+  reward = [line for line in whole if not line.startswith(('import', 'from'))]
+  assert settled in reward
   assert len(reward) < 10, '\n'.join(reward)
 
 

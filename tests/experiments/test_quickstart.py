@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import common, quickstart, quickstart_random
+from experiments import measures, quickstart_random, settings
+from sirl.reporting import tables
 from sirl.types import Action, Decision, Report, Rewards
 
 GO_ON = Decision(Action.CONTINUE, 'no rule fired')
@@ -20,7 +21,7 @@ def decide(rewards, accuracies, sem):
     )
     for i, (reward, accuracy) in enumerate(zip(rewards, accuracies))
   ]
-  return quickstart.steer_by_accuracy()(reports)
+  return measures.steer_by_accuracy(words=False, own=True)(reports)
 
 
 @pytest.mark.parametrize('accuracies', [[0.97] * 5, [0.972, 0.968, 0.97, 0.966, 0.964]])
@@ -39,9 +40,9 @@ def test_a_reward_that_rises_alone_makes_the_run_ask():
 
 
 def test_the_control_draws_tasks_without_looking_at_what_was_right():
-  config = quickstart.shrink(quickstart.Config())
+  config = quickstart_random.build.configured(quickstart_random.Config, ['debug=true'])
   selector = quickstart_random.build(config).selector
-  tasks = quickstart.unseen(config)[0]
+  tasks = settings.unseen(config, settings.TASKS[config.task](config))['heldout']
   right = np.tile(np.float32([1, 0]), (4, 1))
   rewards = Rewards(total=right, parts={'coin': right, 'correct': right})
   state = selector.prepare(selector.init(), tasks, None, jax.random.key(0))
@@ -60,7 +61,7 @@ def test_the_table_prints_the_interval_a_report_holds_else_what_its_error_gives(
   first |= {f'heldout/pass@8{end}': x for end, x in bounds(0.8, 0.745, 0.845).items()}
   last = {'heldout/pass@1': 0.9, 'heldout/pass@1_sem': math.nan, 'heldout/greedy': 0.75}
   last |= {f'heldout/pass@8{end}': x for end, x in bounds(1.0, 0.985, 1.0).items()}
-  text = common.before_and_after([Report(-1, first, GO_ON), Report(0, last, GO_ON)])
+  text = tables.before_and_after([Report(-1, first, GO_ON), Report(0, last, GO_ON)])
   assert text.splitlines()[2:5] == [
     'pass@1, sampled                0.300 ± 0.039                 0.900    +0.600',
     'pass@8, sampled         0.800 [0.745, 0.845]  1.000 [0.985, 1.000]    +0.200',

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import smollm2_addition
+from experiments import arithmetic, settings, smollm2_addition
 from sirl.tasks import Task
 
 TASK = Task(id='t', prompt='What is 12 + 34? Reply with the equation only.', answer='46')
@@ -16,12 +16,12 @@ TASK = Task(id='t', prompt='What is 12 + 34? Reply with the equation only.', ans
   ],
 )  # fmt: skip
 def test_the_format_is_the_sum_that_was_asked_for_and_nothing_else(text, score):
-  assert smollm2_addition.equation(TASK, text) == score
+  assert arithmetic.equation(TASK, text) == score
 
 
 def test_missing_weights_name_the_command_that_fetches_them(monkeypatch):
-  monkeypatch.setattr(smollm2_addition.pathlib.Path, 'exists', lambda path: False)
+  monkeypatch.setattr(settings.pathlib.Path, 'exists', lambda path: False)
   with pytest.raises(FileNotFoundError) as error:
-    smollm2_addition.build(smollm2_addition.Config())
+    smollm2_addition.build(smollm2_addition.build.configured(smollm2_addition.Config))
   folder = 'weights/smollm2-135m-instruct'
   assert str(error.value) == f'{folder} is missing; run: sirl fetch smollm2-135m-instruct {folder}'

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import toy_fused
+from sirl.types import Rewards
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -26,7 +27,8 @@ def test_fused_steps_equal_separate_calls(learned):
       key_sample, key_optimize = jax.random.split(step_key)
       rollouts = toy_fused.sample(state.params, key_sample)
       rewards_PG = toy_fused.counts_up(rollouts)
-      state, once = toy_fused.OPTIMIZE(state, rollouts, rewards_PG, key_optimize)
+      scored = Rewards(rewards_PG, {})
+      state, once = toy_fused.OPTIMIZE(state, rollouts, scored, key_optimize)
       np.testing.assert_allclose(metrics['reward'][seed, s], rewards_PG.mean(), rtol=1e-6)
       for name in ('loss', 'entropy', 'grad_norm', 'advantage_abs_mean'):
         # Adam divides by the gradient's own size, so the rounding of a small gradient shows: atol, not rtol.
