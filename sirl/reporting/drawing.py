@@ -1,4 +1,4 @@
-"""Pieces that every panel of figures.py is drawn with: curves, axes, legends, colours."""
+"""Curves, axes, legends and colours, shared by figures.py and the picture of compare.py."""
 
 import math
 from typing import Any
@@ -8,11 +8,8 @@ import numpy as np
 from sirl.runs import reading
 from sirl.types import Action
 
-INK, FAINT, RULE = (
-  '#1a1b1c',
-  '#6a6b6c',
-  '#d0d1d2',
-)  # become var(--ink), var(--faint), var(--rule) on the page
+# The report page replaces these three by its own variables --ink, --faint and --rule.
+INK, FAINT, RULE = '#1a1b1c', '#6a6b6c', '#d0d1d2'
 COLOURS = ('#3a7bd5', '#e08a1e', '#2a9d6f', '#c8553d', '#8a63c9', '#1fa3b5', '#c95d9d', '#8a8f2a')
 DECISIONS = {
   Action.ROLLBACK: ('#c8553d', 'rollback'),
@@ -20,8 +17,8 @@ DECISIONS = {
   Action.ASK_HUMAN: ('#8a63c9', 'ask human'),
   Action.SET_DIFFICULTY: ('#2a9d6f', 'harder'),
 }
-POINTS = 400  # a longer curve is averaged down to so many points
-SMOOTH = 0.08  # width of the smoothing window as a share of the curve
+POINTS = 400  # most points of a curve; a longer curve is averaged
+SMOOTH = 0.08  # width of the smoothing window, as a share of the curve
 STYLE: Any = {
   'svg.fonttype': 'none',
   'svg.hashsalt': 'sirl',
@@ -45,7 +42,7 @@ STYLE: Any = {
 
 
 def curve(run, axes, name, colour, label=None):
-  """A step metric: pale as measured, strong as smoothed. Returns whether there was anything."""
+  """Draws a step metric: pale as measured, strong as smoothed. Returns whether there was any."""
   x, y = series(run, name)
   step_axis(axes)
   if not len(x):
@@ -66,7 +63,10 @@ def curve(run, axes, name, colour, label=None):
 
 
 def series(run, name, how=np.mean):
-  """x (steps from 1) and finite values of a step metric, at most POINTS of them; `how` sums up what one point stands for."""
+  """Steps, counted from 1, and the finite values of a step metric there: at most POINTS.
+
+  Args: how: makes one value of the values that one point replaces.
+  """
   rows = [
     (i, row[name])
     for i, row in enumerate(run.steps, 1)
@@ -79,14 +79,14 @@ def series(run, name, how=np.mean):
 
 
 def thin(x, y, how=np.mean):
-  """Means of consecutive points, or `how` of their y, so that at most POINTS remain."""
+  """The curve with at most POINTS points. Each is the mean x and `how` of y over neighbours."""
   width = math.ceil(len(x) / POINTS)
   parts = [slice(i, i + width) for i in range(0, len(x), width)]
   return np.array([x[p].mean() for p in parts]), np.array([how(y[p]) for p in parts])
 
 
 def smooth(y, window):
-  """Centered moving mean; the window shrinks at the ends."""
+  """Centered moving mean. The window shrinks at the ends."""
   total = np.concatenate([[0.0], np.cumsum(y)])
   i = np.arange(len(y))
   low, high = np.maximum(i - window // 2, 0), np.minimum(i + (window + 1) // 2, len(y))
@@ -94,7 +94,7 @@ def smooth(y, window):
 
 
 def mark_decisions(run, axes):
-  """A vertical line at every round whose decision was not to continue."""
+  """Draws a vertical line at every round whose decision was not to continue."""
   for report in run.history:
     mark = DECISIONS.get(report.decision.action) if report.decision else None
     if mark:
@@ -102,7 +102,7 @@ def mark_decisions(run, axes):
 
 
 def legend(axes):
-  """A legend without repeats, where there is more than one curve."""
+  """Draws a legend without repeats, where there is more than one curve."""
   handles = dict(reversed([(l, h) for h, l in zip(*axes.get_legend_handles_labels())]))
   if len(handles) > 1:
     names = list(reversed(handles))
@@ -117,36 +117,36 @@ def legend(axes):
     )
 
 
-def round_axis(run, axes):
-  """Rounds on the x axis; what stands at -1 was measured before any training."""
+def round_axis(axes, rounds):
+  """Labels the x axis with rounds. Round -1 is called before: it was measured before training."""
   axes.set_xlabel('round')
-  last = max((r.round for r in run.history), default=0)
+  last = max(rounds, default=0)
   every = max(1, math.ceil((last + 1) / 8))
-  before = [-1] if any(r.round < 0 for r in run.history) else []
+  before = [-1] if min(rounds, default=0) < 0 else []
   ticks = [*before, *range(0 if every == 1 else every, last + 1, every)]
   axes.set_xticks(ticks, ['before' if t < 0 else str(t) for t in ticks])
 
 
 def step_axis(axes):
-  """GRO steps, counted from 1, on the x axis."""
+  """Labels the x axis with GRO steps, counted from 1."""
   axes.set_xlabel('GRO step')
   axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def from_zero(axes, drawn):
-  """Lets the y axis begin at 0. Returns drawn."""
+  """Begins the y axis at 0. Returns `drawn`."""
   axes.set_ylim(bottom=0)
   return drawn
 
 
 def shares(axes, drawn):
-  """A y axis from 0 to 1. Returns drawn."""
+  """Makes the y axis go from 0 to 1, and draws the legend. Returns `drawn`."""
   axes.set_ylim(-0.02, 1.02)
   legend(axes)
   return drawn
 
 
 def cycle():
-  """COLOURS for ever."""
+  """Yields COLOURS again and again."""
   while True:
     yield from COLOURS

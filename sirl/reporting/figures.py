@@ -1,7 +1,7 @@
 """The curves of a run, as SVG for the report page and as one PNG.
 
-A panel draws itself on an axes and says whether it has anything to draw; the page shows those that do. Text and
-lines that belong to the page rather than to the data use its colours (CSS variables), so a page can be dark.
+A panel is a function (run, axes) -> whether it has drawn anything. The page shows those that have.
+Text and lines that are not data have the page's own colours (CSS variables): a page can be dark.
 """
 
 import io
@@ -15,13 +15,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sirl.reporting import drawing
+from sirl.reporting.numbers import part_means
 from sirl.runs import metrics, reading
 
-# ---------------------------------------------------------------- panels: (run, axes) -> drawn or not
+# ---------------------------------------------------------------- panels
 
 
 def accuracy(run, axes):
-  """Accuracies of the frozen set per round with 95 % intervals, decisions marked."""
+  """Accuracies of the frozen set by round with 95 % intervals, and marks of decisions."""
   names = run.accuracy_names
   held = [name for name in names if name.startswith('heldout/')]
   drawn = accuracies(run, axes, held or names)
@@ -38,7 +39,7 @@ def other_accuracy(run, axes):
 
 
 def accuracies(run, axes, names):
-  """Report metrics with intervals, on an axis from 0 to 1. Returns whether there was anything."""
+  """Draws metrics of reports with intervals, from 0 to 1. Returns whether there was any name."""
   for name, colour in zip(names, drawing.cycle()):
     rows = [
       (r.round, r.metrics[name], *metrics.interval(r.metrics, name))
@@ -58,15 +59,14 @@ def accuracies(run, axes, names):
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
   axes.set_ylim(0, 1.02)
   axes.set_ylabel(names[0] if len(names) == 1 else 'share solved')
-  drawing.round_axis(run, axes)
+  drawing.round_axis(axes, [report.round for report in run.history])
   drawing.legend(axes)
   return bool(names)
 
 
 def reward(run, axes):
-  """Total reward and its parts per step."""
-  parts = [name for name in run.step_names if re.fullmatch(r'rewards/.+/mean', name)]
-  parts = [name for name in parts if not name.endswith('_error/mean')]
+  """Total reward and its parts by step."""
+  parts = part_means(run)
   drawn = drawing.curve(run, axes, 'reward', drawing.INK, label='total')
   for name, colour in zip(parts, drawing.cycle()):
     drawn |= drawing.curve(run, axes, name, colour, label=name.split('/')[1])
@@ -81,7 +81,7 @@ def entropy(run, axes):
 
 
 def length(run, axes):
-  """Completion length: mean, and the range from shortest to longest."""
+  """Completion length: the mean, and the range from shortest to longest."""
   x, low = drawing.series(run, 'completions/min_length', np.min)
   _, high = drawing.series(run, 'completions/max_length', np.max)
   if len(x) and len(low) == len(high):
@@ -149,12 +149,15 @@ def gradient(run, axes):
 
 
 def loss(run, axes):
-  """What is minimised: telling for a supervised warm start, near 0 by construction on policy."""
+  """The loss. It shows the progress of a supervised warm start; on policy it is always near 0."""
   return drawing.curve(run, axes, 'loss', drawing.COLOURS[7])
 
 
 def times(run, axes):
-  """Seconds per step by stage, stacked; a step far above the others, as the first that compiles, is cut and named."""
+  """Seconds per step by stage, stacked.
+
+  A step far above the others, such as the first, which compiles, is cut off. Its time is written.
+  """
   names = [name for name in run.step_names if name.startswith('time/')]
   if not names or not run.steps:
     return False
@@ -183,7 +186,7 @@ def times(run, axes):
 
 
 def monitors(run, axes):
-  """Warning signs, one curve each."""
+  """Warning signs of a round, one curve each."""
   names = sorted(
     {
       n
@@ -202,13 +205,14 @@ def monitors(run, axes):
       axes.plot(
         *np.array(rows, float).T,
         color=colour,
-        linestyle='-' if i < len(drawing.COLOURS) else '--',  # no two look the same
+        # Colours repeat; lines with a repeated colour are dashed.
+        linestyle='-' if i < len(drawing.COLOURS) else '--',
         marker='o',
         markersize=3,
         linewidth=1.4,
         label=name.partition('/')[2],
       )
-  drawing.round_axis(run, axes)
+  drawing.round_axis(axes, [report.round for report in run.history])
   drawing.legend(axes)
   return bool(names)
 
@@ -246,7 +250,7 @@ def svgs(run, titles=tuple(PANELS)):
 
 
 def png(run, path):
-  """The four main panels as one picture, for a README. The folder is made when missing."""
+  """Writes the four main panels as one picture, for a README. Makes the folder when missing."""
   pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
   with matplotlib.rc_context(drawing.STYLE):
     figure = Figure(figsize=(10, 6), layout='constrained', facecolor='white')
@@ -260,7 +264,7 @@ def png(run, path):
 
 
 def _inline(figure):
-  """The figure as an <svg> element that takes text and line colours from the page and names no other resource."""
+  """The figure as an <svg> element with the page's font and colours. It loads nothing else."""
   out = io.StringIO()
   figure.savefig(
     out,
