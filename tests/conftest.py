@@ -35,7 +35,7 @@ def refuse_without_torch(find_spec):
 # Minutes among seconds. They begin first (make test keeps this order), else one worker would end with them alone.
 LONGEST = (
   'test_debug_runs', 'test_sharded', 'test_invariance', 'test_bad_input', 'test_speculative', 'test_compiled', 'test_transformer',
-  'test_optimize', 'test_refill',
+  'test_optimize', 'test_credit', 'test_refill',
 )  # fmt: skip
 
 
