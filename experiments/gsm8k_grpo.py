@@ -8,7 +8,7 @@ last box (or tag, or number) of its text is compared with the number behind the 
 
 Hardware and hours: not run by us at pod scale. Meant for one host of 8 TPU chips or GPUs of 16 GB or more with the defaults
 (0.5B parameters, 128 x 16 completions of up to 1024 tokens a step), and for more hosts with --distributed; expect hours. Its
-numbers stand in experiments/numbers.py, class PretrainedText. `debug=true` takes generated questions and a model of bytes
+numbers stand in experiments/defaults.py, class PretrainedText. `debug=true` takes generated questions and a model of bytes
 from nothing: a minute on 2 CPU cores.
 Source: GRPO, Shao et al. 2024 (arXiv 2402.03300), sec. 4; clip-higher and dropped groups from DAPO, Yu et al. 2025 (arXiv
 2503.14476). Differs: no KL by default, dropped groups are not sampled again.

@@ -7,7 +7,7 @@ WORKDIR/warm) and answers about a third of new ones. Then the loop takes over: a
 edge of its ability, generate eight answers each, reward the right ones, optimize, evaluate on held-out sums, steer.
 
 It is the method below on the setting task=addition, model=toy; both can be set to others. Its numbers stand in
-experiments/numbers.py, class Toy. Hardware: 2 CPU cores, about 4 minutes.
+experiments/defaults.py, class Toy. Hardware: 2 CPU cores, about 4 minutes.
 Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL, one update per rollout, so its clipped objective is plain
 policy gradient.
 Other runs of this setting: quickstart_rejection, quickstart_majority, quickstart_majority_careless, quickstart_random,

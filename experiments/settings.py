@@ -14,7 +14,7 @@ import logging
 import pathlib
 
 from experiments import arithmetic, measures, questions
-from experiments.numbers import SMALL, Pretrained, PretrainedText, Toy, ToyText
+from experiments.defaults import SMALL, Pretrained, PretrainedText, Toy, ToyChains, ToyText
 from sirl import models, recipe
 from sirl.acquisition import hygiene, once, procedural
 from sirl.generation import greedy, make_ask
@@ -51,7 +51,6 @@ def load(c, domain):
 
 TASKS = {
   'addition': arithmetic.addition,
-  'carries': arithmetic.carries,
   'chains': arithmetic.chains,
   'gsm8k': questions.gsm8k,
   'jsonl': questions.jsonl,
@@ -70,7 +69,7 @@ def numbers(c):
     hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(TASKS)}'
     raise ValueError(f'task={c.task}: no such task; {hint}')
   if c.model in MODELS:
-    kind = ToyText if c.task in IN_WORDS else Toy
+    kind = ToyText if c.task in IN_WORDS else ToyChains if c.task == 'chains' else Toy
   else:
     kind = PretrainedText if c.task in IN_WORDS else Pretrained
   return kind, SMALL[kind]
@@ -99,6 +98,23 @@ def built(
 
 def _kind_of_own(c):
   return Toy if c.model in MODELS else Pretrained
+
+
+def examples(task):
+  """Lines for `sirl tasks`: one task with its answer, and what trivial answers score on the held-out ones."""
+  asked = recipe.Config(task=task)
+  kind, _ = numbers(asked)
+  try:
+    domain = TASKS[task](dataclasses.replace(kind(), task=task))
+    heldout = domain.tasks('heldout', 200)
+  except ValueError as error:
+    return [str(error)]
+  shown = heldout[0]
+  lines = [f'for example {shown.text!r}, answer {shown.answer!r}']
+  for name, says in domain.baselines.items():
+    right = sum(domain.verify(each, says(each)) or 0.0 for each in heldout) / len(heldout)
+    lines.append(f'always {name}: {right:.3f}')
+  return lines
 
 
 # ---------------------------------------------------------------- the setting of a task on a model
@@ -162,15 +178,16 @@ def unseen(c, domain):
 
 def training_tasks(c, domain, sets, *, answers):
   """Where training tasks come from: new ones every round from a generator, or all of the split at once."""
-  taken = [task for tasks in sets.values() for task in tasks]
   if domain.generator is not None:
+    taken = [task for tasks in sets.values() for task in tasks]
     return procedural.procedural(
       domain.generator, per_round=c.acquired, answers=answers, exclude=taken
     )
   train = domain.splits['train']
   if not answers:
     train = [dataclasses.replace(task, answer=None, meta={}) for task in train]
-  return hygiene.exclude(once(train), taken)  # the two splits of a folder may overlap
+  # The two splits of a folder may overlap; what is not measured in this run may be in another.
+  return hygiene.exclude(once(train), domain.splits['heldout'])
 
 
 def warm_start(c, model, codec, domain, sets):
@@ -180,7 +197,7 @@ def warm_start(c, model, codec, domain, sets):
     solved = [task for task in domain.splits['train'] if domain.solution(task) is not None]
     development = solved[:16]
   else:
-    solved, development = domain.tasks('warm', 4000, taken), sets['development']
+    solved, development = domain.tasks('warm', c.warm_tasks, taken), sets['development']
   if not solved:
     raise ValueError(
       f'model={c.model} learns from demonstrations first, but no task of {domain.name} has an answer; take a pretrained model'

@@ -5,7 +5,7 @@
 
 The reward is 1 for the right number as the last integer of the reply, plus 0.5 when the reply is one equation, 25 + 38 = 63, and
 nothing else. Any Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 12 GB, half an hour to
-an hour. Its numbers stand in experiments/numbers.py, class Pretrained.
+an hour. Its numbers stand in experiments/defaults.py, class Pretrained.
 
 Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL; one update per rollout, so plain policy gradient; short replies.
 """

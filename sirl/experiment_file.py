@@ -14,7 +14,20 @@ import traceback
 
 from sirl import config as configs
 
+METHODS = ('experiments/methods', 'experiments/controls')  # where a bare name is looked for, in this order
 LONGEST = 120  # characters of a workdir's name that are spent on overrides
+
+
+def find(name):
+  """The path of an experiment: a file as it is; a name without folder or ending is looked for in the clone's folders.
+
+  'grpo' is experiments/methods/grpo.py, 'quickstart' is experiments/quickstart.py.
+  """
+  path = pathlib.Path(name)
+  if path.is_file() or path.suffix or len(path.parts) > 1:
+    return path
+  places = [pathlib.Path(folder, f'{name}.py') for folder in (*METHODS, 'experiments')]
+  return next((place for place in places if place.is_file()), path)
 
 
 def load(path):
@@ -29,10 +42,7 @@ def load(path):
     raise ValueError(
       f'{path} is not a Python file; expected an experiment such as experiments/quickstart.py'
     )
-  for folder in (
-    pathlib.Path.cwd(),
-    path.resolve().parent.parent,
-  ):  # the file's own root comes first
+  for folder in (pathlib.Path.cwd(), _root(path)):  # the file's own root comes first
     if str(folder) not in sys.path:
       sys.path.insert(0, str(folder))
   name = f'experiment_{path.stem}'
@@ -57,9 +67,19 @@ def load(path):
   if not callable(getattr(module, 'build', None)):
     what = 'no build' if not hasattr(module, 'build') else 'a build that is not a function'
     raise ValueError(
-      f'{path} has {what}; an experiment file defines build(config) -> sirl.types.Experiment'
+      f'{path} has {what}; an experiment file defines build(config) -> sirl.experiment.Experiment'
     )
   return module
+
+
+def _root(path):
+  """The folder from which a file imports its neighbours: above its packages, or above its own folder where that is none."""
+  folder = path.resolve().parent
+  if not (folder / '__init__.py').is_file():
+    return folder.parent
+  while (folder / '__init__.py').is_file():
+    folder = folder.parent
+  return folder
 
 
 def configured(module, assignments):
@@ -123,17 +143,14 @@ def _word(value):
 
 
 def _nearest(path):
-  """A hint at the files beside the one that is missing."""
-  beside = sorted(p.name for p in path.parent.glob('*.py')) if path.parent.is_dir() else []
-  elsewhere = [p for p in pathlib.Path('experiments').glob('*.py') if p.stem == path.stem]
-  near = difflib.get_close_matches(path.name, beside, n=1)
-  if near or elsewhere:
-    return f'did you mean {path.parent / near[0] if near else elsewhere[0]}?'
-  return (
-    f'{path.parent} holds: {", ".join(beside)}'
-    if beside
-    else 'expected a Python file with Config and build'
-  )
+  """A hint at files with a similar name: beside the one that is missing, and in the clone's folders."""
+  beside = sorted(path.parent.glob('*.py')) if path.parent.is_dir() else []
+  known = [p for folder in (*METHODS, 'experiments') for p in pathlib.Path(folder).glob('*.py')]
+  names = {p.stem: p for p in [*known, *beside] if p.stem != '__init__'}
+  if near := difflib.get_close_matches(path.stem, names, n=1):
+    return f'did you mean {names[near[0]]}?'
+  listed = ', '.join(p.name for p in beside)
+  return f'{path.parent} holds: {listed}' if listed else 'expected a Python file with Config and build'
 
 
 def _line_in(path, error):

@@ -216,18 +216,18 @@ def initial_state(experiment: Experiment, params) -> LoopState:
 
 def abstract_state(experiment: Experiment, mesh):
   """The shapes, dtypes and shardings that a checkpoint of this experiment has on this mesh."""
-  params = {
-    name: jax.eval_shape(learner.model.init, jax.random.key(0))
-    if is_warm_started(learner)
-    else learner.params
-    for name, learner in experiment.learners.items()
-  }
+  params = {name: starting_shapes(learner) for name, learner in experiment.learners.items()}
   shapes = jax.eval_shape(lambda p: initial_state(experiment, p), params)
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     shapes,
     sharding.shardings(shapes, mesh),
   )
+
+
+def starting_shapes(learner):
+  """A tree with the shapes and dtypes of what the learner starts from; where that is a run, of what its policy trains."""
+  return starting_shapes(learner.params.policy) if is_warm_started(learner) else learner.params
 
 
 def is_warm_started(learner) -> bool:

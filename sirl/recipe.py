@@ -307,7 +307,10 @@ class Recipe:
 
   def __call__(self, c) -> Experiment:
     """The experiment. Raises ValueError for a method that cannot work on the setting."""
-    setting = self.setting(c)
+    return self.put_on(c, self.setting(c))
+
+  def put_on(self, c, setting: Setting) -> Experiment:
+    """The method on a setting that was built already."""
     method = dataclasses.replace(self.method(c, setting), **self.changes)
     return experiment(c, setting, method)
 

@@ -43,6 +43,11 @@ class Task:
   difficulty: float = 0.0  # the generator's own scale, 0 easiest
   meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON values only
 
+  def __post_init__(self):
+    """A conversation may be given as a list; it is kept as a tuple, so that equal tasks compare equal."""
+    if not isinstance(self.prompt, str | tuple):
+      object.__setattr__(self, 'prompt', tuple(self.prompt))
+
   @property
   def text(self) -> str:
     """The prompt as one text, for checks, keys and readers: that of a conversation names who speaks."""
@@ -208,7 +213,8 @@ class Pool(Sequence):
 
 def content_id(name: str, prompt: Prompt) -> str:
   """'name-' and 12 hex digits of the prompt's blake2b: the same task has the same id in every process."""
-  return f'{name}-{hashlib.blake2b(text_of(prompt).encode(), digest_size=6).hexdigest()}'
+  said = prompt if isinstance(prompt, str) else json.dumps([[m.role, m.content] for m in prompt])
+  return f'{name}-{hashlib.blake2b(said.encode(), digest_size=6).hexdigest()}'
 
 
 def prompt_key(prompt: Prompt) -> str:

@@ -46,6 +46,13 @@ def map_columns(fn, value):
   return value.replace(**changes)
 
 
+def named(weights: Weights, name: str) -> Params:
+  """The weights of that name. Raises ValueError with the names that there are."""
+  if name not in weights:
+    raise ValueError(f'of={name!r}: this run has no such weights; it has {", ".join(weights)}')
+  return weights[name]
+
+
 # ---------------------------------------------------------------- tasks, samples, rewards
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from sirl.acquisition.procedural import rng_of
-from sirl.tasks import Task, content_id, prompt_key
+from sirl.tasks import Task, content_id, prompt_key, text_of
 from sirl.types import Acquire, Ask
 
 TEMPLATE = """Here are examples of questions with their answers.
@@ -118,7 +118,7 @@ def _task(parse, text, name, context, shown):
   except Exception as error:
     error.add_note(f'{name}: while parsing the completion {text!r}')
     raise
-  if fields is None or not fields['prompt'].strip():
+  if fields is None or not text_of(fields['prompt']).strip():
     return None
   meta = {
     **fields.get('meta', {}),

@@ -7,7 +7,7 @@ from sirl.generation.engine import sampling
 from sirl.generation.engine.decode import static
 from sirl.runtime import hosts
 from sirl.tasks import text_of
-from sirl.types import Ask, Codec, Decode, Model, SamplingParams
+from sirl.types import Ask, Codec, Decode, Model, SamplingParams, named
 
 
 def make_ask(
@@ -46,7 +46,7 @@ def make_ask(
       rows = np.where(rows < len(prompts), rows, start)
       address = ids_P[rows], first_P[rows]
       rollouts, _ = decode(
-        model, weights[of], tokens_PS[rows], valid_PS[rows], address, key, sampling_params
+        model, named(weights, of), tokens_PS[rows], valid_PS[rows], address, key, sampling_params
       )
       everything = hosts.everywhere(rollouts.tokens), hosts.everywhere(rollouts.action)
       answers += texts.completions(codec, *everything)[: len(prompts) - start]

@@ -14,7 +14,7 @@ from sirl.generation.engine import layout, sampling
 from sirl.generation.engine.decode import static
 from sirl.runtime import hosts
 from sirl.tasks import Task
-from sirl.types import Codec, Decode, Generate, Model, Samples, SamplingParams
+from sirl.types import Codec, Decode, Generate, Model, Samples, SamplingParams, named
 
 
 def answer_of(task: Task) -> str | None:
@@ -71,7 +71,7 @@ def explore(
     arrays = tokens_PS[rows], valid_PS[rows], ids_P[rows], first_P[rows]
     prompts_PS, valid_PS, ids, first = (hosts.global_rows(hosts.share(x)) for x in arrays)
     rollouts, counted = decode(
-      model, weights[of], prompts_PS, valid_PS, (ids, first), key, sampling_params
+      model, named(weights, of), prompts_PS, valid_PS, (ids, first), key, sampling_params
     )
     numbers = hosts.share(first_P[rows].tolist())
     completions = texts.Completions(codec, rollouts)

@@ -10,7 +10,7 @@ from sirl.generation import texts
 from sirl.generation.engine import layout
 from sirl.ops import logprobs
 from sirl.runtime import hosts
-from sirl.types import Codec, Model
+from sirl.types import Codec, Model, named
 
 
 def make_logp(
@@ -57,7 +57,7 @@ def _in_batches(model, of, arrays, batch, known, weights, tasks):
     rows = scored[start : start + batch]
     filled = [*rows, *[rows[0]] * (batch - len(rows))]
     rollouts = arrays([tasks[i] for i in filled])
-    means[rows] = hosts.everywhere(_mean_logp(model, weights[of], rollouts))[: len(rows)]
+    means[rows] = hosts.everywhere(_mean_logp(model, named(weights, of), rollouts))[: len(rows)]
   return means
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.runtime import hosts
-from sirl.types import Reward, Rewards
+from sirl.types import Reward, Rewards, named
 
 SHOWN = 500  # characters of a text in an error message
 LARGEST = float(np.finfo(np.float32).max)
@@ -120,7 +120,7 @@ def on_device(fn: Callable, *, of: str = 'policy') -> Reward:
 
   def reward(weights, samples, key):
     del key
-    scores_PG, broken_PG, broken = score(weights[of], samples.rollouts)
+    scores_PG, broken_PG, broken = score(named(weights, of), samples.rollouts)
     expected = samples.rollouts.truncated.shape
     if scores_PG.shape != expected:
       raise RewardError(

@@ -26,8 +26,8 @@ import orbax.checkpoint as ocp
 
 import sirl
 from sirl import config as configs
-from sirl.runtime import hosts
 from sirl.runs import retention
+from sirl.runtime import hosts
 from sirl.types import Report
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,20 @@ def round_ends(serials, steps_per_round):
   return [n // steps_per_round - 1 for n in sorted(serials) if n % steps_per_round == 0]
 
 
+def newest(workdir, config, like):
+  """The LoopState of the newest checkpoint that verifies, for who only looks: nothing is moved, also while the run goes on.
+
+  Args: as of `Store` and `Store.restore`. Raises: as those, and ValueError where there is none yet.
+  """
+  if not (pathlib.Path(workdir) / 'checkpoints').is_dir():
+    raise ValueError(f'{workdir} has no checkpoint yet; let the run finish a round first')
+  with Store(workdir, config, steps_per_round=config.steps_per_round, read_only=True) as store:
+    found = store.restore(like)
+  if found is None:
+    raise ValueError(f'{workdir} has no checkpoint yet; let the run finish a round first')
+  return found[0]
+
+
 class Damaged(Exception):
   """A checkpoint that cannot be read back as it was written."""
 
@@ -85,19 +99,24 @@ class Store:
   Kept (see `retention`): the last two, the ends of the last `keep_rounds` rounds, and serial 0 for ever.
   """
 
-  def __init__(self, workdir, config, *, steps_per_round, keep_rounds=retention.ROUNDS):
+  def __init__(
+    self, workdir, config, *, steps_per_round, keep_rounds=retention.ROUNDS, read_only=False
+  ):
     self.config = config
     self.steps_per_round = steps_per_round
     self.folder = pathlib.Path(workdir).absolute() / 'checkpoints'
     self.rejected = self.folder.with_name('checkpoints_rejected')
     self.replaced = self.folder.with_name('checkpoints_replaced')
     self.changes = []  # config differences accepted so far, oldest first
-    self._put_back()
+    self.read_only = read_only
+    if not read_only:
+      self._put_back()
     options = ocp.CheckpointManagerOptions(
       preservation_policy=retention.Kept(steps_per_round, keep_rounds),
       step_format_fixed_length=8,
-      cleanup_tmp_directories=True,  # what a crash during a save left behind
-      enable_async_checkpointing=True,
+      cleanup_tmp_directories=not read_only,  # what a crash during a save left behind
+      enable_async_checkpointing=not read_only,
+      read_only=read_only,
     )
     self.manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -182,11 +201,12 @@ class Store:
         damaged[serial] = str(error)
         log.warning('checkpoint %d does not verify: %s', serial, error)
         continue
-      self._move_aside(damaged)
-      if damaged and self._put_back():
-        self.manager.reload()
-        return self.restore(like)
-      self._forget_replaced()
+      if not self.read_only:
+        self._move_aside(damaged)
+        if damaged and self._put_back():
+          self.manager.reload()
+          return self.restore(like)
+        self._forget_replaced()
       self.changes = changes
       history = [Report.from_json(row) for row in body['history']]
       return state, history, body['pool']

@@ -29,8 +29,11 @@ def check(workdir, config):
     )
 
 
-def write(workdir, config, source):
-  """config.json: the numbers, the experiment file and its hash, versions, git revision; and a copy of the file."""
+def write(workdir, config, source, measured=None):
+  """config.json: the numbers, the experiment file and its hash, versions, git revision; and a copy of the file.
+
+  Args: measured: {name: tasks} that the run measures; kept as their number and a digest of prompts and answers.
+  """
   text = source.read_text(encoding='utf-8')
   copy = workdir / 'experiment.py'
   if copy.exists() and copy.read_text(encoding='utf-8') != text:
@@ -45,9 +48,16 @@ def write(workdir, config, source):
     'source_sha256': hashlib.sha256(text.encode()).hexdigest(),
     'git_revision': git_revision(source.resolve().parent),
     'versions': checkpoint.versions(),
+    'measured': {name: digest_of(tasks) for name, tasks in (measured or {}).items()},
   }
   files.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
   files.atomic_write(copy, text)
+
+
+def digest_of(tasks):
+  """{'tasks': how many, 'sha256': of their prompts and answers, in any order}."""
+  said = sorted(json.dumps([task.text, task.answer]) for task in tasks)
+  return {'tasks': len(said), 'sha256': hashlib.sha256('\n'.join(said).encode()).hexdigest()}
 
 
 def keep_error(workdir, message):

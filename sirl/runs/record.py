@@ -18,8 +18,8 @@ import textwrap
 import jax
 import numpy as np
 
-from sirl.runtime import files, hosts
 from sirl.runs.checkpoint import finite_or_null, report_json
+from sirl.runtime import files, hosts
 
 log = logging.getLogger(__name__)
 

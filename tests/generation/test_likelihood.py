@@ -113,7 +113,7 @@ def test_other_weights_are_read_by_their_name(params, make):
   own = make(MODEL, CODEC, **sizes)
   np.testing.assert_array_equal(found, own({'policy': weights['reference']}, TASKS))
   assert np.nanmin(np.abs(found - own(weights, TASKS))) > 1e-4
-  with pytest.raises(KeyError, match='teacher'):
+  with pytest.raises(ValueError, match='teacher'):
     make(MODEL, CODEC, of='teacher', **sizes)(weights, TASKS)
 
 

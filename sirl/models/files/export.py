@@ -69,6 +69,11 @@ def _check(folder, architecture, params, codec):
       f'the codec has {codec.vocab} ids and the model {architecture.vocab}; '
       f'export the codec that the policy was trained with'
     )
+  check_empty(folder)
+
+
+def check_empty(folder):
+  """Raises ValueError unless the folder is empty or missing: nothing is written over."""
   if folder.is_dir() and any(folder.iterdir()):
     raise ValueError(
       f'{folder} exists and is not empty; name another folder, or remove this one first'

@@ -1,0 +1,193 @@
+"""Commands that use a run's policy and train nothing: sample, evaluate, export."""
+
+import json
+import pathlib
+import sys
+from typing import Any, NamedTuple
+
+from sirl import config as configs
+from sirl import experiment_file
+from sirl.commands import DONE
+from sirl.commands.workdirs import existing
+
+
+class Opened(NamedTuple):
+  """A run with its newest weights."""
+
+  workdir: pathlib.Path
+  module: Any  # of the experiment file
+  config: Any
+  setting: Any  # recipe.Setting
+  weights: Any  # by name
+  round: int  # rounds that the weights have seen
+
+
+def opened(workdir) -> Opened:
+  """The run in a workdir, its setting built anew and its newest checkpoint read. Nothing in the workdir changes.
+
+  Raises: ValueError for a run that is no recipe's, or that has no checkpoint yet.
+  """
+  from sirl import gro, loop
+  from sirl.runs import checkpoint, identity
+  from sirl.runtime import sharding
+
+  workdir = existing(workdir)
+  known = identity.read(workdir)
+  source = pathlib.Path(known['experiment'])
+  module = experiment_file.load(source if source.is_file() else workdir / 'experiment.py')
+  if not hasattr(module.build, 'setting'):
+    raise ValueError(
+      f'{source} makes its experiment by itself; sample, evaluate and export need a method on a setting, see recipe.Recipe'
+    )
+  config = experiment_file.configured(module, assignments(known['config']))
+  setting = module.build.setting(config)
+  experiment = module.build.put_on(config, setting)
+  mesh = sharding.make_mesh(config.mesh)
+  state = checkpoint.newest(workdir, config, loop.abstract_state(experiment, mesh))
+  return Opened(workdir, module, config, setting, gro.weights_of(state.learners), int(state.round))
+
+
+def assignments(numbers):
+  """The numbers of a config.json as --set takes them."""
+  return [f'{name}={word(value)}' for name, value in configs.flat(numbers).items()]
+
+
+def word(value):
+  """A number of config.json as --set reads it."""
+  if isinstance(value, list):
+    return str(tuple(value))
+  return value if isinstance(value, str) else str(value)
+
+
+# ---------------------------------------------------------------- sample
+
+
+def sample(arguments):
+  """sirl sample DIR [PROMPT...]: prints what the policy answers."""
+  import jax
+
+  from sirl.generation import greedy, make_ask
+
+  run = opened(arguments.workdir)
+  s = run.setting
+  limits = {'max_prompt': s.max_prompt, 'max_new': s.max_new, 'batch': 1}
+  ask = (
+    greedy(s.model, s.codec, **limits)
+    if arguments.greedy
+    else make_ask(s.model, s.codec, sampler=s.sampler, **limits)
+  )
+  key = jax.random.key(arguments.seed)
+  tasks = {task.text: task for task in s.heldout}
+  shown = [task.text for task in s.heldout[: arguments.heldout]]
+  for prompt in [*arguments.prompts, *shown] or typed():
+    task = tasks.get(prompt)
+    answer = '' if task is None or task.answer is None else f'   (answer {task.answer})'
+    try:
+      (texts,) = ask(run.weights, [prompt if task is None else task.prompt], key, arguments.n)
+    except ValueError as error:  # too long, or characters that the codec has not
+      print(f'{prompt!r}: {error}', file=sys.stderr)
+      continue
+    for text in texts:
+      print(f'{prompt} -> {text}{answer}')
+  return DONE
+
+
+def typed():
+  """Prompts from standard input, one a line, until it ends or a line is empty."""
+  asked = sys.stdin.isatty()
+  while True:
+    try:
+      line = input('prompt> ' if asked else '')
+    except EOFError:
+      return
+    if not line.strip():
+      if asked:
+        return
+      continue
+    yield line
+
+
+# ---------------------------------------------------------------- evaluate
+
+
+def evaluate(arguments):
+  """sirl evaluate DIR --set task=...: the setting's measurements of the newest weights, on another task or with other numbers."""
+  from sirl.ops import keys
+  from sirl.runs import checkpoint
+  from sirl.runs import metrics as metrics_table
+  from sirl.runtime import files
+  from sirl.tasks import Pool
+  from sirl.types import Context, Record, Report
+
+  run = opened(arguments.workdir)
+  config = other_config(run, arguments.set)
+  setting = run.module.build.setting(config)
+  check_fit(run.setting, setting, config)
+  evaluator = setting.evaluate(setting.answered)
+  context = Context(run.round, 0.0, keys.at(config.seed, 'evaluate', run.round))
+  metrics, _ = evaluator.evaluate(evaluator.init(), run.weights, Record(Pool(), None, []), context)
+  print(f'{config.task}, {len(setting.heldout)} held-out tasks, weights after {run.round} rounds')
+  for metric in metrics_table.accuracies(metrics):
+    print(f'  {metric:<24}{metrics_table.with_interval(metrics, metric)}')
+  name = ','.join(arguments.set).replace('/', '_') or f'task={config.task}'
+  path = run.workdir / 'evaluations' / f'{name}.json'
+  row = checkpoint.report_json(Report(run.round, metrics)) | {'config': configs.dump(config)}
+  files.atomic_write(path, json.dumps(row, indent=2) + '\n')
+  print(f'written: {path}')
+  return DONE
+
+
+def other_config(run, changes):
+  """The run's config on what `changes` say: numbers that the run was given stay, where the new setting has them."""
+  here = [f'task={run.config.task}', f'model={run.config.model}']
+  plain = configs.flat(configs.dump(experiment_file.configured(run.module, here)))
+  given = {
+    name: value
+    for name, value in configs.flat(configs.dump(run.config)).items()
+    if value != plain[name]
+  }
+  first = [change for change in changes if change.split('=')[0].strip() in ('task', 'model')]
+  there = configs.flat(configs.dump(experiment_file.configured(run.module, [*here, *first])))
+  kept = assignments({name: value for name, value in given.items() if name in there})
+  return experiment_file.configured(run.module, [*here, *kept, *changes])
+
+
+def check_fit(own, other, config):
+  """Raises ValueError when the run's tokenizer does not read the other setting's tasks as that setting's would."""
+  from sirl.tasks import turns
+
+  for task in other.heldout:
+    said = turns(task.prompt)
+    try:
+      same = own.codec.render(said) == other.codec.render(said)
+    except ValueError as error:
+      raise ValueError(
+        f'task={config.task} does not fit the tokenizer of this run: {error}'
+      ) from None
+    if not same:
+      raise ValueError(
+        f'task={config.task} does not fit the tokenizer of this run: it reads {task.text[:40]!r} as other ids'
+      )
+
+
+# ---------------------------------------------------------------- export
+
+
+def export(arguments):
+  """sirl export DIR FOLDER: weights, tokenizer and generation config as transformers reads them."""
+  from sirl.models.files import export as exporting
+
+  folder = pathlib.Path(arguments.folder)
+  exporting.check_empty(folder)
+  run = opened(arguments.workdir)
+  s = run.setting
+  exporting.export(
+    folder,
+    s.model.architecture,
+    run.weights['policy'],
+    s.codec,
+    sampler=s.sampler,
+    max_new=s.max_new,
+  )
+  print(f'exported after {run.round} rounds: {folder}')
+  return DONE

@@ -1,0 +1,109 @@
+"""sirl run: one run of an experiment file, from its first line to its report."""
+
+import os
+import pathlib
+
+from sirl import experiment_file
+from sirl.commands import DONE, WAITING, message_of, sweep
+
+CACHE = 'SIRL_CACHE'  # environment variable: folder of compiled programs; empty turns the cache off
+
+
+def run(arguments):
+  """sirl run FILE: runs until a decision or the round limit ends it, then writes the report."""
+  if arguments.sweep:
+    return sweep.run(arguments)
+  source = experiment_file.find(arguments.file)
+  module = experiment_file.load(source)
+  config = experiment_file.configured(module, arguments.set)
+  workdir = pathlib.Path(
+    arguments.workdir or experiment_file.workdir(source, module, config, arguments.set)
+  )
+
+  import jax
+
+  from sirl.runs import identity
+  from sirl.runtime import host_memory, hosts
+
+  identity.check(workdir, config)
+
+  host_memory.keep_freed()
+  if arguments.distributed:
+    hosts.initialize()
+  cache_compilations(jax)
+  from sirl import loop
+  from sirl.experiment import Experiment
+  from sirl.reporting import page as reports
+  from sirl.reporting import tables
+  from sirl.runs import progress, sinks
+  from sirl.types import Action
+
+  experiment = module.build(config)
+  if not isinstance(experiment, Experiment):
+    raise ValueError(
+      f'build in {source} returned {type(experiment).__name__}; expected a sirl.experiment.Experiment'
+    )
+  first = hosts.is_first()
+  before = recorded(workdir)
+  own = []  # whether the workdir was found to be this run's
+
+  def accepted():
+    own.append(True)
+    if first:
+      identity.write(workdir, config, source, experiment.measured)
+      identity.forget_error(workdir)
+
+  outside = [sinks.opened(name, workdir, config) for name in arguments.sink] if first else []
+  display = progress.open_display(f'sirl {source.stem}') if first else None
+  try:
+    history = loop.run(
+      experiment, workdir, progress=display, sinks=outside, accepted=accepted
+    ).history
+  except loop.WaitsForHuman as question:
+    return waiting(question.workdir, question.reason) if first else DONE
+  except Exception as error:
+    if first and own:
+      identity.keep_error(workdir, message_of(error))
+    raise
+  finally:
+    if display is not None:
+      display.close()
+  if not first:
+    return DONE
+
+  if recorded(workdir) == before:
+    print(
+      f'nothing was computed: the run in {workdir} had ended before; raise max_rounds or take another --workdir'
+    )
+  print((experiment_file.summary(module) or tables.before_and_after)(history))
+  print(f'report: {reports.write(workdir)}')
+  decision = history[-1].decision
+  if decision is not None and decision.action is Action.ASK_HUMAN:
+    return waiting(workdir, decision.reason)
+  return DONE
+
+
+def recorded(workdir):
+  """How much a workdir holds of steps and rounds, and of its warm start."""
+  names = ('steps.jsonl', 'history.jsonl', 'warm/steps.jsonl')
+  return [(workdir / name).stat().st_size for name in names if (workdir / name).exists()]
+
+
+def waiting(workdir, reason):
+  """Says what the run in this workdir waits for; returns the exit code of a run that waits."""
+  print(f'the run waits for a human: {reason}')
+  print(f'read {workdir}/question.md, then: sirl answer {workdir} continue|stop|rollback=ROUND')
+  return WAITING
+
+
+def cache_compilations(jax):
+  """Keeps compiled programs between processes, under the user's cache folder or $SIRL_CACHE."""
+  default = (
+    pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'sirl'
+  )
+  folder = os.environ.get(CACHE, str(default))
+  if not folder:
+    return
+  jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(folder) / 'compiled'))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+  jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)

@@ -1,0 +1,71 @@
+"""sirl run FILE --sweep: the product of several values, each combination a run and a process of its own."""
+
+import pathlib
+import shlex
+import subprocess
+import sys
+
+from sirl import config as configs
+from sirl import experiment_file
+from sirl.commands import DONE, ERROR
+
+
+def run(arguments):
+  """Runs every combination one after the other, or prints their command lines for a cluster's job array.
+
+  All of them are checked before the first one starts. One that fails or waits does not stop the others.
+  Raises: ValueError for a sweep without values, or over what is no number of the config.
+  """
+  found = commands(arguments)
+  if arguments.print:
+    print('\n'.join(shlex.join(line) for line in found))
+    return DONE
+  ended = {}
+  for i, line in enumerate(found, 1):
+    print(f'[{i}/{len(found)}] {shlex.join(line)}', flush=True)
+    ended[shlex.join(line)] = subprocess.run([sys.executable, '-m', *line], check=False).returncode
+  bad = {line: code for line, code in ended.items() if code != DONE}
+  for line, code in bad.items():
+    print(f'ended with exit code {code}: {line}')
+  folders = ' '.join(line[line.index('--workdir') + 1] for line in found)
+  print(f'compare them: sirl compare {folders}')
+  return ERROR if bad else DONE
+
+
+def commands(arguments):
+  """The command line of every combination, as lists of words."""
+  source = experiment_file.find(arguments.file)
+  module = experiment_file.load(source)
+  names, values = zip(*(choices(text) for text in arguments.sweep))
+  lines = []
+  for combination in configs.product(**dict(zip(names, values, strict=True))):
+    assignments = [*arguments.set, *combination]
+    config = experiment_file.configured(
+      module, assignments
+    )  # raises for a name or value that does not fit
+    workdir = experiment_file.workdir(source, module, config, assignments)
+    if arguments.workdir:
+      workdir = pathlib.Path(arguments.workdir) / ','.join(combination)
+    line = ['sirl', 'run', str(source)]
+    line += [word for assignment in assignments for word in ('--set', assignment)]
+    line += [word for sink in arguments.sink for word in ('--sink', sink)]
+    lines.append([*line, '--workdir', str(workdir)])
+  return lines
+
+
+def choices(text):
+  """('lr', ['1e-4', '3e-4']) of 'lr=1e-4,3e-4'. Commas within brackets separate nothing.
+
+  Raises: ValueError for a text without '=' or without a value.
+  """
+  name, equals, listed = text.partition('=')
+  found, depth = [''], 0
+  for character in listed:
+    depth += {'(': 1, '[': 1, ')': -1, ']': -1}.get(character, 0)
+    if character == ',' and depth == 0:
+      found.append('')
+    else:
+      found[-1] += character
+  if not equals or not all(value.strip() for value in found):
+    raise ValueError(f'--sweep {text!r}: expected NAME=VALUE,VALUE, for example --sweep seed=0,1,2')
+  return name.strip(), [value.strip() for value in found]

@@ -1,0 +1,95 @@
+"""Commands that look at runs: answer, report, doctor, compare, runs."""
+
+import json
+import pathlib
+
+from sirl.commands import DONE
+
+
+def answer(arguments):
+  """sirl answer DIR ANSWER: writes answer.json, which the next `sirl run` follows."""
+  from sirl.runs import record
+  from sirl.runtime import files
+
+  workdir = existing(arguments.workdir)
+  action, _, target = arguments.answer.partition('=')
+  if action not in ('continue', 'stop', 'rollback') or (action == 'rollback') != bool(target):
+    raise ValueError(
+      f'{arguments.answer!r} is no answer; expected continue, stop or rollback=ROUND'
+    )
+  history = record.read_rows(workdir / 'history.jsonl')
+  decision = (history[-1]['decision'] or {}) if history else {}
+  if decision.get('action') != 'ask_human':
+    raise ValueError(
+      f'the run in {workdir} asks nothing; its last decision is {decision.get("action", "none yet")}'
+    )
+  row = {'round': history[-1]['round'], 'action': action}
+  if action == 'rollback':
+    row['to_round'] = _kept_round(workdir, target)
+  files.atomic_write(workdir / 'answer.json', json.dumps(row) + '\n')
+  print(f'answered {arguments.answer} to: {decision["reason"]}')
+  print('run the experiment again with the same command; it follows the answer first')
+  return DONE
+
+
+def report(arguments):
+  """sirl report DIR: writes the page and prints where it is."""
+  from sirl.reporting import page as reports
+
+  workdir = existing(arguments.workdir)
+  print(reports.write(workdir))
+  if arguments.png:
+    reports.figure(workdir, arguments.png)
+    print(arguments.png)
+  return DONE
+
+
+def doctor(arguments):
+  """sirl doctor DIR: prints findings, worst first."""
+  from sirl.reporting import doctor as doctors
+
+  print(doctors.render(doctors.diagnose(existing(arguments.workdir))))
+  return DONE
+
+
+def compare(arguments):
+  """sirl compare DIR...: prints runs side by side and draws them."""
+  from sirl.reporting import compare as comparing
+
+  found = comparing.compare([existing(workdir) for workdir in arguments.workdirs])
+  print(comparing.text(found))
+  comparing.picture(found, arguments.png)
+  print(f'picture: {arguments.png}')
+  return DONE
+
+
+def runs(arguments):
+  """sirl runs [DIR]: prints a table of the runs in a folder."""
+  from sirl.reporting import tables
+
+  print(tables.runs(arguments.folder))
+  return DONE
+
+
+def existing(workdir):
+  """The workdir as a path. Raises FileNotFoundError when there is none."""
+  workdir = pathlib.Path(workdir)
+  if not workdir.is_dir():
+    raise FileNotFoundError(f'no workdir {workdir}; give the --workdir of a run')
+  return workdir
+
+
+def _kept_round(workdir, text):
+  """The round of rollback=ROUND. Raises ValueError when its end is not among the checkpoints."""
+  from sirl.runs import checkpoint
+
+  kept = checkpoint.kept_rounds(workdir)
+  try:
+    round = int(text)
+  except ValueError:
+    round = None
+  if round not in kept:
+    raise ValueError(
+      f'rollback={text}: expected a round whose end is kept: {", ".join(map(str, kept)) or "none"}'
+    )
+  return round
