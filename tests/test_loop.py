@@ -5,6 +5,7 @@ import json
 import re
 
 import chex
+import jax
 import numpy as np
 import pytest
 
@@ -33,11 +34,26 @@ def decide(reports):
   return None
 
 
+def uninterrupted(build, tmp_path_factory):
+  """A run, and its workdir."""
+  workdir = tmp_path_factory.mktemp('whole')
+  return loop.run(build(toy.Config(), steer=decide), workdir), workdir
+
+
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-  """An uninterrupted run, and its workdir."""
-  workdir = tmp_path_factory.mktemp('whole')
-  return loop.run(toy.build(toy.Config(), steer=decide), workdir), workdir
+  return uninterrupted(toy.build, tmp_path_factory)
+
+
+@pytest.fixture(scope='module')
+def whole_of_two(tmp_path_factory):
+  """With two learners, frozen weights, and stages that remember."""
+  return uninterrupted(toy.build_whole, tmp_path_factory)
+
+
+def same_bits(one, other):
+  chex.assert_trees_all_equal(one, other)
+  assert one.memory == other.memory
 
 
 def rows(path):
@@ -72,10 +88,23 @@ def test_difficulty_reaches_the_tasks_of_the_next_round(whole):
   assert ids == ['toy-32', 'toy-33', 'toy-34', 'toy-35']  # 4 * (3 + 10 * 0.5)
 
 
-@pytest.mark.parametrize('deaths', [[0], [1, 2, 3], [5], [6, 6, 6], [8, 11], [15]], ids=str)
+DEATHS = [[0], [1, 2, 3], [5], [6, 6, 6], [8, 11], [15]]
+
+
+@pytest.mark.parametrize('deaths', DEATHS, ids=str)
 def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, deaths):
+  check_resumed(toy.build, whole, tmp_path, deaths)
+
+
+@pytest.mark.parametrize('deaths', DEATHS, ids=str)
+def test_so_does_one_with_all_that_a_run_can_carry(whole_of_two, tmp_path, deaths):
+  """A rollback is behind the later deaths: what came back with it comes back again."""
+  check_resumed(toy.build_whole, whole_of_two, tmp_path, deaths)
+
+
+def check_resumed(build, whole, tmp_path, deaths):
   """`deaths`: the serials of GRO steps before which the process dies, one after another."""
-  taken = []
+  deaths, taken = list(deaths), []
 
   def mortal():
     serial = steps_seen['next']
@@ -89,13 +118,14 @@ def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, deaths):
     committed = max((int(p.name) for p in (tmp_path / 'checkpoints').glob('0*')), default=0)
     steps_seen = {'next': committed}
     try:
-      resumed = loop.run(toy.build(toy.Config(), steer=decide, on_step=mortal), tmp_path)
+      resumed = loop.run(build(toy.Config(), steer=decide, on_step=mortal), tmp_path)
       break
     except Killed:
       continue
   assert taken == wanted
   run, workdir = whole
-  chex.assert_trees_all_equal(resumed.state, run.state)
+  same_bits(resumed.state, run.state)
+  assert resumed.history == run.history
   assert (tmp_path / 'history.jsonl').read_bytes() == (workdir / 'history.jsonl').read_bytes()
   untimed = lambda row: {k: v for k, v in row.items() if 'time' not in k}
   assert list(map(untimed, rows(tmp_path / 'steps.jsonl'))) == list(
@@ -112,6 +142,110 @@ def test_a_finished_run_run_again_changes_nothing_and_may_be_extended(whole, tmp
   chex.assert_trees_all_equal(again.state, first.state)
   longer = loop.run(toy.build(toy.Config(), steer=decide), tmp_path)
   chex.assert_trees_all_equal(longer.state, whole[0].state)
+
+
+def test_every_learner_is_trained_and_every_stage_remembers(whole_of_two):
+  """Else the test above would hold for a run that carries none of it."""
+  run, _ = whole_of_two
+  experiment = toy.build_whole(toy.Config())
+  policy, twin = (run.state.learners[name] for name in ('policy', 'twin'))
+  start = {name: learner.params for name, learner in experiment.learners.items()}
+  jax.tree.map(np.testing.assert_array_equal, policy.frozen, experiment.policy.frozen)
+  jax.tree.map(np.testing.assert_array_equal, policy.others['reference'], start['policy'])
+  assert list(policy.params) == ['delta']
+  for moved, before in ((policy.params['delta'], start['policy']['delta']),
+                        (twin.params, start['twin']), (twin.others['reference'], start['twin']),
+                        (twin.others['reference'], twin.params)):  # fmt: skip
+    assert np.abs(moved['logits'] - before['logits']).max() > 0.1
+  assert (int(policy.step), int(twin.step)) == (12, 12)  # 16, and the 4 that were rolled back
+  assert run.state.memory['acquire'] == {'extra': {'calls': 3}}
+  assert [len(own['scores']) for own in run.state.memory['evaluate'].values()] == [5, 5]
+
+
+def test_a_second_learner_reports_beside_the_first(whole_of_two):
+  _, workdir = whole_of_two
+  row = rows(workdir / 'steps.jsonl')[3]
+  assert {name.removeprefix('twin/') for name in row if name.startswith('twin/')} >= {
+    'loss', 'grad_norm', 'entropy', 'kl', 'learning_rate',
+  }  # fmt: skip
+  assert row['twin/loss'] != row['loss']
+
+
+def test_a_rollback_brings_back_what_the_source_of_tasks_remembers_and_evaluators_go_on(
+  whole_of_two,
+):
+  """Round 1 was rolled back to the end of round 0, so round 2 is the second time that the source is asked."""
+  run, workdir = whole_of_two
+  assert run.history[2].decision.action is Action.ROLLBACK
+  extra = [
+    row['id']
+    for i in range(4)
+    for row in rows(workdir / 'pool' / f'round_{i:05d}.jsonl')[1:]
+    if row['id'].startswith('extra')
+  ]
+  assert extra == ['extra-0-1', 'extra-1-2', 'extra-2-2', 'extra-3-3']
+  scores = run.state.memory['evaluate']['twin']['scores']
+  assert len(scores) == 5  # of round 1 too
+  for n, report in enumerate(run.history, 1):
+    assert report.metrics['monitor/twin'] == pytest.approx(np.mean(scores[:n]))
+
+
+@pytest.mark.parametrize('action', [Action.ROLLBACK, Action.STOP])
+def test_going_back_brings_back_every_learner_whole(tmp_path, action):
+  """The weights, the optimizer and the reference of each, as they were at the end of round 0."""
+  steer = lambda reports: Decision(action, 'planned', round=0) if reports[-1].round == 1 else None
+  first = loop.run(toy.build_whole(toy.Config(max_rounds=1), steer=steer), tmp_path)
+  back = loop.run(toy.build_whole(toy.Config(max_rounds=2), steer=steer), tmp_path)
+  chex.assert_trees_all_equal(back.state.learners, first.state.learners)
+  assert back.state.memory['acquire'] == first.state.memory['acquire'] == {'extra': {'calls': 1}}
+  assert [len(own['scores']) for own in back.state.memory['evaluate'].values()] == [3, 3]
+
+
+def contents(folder):
+  return {path: path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+def test_a_checkpoint_of_another_layout_is_refused_and_nothing_is_written(tmp_path):
+  config = toy.Config(max_rounds=1)
+  loop.run(toy.build(config), tmp_path)
+  for path in (tmp_path / 'checkpoints').glob('0*'):
+    made_old(path / checkpoint.META)
+  before = contents(tmp_path)
+  with pytest.raises(ValueError, match='layout') as refused:
+    loop.run(toy.build(config), tmp_path, accepted=lambda: pytest.fail('it was accepted'))
+  assert re.fullmatch(
+    r'checkpoint 4 in \S+ has layout 1, this version reads layout 2; it was written by sirl 0.0.9. '
+    r'Finish the run with that version, or start in a new workdir',
+    str(refused.value),
+  )
+  assert contents(tmp_path) == before
+
+
+def made_old(path):
+  """The JSON of a checkpoint as it was before layouts had a number, with the digest that belongs to it."""
+  body = json.loads(path.read_text())['body']
+  del body['layout'], body['memory']
+  body['versions']['sirl'] = '0.0.9'
+  path.write_text(json.dumps({'body': body, 'sha256': checkpoint._body_digest(body)}))
+
+
+def test_plain_functions_and_learners_without_a_policy_are_refused_with_what_to_do():
+  experiment = toy.build(toy.Config())
+  plain = lambda weights, record, context: {}
+  for change, message in (
+    (
+      {'acquire': toy.acquire},
+      r'acquire: expected a types.Acquirer; .* acquisition.acquirer\(fn\)',
+    ),
+    ({'evaluate': plain}, r'evaluate: expected a types.Evaluator; .* evaluation.evaluator\(fn\)'),
+    (
+      {'learners': {'twin': experiment.policy}},
+      r"learners=\['twin'\]: expected one named 'policy'",
+    ),
+    ({'learners': {}}, r"learners=\[\]: expected one named 'policy'"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      dataclasses.replace(experiment, **change)
 
 
 def test_rollback_brings_back_weights_but_takes_another_path(tmp_path):
@@ -270,6 +404,18 @@ def test_a_warm_start_is_a_run_of_its_own(tmp_path):
   chex.assert_trees_all_equal(
     run.state.learners['policy'].others['reference'], warmed.state.learners['policy'].params
   )
+
+
+def test_a_warm_start_of_a_trained_part_is_resumed(tmp_path):
+  """What it hands on is the trained part; the frozen one is the learner's own."""
+  warm = lambda: toy.build_whole(toy.Config(max_rounds=1))
+  build = lambda rounds: toy.build_whole(toy.Config(max_rounds=rounds), params=warm())
+  first = loop.run(build(1), tmp_path)
+  warmed = loop.run(warm(), tmp_path / 'warm')
+  started = first.state.learners['policy'].others['reference']
+  chex.assert_trees_all_equal(started, warmed.state.learners['policy'].params)
+  same_bits(loop.run(build(1), tmp_path).state, first.state)
+  assert int(loop.run(build(2), tmp_path).state.round) == 2
 
 
 def test_after_the_first_round_nothing_compiles(tmp_path):
