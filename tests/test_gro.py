@@ -1,12 +1,19 @@
-"""Scalars of a step's rewards, by hand; and what a step takes for a reward."""
+"""Scalars of a step's rewards, by hand; what a step takes for a reward; and what it does with several learners."""
 
 import math
 
+import jax
 import numpy as np
+import optax
 import pytest
 
 from sirl import gro, rewards
+from sirl.experiment import Learner
+from sirl.generation import explore
+from sirl.ops import keys
 from sirl.types import Rewards
+
+from support import toy
 
 NAN = math.nan
 
@@ -71,3 +78,67 @@ def test_a_function_that_is_no_reward_is_refused_when_the_experiment_is_built(fu
     with pytest.raises(ValueError, match=rf"'{name}' takes .*rewards\.{wrapper} for"):
       build(function)
     build(getattr(rewards, wrapper)(function))
+
+
+# ---------------------------------------------------------------- learners
+
+
+def started(params=None, **options):
+  """The state of a learner, of one number unless `params` says otherwise."""
+  params = {'a': jax.numpy.float32(1)} if params is None else params
+  return gro.start(Learner(model=None, params=params, optimizer=optax.sgd(1.0), **options))
+
+
+def test_weights_have_names_and_are_whole():
+  policy = started(frozen={'b': np.float32(2)}, reference=True)
+  policy = policy.replace(others={**policy.others, 'teacher': {'a': np.float32(7)}})
+  twin = started(params={'c': np.float32(5)}, reference=True)
+  assert gro.weights_of({'policy': policy, 'twin': twin}) == {
+    'policy': {'a': 1, 'b': 2},
+    'reference': {'a': 1, 'b': 2},
+    'teacher': {'a': 7, 'b': 2},
+    'twin': {'c': 5},
+    'twin/reference': {'c': 5},
+  }
+  assert gro.weights_of({'policy': started()}) == {'policy': {'a': 1}}
+
+
+def test_a_learner_starts_from_copies():
+  """Its state is donated: what was handed in has to outlive it."""
+  given = {'a': jax.numpy.float32(1)}
+  frozen = {'b': jax.numpy.float32(2)}
+  state = started(params=given, frozen=frozen, reference=True)
+  jax.tree.map(lambda x: x.delete(), (state.params, state.frozen, state.others))
+  assert (float(given['a']), float(frozen['b'])) == (1, 2)
+
+
+def test_every_learner_is_updated_on_the_same_samples_with_a_key_of_its_own():
+  seen = {}
+
+  def update(name):
+    def optimize(state, rollouts, rewards, key):
+      seen[name] = rollouts, rewards, jax.random.key_data(key).tolist()
+      return state.replace(step=state.step + 1), {'loss': np.float32(len(name))}
+
+    return optimize
+
+  generate = explore(toy.MODEL, toy.CODEC, group_size=4, max_prompt=1, max_new=2)
+  reward = rewards.per_completion(toy.correct)
+  halved = lambda rewards: rewards.replace(total=np.where([1, 1, 0, 0], rewards.total, NAN))
+  others = {'twin': update('twin'), 'third': update('third')}
+  step = gro.make_step(generate, reward, update('policy'), keep=halved, others=others)
+  params = toy.MODEL.init(jax.random.key(0))
+  learners = {name: started(params=params) for name in ('policy', 'twin', 'third', 'idle')}
+  after, outcome = step(learners, toy.tasks(4), keys.at(0, 'gro', 0, 0))
+
+  assert {name: int(state.step) for name, state in after.items()} == {
+    'policy': 1, 'twin': 1, 'third': 1, 'idle': 0,
+  }  # fmt: skip
+  for rollouts, given, _ in seen.values():
+    assert rollouts is outcome.samples.rollouts
+    np.testing.assert_array_equal(np.isnan(given.total), [[False, False, True, True]] * 4)
+  assert len({tuple(key) for _, _, key in seen.values()}) == 3
+  assert [outcome.metrics[name] for name in ('loss', 'twin/loss', 'third/loss')] == [6, 4, 5]
+  assert isinstance(outcome.rewards.total, np.ndarray)
+  assert np.isfinite(outcome.rewards.total).all()  # the outcome holds what keep left out
+  assert outcome.metrics['sampling/rollouts_kept'] == 0.5

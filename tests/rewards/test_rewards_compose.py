@@ -13,7 +13,7 @@ import pytest
 from sirl import rewards
 from sirl.rewards import compose
 from sirl.tasks import Task
-from sirl.types import Rollouts, Samples
+from sirl.types import Rewards, Rollouts, Samples
 
 NAN = np.nan
 KEY = jax.random.key(0)
@@ -347,6 +347,66 @@ def test_terms_draw_different_noise():
   many = make_samples([['x'] * 64])
   found = judge(rewards.weighted(a=(1, draw), b=(1, draw)), many)
   assert np.any(found.parts['a'] != found.parts['b'])
+
+
+# ---------------------------------------------------------------- rewards of single tokens
+
+
+def stepwise(scale, *, fails=()):
+  """A reward of whole completions and of each of their tokens; `fails` are the completions that broke."""
+
+  def reward(weights, samples, key):
+    total_PG = np.full(samples.rollouts.truncated.shape, scale, np.float32)
+    tokens_PGT = np.asarray(scale * samples.rollouts.action * np.arange(1, 5), np.float32)
+    found = Rewards(total_PG, {'stepwise': total_PG}, tokens_PGT)
+    if not fails:
+      return found
+    failed_PG = np.isin(np.arange(total_PG.size), fails).reshape(total_PG.shape)
+    raise rewards.RewardError('it broke', found, failed_PG)
+
+  return reward
+
+
+STEPS = np.asarray([1, 2, 0, 0], np.float32)  # of a completion of two tokens, at scale 1
+
+
+def test_rewards_of_tokens_are_weighted_like_those_of_completions():
+  reward = rewards.weighted(
+    right=(1.0, rewards.per_completion(correct)),
+    a=(2.0, stepwise(1.0)),
+    metric=(0.0, stepwise(9.0)),
+    c=(-0.5, stepwise(3.0)),
+  )
+  found = judge(reward)
+  np.testing.assert_array_equal(found.tokens, np.broadcast_to(0.5 * STEPS, (2, 3, 4)))
+  np.testing.assert_array_equal(found.total, [[1.5, 0.5, 1.5], [1.5, 0.5, 0.5]])
+  assert judge(rewards.weighted(right=(1.0, rewards.per_completion(correct)))).tokens is None
+
+
+def test_rewards_of_tokens_are_those_of_the_role():
+  for other in (rewards.per_completion(size), None):
+    for roles in (
+      {'propose': other, 'solve': stepwise(1.0)},
+      {'solve': stepwise(1.0), 'propose': other},
+    ):
+      found = judge(rewards.by_role(**roles), ROLES)
+      np.testing.assert_array_equal(found.tokens, [[0 * STEPS, 0 * STEPS], [STEPS, STEPS]])
+  both = judge(rewards.by_role(propose=stepwise(2.0), solve=stepwise(1.0)), ROLES)
+  np.testing.assert_array_equal(both.tokens, [[2 * STEPS, 2 * STEPS], [STEPS, STEPS]])
+  neither = judge(rewards.by_role(propose=None, solve=rewards.per_completion(size)), ROLES)
+  assert neither.tokens is None
+
+
+def test_rewards_of_tokens_pass_through_tolerant():
+  found = judge(rewards.tolerant(stepwise(1.0)))
+  np.testing.assert_array_equal(found.tokens, np.broadcast_to(STEPS, (2, 3, 4)))
+  found = judge(rewards.tolerant(stepwise(1.0, fails=[1, 5])))
+  np.testing.assert_array_equal(found.tokens, np.broadcast_to(STEPS, (2, 3, 4)))
+  np.testing.assert_array_equal(np.isnan(found.total), [[False, True, False], [False, False, True]])
+  whole = rewards.weighted(a=(2.0, stepwise(1.0, fails=[0])), b=(1.0, rewards.per_completion(size)))
+  np.testing.assert_array_equal(
+    judge(rewards.tolerant(whole)).tokens, np.broadcast_to(2 * STEPS, (2, 3, 4))
+  )
 
 
 # ---------------------------------------------------------------- tolerant

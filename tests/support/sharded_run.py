@@ -16,15 +16,16 @@ jax.config.update('jax_num_cpu_devices', int(sys.argv[1]))
 
 import numpy as np
 
-from experiments import quickstart
-from sirl import config, loop, rewards
+from experiments import quickstart, settings
+from sirl import loop, rewards
 from sirl.evaluation import evaluator
 from sirl.selection import selectors
 
-numbers = quickstart.shrink(quickstart.Config(debug=True))
-numbers = config.override(numbers, ['max_rounds=1', 'steps_per_round=3', *sys.argv[3:]])
 # Untrained weights solve nothing; a reward for length varies within groups, so there are gradients to compare.
-experiment = quickstart.build(numbers, reward=rewards.per_completion(lambda task, text: len(text)))
+length = rewards.per_completion(lambda task, text: len(text))
+build = settings.built(quickstart.method, reward=length)
+numbers = ['debug=true', 'max_rounds=1', 'steps_per_round=3', *sys.argv[3:]]
+experiment = build(build.configured(quickstart.Config, numbers))
 # No warm start and no evaluation: what is compared is generation and optimization, and compiling is what takes the time.
 policy = experiment.policy
 experiment = dataclasses.replace(
