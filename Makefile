@@ -1,4 +1,5 @@
 # Two commands for a fresh machine: `make demo` runs the main job, `make test` passes the tests.
+# Tests come in three tiers: `make test` (minutes), `make test-all` (after it, on CI), `make test-slow` (long runs).
 # Each makes its own virtual environment in .venv first; PYTHON picks the interpreter (3.11 or newer).
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-all test-slow lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/sirl run experiments/quickstart.py --workdir runs/quickstart
@@ -14,6 +15,11 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
+# Every pair of method and task, every model family: what `make test` has one example of.
+test-all: $(VENV)/installed-dev
+	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -m all -n auto --dist loadfile --no-loadscope-reorder
+
+# Learning claims, kills, long runs.
 test-slow: $(VENV)/installed-dev
 	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -m slow
 
