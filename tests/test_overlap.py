@@ -57,6 +57,17 @@ def test_slices_change_no_sample_and_no_reward(slices):
   assert sliced.rewards.parts.keys() == {'length', 'coin'}
 
 
+def test_rewards_of_tokens_are_put_together_like_all_others():
+  def reward(weights, samples, key):
+    judged = REWARD(weights, samples, key)
+    tokens_PGT = samples.rollouts.action * samples.rollouts.tokens.astype(jnp.float32)
+    return judged.replace(tokens=tokens_PGT)
+
+  whole, sliced = (outcome_of(slices, reward=reward).rewards.tokens for slices in (1, 4))
+  np.testing.assert_array_equal(sliced, whole)
+  assert len({row.tobytes() for row in whole}) == len(PROMPTS)
+
+
 def test_a_slice_is_judged_while_the_next_one_is_generated():
   """Each side waits for the other: the first reward ends only after the second generation began."""
   began, happened = threading.Event(), []

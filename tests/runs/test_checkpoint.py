@@ -106,6 +106,17 @@ def test_state_history_and_manifest_come_back_bit_for_bit(tmp_path, like):
   assert np.isnan(reports[0].metrics['train/kl'])
 
 
+def test_what_stages_remember_comes_back_from_the_file_not_from_the_likeness(tmp_path):
+  memory = {'acquire': {'seen': ['é', 1, None]}, 'evaluate': {'anchor': {'score': 0.1}}}
+  state = dataclasses.replace(loop_state(4), memory=memory)
+  with store(tmp_path) as s:
+    s.save(state, [], [])
+  blank = dataclasses.replace(loop_state(0), memory={'acquire': {}, 'evaluate': {}})
+  with store(tmp_path) as s:
+    assert s.restore(blank)[0].memory == memory
+    assert s.restore_round(0, blank).memory == memory
+
+
 def test_saving_survives_donation_of_the_saved_buffers(tmp_path):
   state = loop_state(1)
   expected = jax.tree.map(lambda x: np.array(x), state)
