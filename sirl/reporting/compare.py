@@ -1,81 +1,43 @@
-"""Runs side by side: accuracies by group with intervals, the differences to the first group, cost.
+"""Runs side by side: accuracies with intervals, differences to the first group of runs, cost.
 
-Runs that differ in their seed alone are a group, see groups.py. `compare` computes, `text` and
-`picture` show. Accuracies after training are those of the weights that a run has now.
+Runs that differ in their seed alone are one group, see groups.py; comparison.py has the statistics.
+`compare` computes, `text` and `picture` show. An accuracy after training is that of the weights
+that a run has now.
 """
 
-import dataclasses
 import math
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Sequence
 
-from sirl.reporting import groups, tables
-from sirl.runs import lineage, metrics, reading
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from sirl.reporting import drawing, groups, tables
+from sirl.reporting.comparison import Comparison, difference, row_of
+from sirl.runs import reading
 
-@dataclasses.dataclass(frozen=True)
-class Score:
-  """An accuracy of a group: means over its runs, and a 95 % interval of the mean after training."""
-
-  before: float  # NaN where a run was not measured before training
-  after: float
-  low: float  # NaN where nothing tells the interval
-  high: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """A group of runs. Tuples have one entry per run."""
-
-  name: str
-  seeds: tuple[int | None, ...]
-  workdirs: tuple[str, ...]
-  rounds: tuple[int, ...]
-  steps: tuple[int, ...]
-  tokens: tuple[float, ...]  # sum of step_tokens; NaN where they were not recorded
-  scores: Mapping[str, Score]  # by accuracy
-  curves: tuple[tuple[tuple[int, float], ...], ...]  # (round, value) of the first accuracy
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-  """An accuracy of a group minus that of the first group, with its 95 % interval."""
-
-  group: str
-  accuracy: str
-  value: float
-  low: float  # NaN where nothing tells the interval
-  high: float
-  pairs: int  # runs of equal seeds that were compared; 0 for independent groups
-
-  @property
-  def is_clear(self):
-    """Whether the interval excludes 0."""
-    return self.low > 0 or self.high < 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-  """What `compare` found."""
-
-  accuracies: tuple[str, ...]  # measured by all runs
-  rows: tuple[Row, ...]  # the first one is what the others are compared to
-  differences: tuple[Difference, ...]
-  notes: tuple[str, ...]  # what a reader must know besides
+INTERVALS = (
+  "Brackets are 95 % intervals: over the seeds by Student's t, of a single run its own. Paired "
+  "differences are over seeds by Student's t. Unpaired ones treat the two groups as independent; "
+  'where a group is a single run, they leave out what another seed would change.'
+)
+WIDTH = 100  # columns of the notes in a terminal
 
 
 def compare(workdirs: Sequence[str | pathlib.Path]) -> Comparison:
   """The comparison of finished or running workdirs; the group of the first one is the baseline.
 
   Raises:
-    ValueError: for fewer than two workdirs, a workdir without a report, a run given twice, or runs
-      that measured different tasks.
+    ValueError: for fewer than two workdirs, a workdir that is damaged or has no report, a run given
+      twice, or runs that measured different tasks.
     FileNotFoundError: for a folder that does not exist.
   """
   if len(workdirs) < 2:
     raise ValueError(f'got {len(workdirs)} workdir; give at least two runs to compare')
-  runs = [reading.read(workdir) for workdir in workdirs]
+  runs = [_read(workdir) for workdir in workdirs]
   for run in runs:
     if not run.history:
       raise ValueError(
@@ -85,95 +47,168 @@ def compare(workdirs: Sequence[str | pathlib.Path]) -> Comparison:
   found, differing = groups.grouped(runs)
   accuracies = groups.common_accuracies(runs)
   first, *others = found
-  differences = tuple(_difference(first, other, name) for name in accuracies for other in others)
+  differences = [difference(first, g, name) for name in accuracies for g in others]
   return Comparison(
     accuracies=tuple(accuracies),
-    rows=tuple(_row(group, accuracies) for group in found),
-    differences=differences,
+    rows=tuple(row_of(group, accuracies) for group in found),
+    differences=tuple(differences),
     notes=tuple(_notes(found, differing, differences)),
   )
 
 
-# ---------------------------------------------------------------- statistics
+def _read(workdir):
+  try:
+    return reading.read(workdir)
+  except (KeyError, TypeError, AttributeError) as error:
+    raise ValueError(f'{workdir} is damaged: {type(error).__name__}: {error}') from error
 
 
-def _row(group, accuracies):
-  runs = list(group.runs.values())
-  return Row(
-    name=group.name,
-    seeds=tuple(group.runs),
-    workdirs=tuple(str(run.workdir) for run in runs),
-    rounds=tuple(len(run.trained) for run in runs),
-    steps=tuple(len(run.steps) for run in runs),
-    tokens=tuple(_tokens(run) for run in runs),
-    scores={name: _score(runs, name) for name in accuracies},
-    curves=tuple(
-      tuple((r.round, r.metrics[accuracies[0]]) for r in lineage.measured(run.history, accuracies[0]))
-      for run in runs
-    ),
-  )  # fmt: skip
+def _notes(found, differing, differences):
+  """Yields what a reader must know besides the numbers."""
+  runs = [run for group in found for run in group.runs.values()]
+  if len(found) == 1:
+    yield 'All runs differ in their seed alone: there is one group and no difference.'
+  hidden = [name for name in differing if not any(f' {name}=' in group.name for group in found)]
+  if hidden:
+    yield f'The groups also differ in {", ".join(hidden)}.'
+  for group in found:
+    if groups.changed_files(group):
+      yield f'The experiment file of {group.name} was changed between its runs.'
+  for run in runs:
+    if run.status().startswith('unfinished'):
+      yield f'{run.workdir} is {run.status()}.'
+  if len({len(run.trained) for run in runs}) > 1:
+    yield 'The runs have trained for different numbers of rounds.'
+  seeds = set(found[0].runs)
+  for group in found[1:]:
+    alone = sorted(seed for seed in seeds ^ set(group.runs) if seed is not None)
+    if len(seeds & set(group.runs)) > 1 and alone:
+      which = ', '.join(map(str, alone))
+      yield f'Seeds without a pair are left out of the difference of {group.name}: {which}.'
+  if any(run.warm for run in runs):
+    yield 'Steps and tokens are without the warm start.'
+  n = len(differences)
+  if n >= 10:
+    yield f'Of {n} intervals about {n / 20:.0f} would exclude 0 by chance where nothing differs.'
 
 
-def _tokens(run):
-  values = [reading.finite(row.get('step_tokens'), math.nan) for row in run.steps]
-  values = [value for value in values if not math.isnan(value)]
-  return math.fsum(values) if values else math.nan
+# ---------------------------------------------------------------- text
 
 
-def _score(runs, name):
-  before = [run.history[0] for run in runs if run.history[0].round < 0]
-  befores = [lineage.read(report, name)[0] for report in before]
-  after = statistics.fmean(_values(runs, name))
-  if len(runs) == 1:
-    low, high = metrics.interval(runs[0].final.metrics, name)
-  else:
-    half = _by_seeds(_values(runs, name)) or _by_errors(runs, name)
-    low, high = after - half, after + half
-  return Score(
-    before=math.fsum(befores) / len(runs) if len(befores) == len(runs) else math.nan,
-    after=after,
-    low=low,
-    high=high,
-  )
+def text(comparison: Comparison) -> str:
+  """The comparison for a terminal: a table of the groups, then a table for each accuracy."""
+  blocks = [_cost(comparison.rows), *(_table(comparison, name) for name in comparison.accuracies)]
+  notes = [*comparison.notes, INTERVALS]
+  blocks.append('\n'.join(line for note in notes for line in textwrap.wrap(note, WIDTH)))
+  return '\n\n'.join(blocks)
 
 
-def _difference(first, other, name):
-  """Paired by seed where at least two seeds are common, else of independent groups."""
-  seeds = [seed for seed in first.runs if seed in other.runs and seed is not None]
-  pairs = [_values([other.runs[s], first.runs[s]], name) for s in seeds] if len(seeds) > 1 else []
-  gains = [after - before for after, before in pairs]
-  half = _by_seeds(gains)
-  if half:
-    value = statistics.fmean(gains)
-  else:
-    pairs = []
-    of_first, of_other = list(first.runs.values()), list(other.runs.values())
-    value = statistics.fmean(_values(of_other, name)) - statistics.fmean(_values(of_first, name))
-    half = math.hypot(_half(of_first, name), _half(of_other, name))
-  return Difference(other.name, name, value, value - half, value + half, len(pairs))
+def _cost(rows):
+  """What ran, and what it took."""
+  lines = [['group', 'seeds', 'rounds', 'steps per run', 'tokens per run']]
+  for row in rows:
+    seeds = ' '.join('?' if seed is None else str(seed) for seed in row.seeds)
+    lines.append([row.name, seeds, *map(_span, (row.rounds, row.steps, row.tokens))])
+  return tables.aligned(lines)
 
 
-def _half(runs, name):
-  """Half the interval of a group's mean: by errors or by seeds, whichever is larger."""
-  return max(_by_errors(runs, name), _by_seeds(_values(runs, name)))
+def _table(comparison, name):
+  """One accuracy of all groups, with the differences to the first group."""
+  differences = {d.group: d for d in comparison.differences if d.accuracy == name}
+  lines = [
+    [name, 'before', 'after', *([f'minus {comparison.rows[0].name}'] if differences else [])]
+  ]
+  for row in comparison.rows:
+    score = row.scores[name]
+    before = '–' if math.isnan(score.before) else f'{score.before:.3f}'
+    line = [row.name, before, f'{score.after:.3f}{_interval(score, ".3f")}']
+    if found := differences.get(row.name):
+      how = f'paired, {found.pairs} seeds' if found.pairs else 'unpaired'
+      line += [f'{found.value:+.3f}{_interval(found, "+.3f")}', how, verdict(found)]
+    lines.append(line)
+  return tables.aligned(lines)
 
 
-def _by_seeds(values):
-  """Half of Student's 95 % interval of the mean. 0 where there is no spread to compute it from.
+def verdict(difference):
+  """'higher', 'lower', or 'cannot tell' where the interval holds 0 or is not known."""
+  if not difference.is_clear:
+    return 'cannot tell'
+  return 'higher' if difference.value > 0 else 'lower'
 
-  Equal values come from coarse numbers: they do not show that another seed gives the same.
+
+def _interval(value, form):
+  return '' if math.isnan(value.low) else f' [{value.low:{form}}, {value.high:{form}}]'
+
+
+def _span(values):
+  """'1,200', or '800 to 1,200' where runs differ; '–' where none is known."""
+  known = sorted(value for value in values if not math.isnan(value))
+  ends = list(dict.fromkeys(f'{value:,.0f}' for value in (known[0], known[-1]))) if known else []
+  return ' to '.join(ends) or '–'
+
+
+# ---------------------------------------------------------------- picture
+
+
+def picture(comparison: Comparison, path: str | pathlib.Path) -> None:
+  """Writes a PNG: the first accuracy by round, and the differences with their intervals.
+
+  Makes the folder when missing.
   """
-  n = len(values)
-  spread = statistics.stdev(values) if n > 1 else 0.0
-  t = lineage.T95[n - 2] if n - 2 < len(lineage.T95) else 2.1
-  return t * spread / math.sqrt(n) if spread > 1e-12 else 0.0
+  pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+  colours = dict(zip((row.name for row in comparison.rows), drawing.cycle()))
+  accuracies = list(dict.fromkeys(d.accuracy for d in comparison.differences))
+  lines = len(comparison.differences) + len(accuracies)
+  with matplotlib.rc_context(drawing.STYLE):
+    size = (10 if lines else 6, max(3.8, 1.4 + 0.24 * lines + 0.1 * len(comparison.rows)))
+    figure = Figure(figsize=size, layout='constrained', facecolor='white')
+    if comparison.differences:
+      left, right = figure.subplots(1, 2, width_ratios=(1, 1))
+      _forest(comparison, right, colours)
+    else:
+      left = figure.subplots()
+    _curves(comparison, left, colours)
+    names = [textwrap.shorten(row.name, 64, placeholder=' …') for row in comparison.rows]
+    handles = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
+    columns = max(1, min(4, 150 // (6 + max(map(len, names)))))
+    figure.legend(handles, names, loc='outside upper left', ncols=columns)
+    figure.savefig(path, dpi=160, metadata={'Software': None})
 
 
-def _by_errors(runs, name):
-  """Half of the 95 % interval of the mean that the runs' own standard errors give; NaN without."""
-  errors = [run.final.metrics.get(f'{name}_sem', math.nan) for run in runs]
-  return metrics.Z95 * math.hypot(*errors) / len(runs)
+def _curves(comparison, axes, colours):
+  """The first accuracy by round: thin lines of the runs, a strong line of their mean."""
+  for row in comparison.rows:
+    runs = [dict(curve) for curve in row.curves]
+    if len(runs) > 1:
+      for run in runs:
+        axes.plot(run.keys(), run.values(), color=colours[row.name], linewidth=0.8, alpha=0.45)
+    rounds = [i for i in runs[0] if all(i in run for run in runs)]
+    means = [statistics.fmean(run[i] for run in runs) for i in rounds]
+    axes.plot(rounds, means, color=colours[row.name], linewidth=2, marker='o', markersize=3)
+  drawing.round_axis(axes, [i for row in comparison.rows for curve in row.curves for i, _ in curve])
+  axes.set_ylabel(comparison.accuracies[0])
 
 
-def _values(runs, name):
-  return [run.final.metrics[name] for run in runs]
+def _forest(comparison, axes, colours):
+  """The differences below each other. A hollow mark is one that cannot be told from 0."""
+  labels = []
+  for name in dict.fromkeys(d.accuracy for d in comparison.differences):
+    labels.append(name)
+    for found in (d for d in comparison.differences if d.accuracy == name):
+      y, colour = len(labels), colours[found.group]
+      if not math.isnan(found.low):
+        axes.plot([found.low, found.high], [y, y], color=colour, linewidth=1.6)
+      fill = colour if found.is_clear else 'white'
+      axes.plot(found.value, y, 'o', color=colour, markerfacecolor=fill, markersize=5.5)
+      labels.append(textwrap.shorten(found.group, 32, placeholder=' …'))
+  axes.axvline(0, color=drawing.INK, linewidth=1)
+  axes.set_yticks(range(len(labels)), labels)
+  for label in axes.get_yticklabels():
+    if label.get_text() in comparison.accuracies:
+      label.set(fontweight='bold', color=drawing.INK)
+  axes.set_ylim(len(labels) - 0.4, -0.6)
+  axes.grid(visible=False, axis='y')
+  low, high = axes.get_xlim()
+  axes.set_xlim(max(low, -1), min(high, 1))  # few seeds have intervals beyond what is possible
+  first = textwrap.shorten(comparison.rows[0].name, 40, placeholder=' …')
+  axes.set_xlabel(f'minus {first}\n95 % intervals; hollow: cannot tell')

@@ -128,5 +128,3 @@ def _check_sets(runs):
 def changed_files(group: Group) -> bool:
   """Whether the experiment file was changed between the runs of a group."""
   return len({run.identity.get('source_sha256') for run in group.runs.values()} - {None}) > 1
-
-

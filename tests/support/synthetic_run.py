@@ -64,8 +64,20 @@ def sample_rows(round):
   ]
 
 
-def write(workdir, *, rounds=ROUNDS, step=lambda row: row, report=lambda row: row, warm=False):
-  """Writes a workdir; `step` and `report` change rows on the way. Returns it."""
+def write(
+  workdir,
+  *,
+  rounds=ROUNDS,
+  step=lambda row: row,
+  report=lambda row: row,
+  warm=False,
+  config=None,
+  **identity,
+):
+  """Writes a workdir; `step` and `report` change rows on the way. Returns it.
+
+  Args: config: numbers besides those written here; identity: other entries of config.json.
+  """
   workdir.mkdir(parents=True, exist_ok=True)
   lines = lambda rows: ''.join(json.dumps(row) + '\n' for row in rows)
   (workdir / 'steps.jsonl').write_text(lines(step(healthy_step(i)) for i in range(rounds * STEPS)))
@@ -75,11 +87,13 @@ def write(workdir, *, rounds=ROUNDS, step=lambda row: row, report=lambda row: ro
   (workdir / 'samples').mkdir(exist_ok=True)
   for i in {0, rounds - 1}:
     (workdir / 'samples' / f'round_{i:05d}.jsonl').write_text(lines(sample_rows(i)))
+  numbers = {'seed': 0, 'max_rounds': rounds, 'steps_per_round': STEPS, 'mesh': {'data': -1}}
   identity = {
-    'config': {'seed': 0, 'max_rounds': rounds, 'steps_per_round': STEPS, 'mesh': {'data': -1}},
+    'config': numbers | (config or {}),
     'experiment': 'experiments/quickstart.py',
     'git_revision': None,
     'versions': {'jax': '0.10.2'},
+    **identity,
   }
   (workdir / 'config.json').write_text(json.dumps(identity))
   if warm:
