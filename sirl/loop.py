@@ -6,6 +6,7 @@ checkpoint; the files of the workdir are renderings of it.
 """
 
 import dataclasses
+import json
 import logging
 import math
 import pathlib
@@ -142,7 +143,7 @@ def train_round(experiment, state, history, pool, store, log, watch):
       key = keys.at(config.seed, 'prepare', i)
       state = state.replace(
         selector=experiment.selector.prepare(state.selector, pool, weights, key),
-        memory={**state.memory, 'acquire': memory},
+        memory=remembered(state.memory, acquire=memory),
       )
 
   outcome = None
@@ -210,8 +211,23 @@ def initial_state(experiment: Experiment, params) -> LoopState:
     round=jnp.int32(0),
     step=jnp.int32(0),
     difficulty=jnp.float32(0),
-    memory={'acquire': experiment.acquire.init(), 'evaluate': experiment.evaluate.init()},
+    memory=remembered({}, acquire=experiment.acquire.init(), evaluate=experiment.evaluate.init()),
   )
+
+
+def remembered(memory, **states):
+  """The memory with new states of its stages, as a checkpoint gives them back: a resumed run sees what an unbroken one saw.
+
+  Raises: ValueError for a state that is no JSON.
+  """
+  for stage, state in states.items():
+    try:
+      memory = {**memory, stage: json.loads(json.dumps(state))}
+    except (TypeError, ValueError) as error:
+      raise ValueError(
+        f'{stage}: its memory is no JSON ({error}); keep numbers, texts, None, lists and dicts of them'
+      ) from error
+  return memory
 
 
 def abstract_state(experiment: Experiment, mesh):
@@ -287,4 +303,4 @@ def evaluate(experiment, state, record, round):
   found, memory = experiment.evaluate.evaluate(state.memory['evaluate'], weights, record, own)
   numbers = means.of_steps(record.steps) | means.broken_steps(record.steps)
   numbers |= {name: float(value) for name, value in hosts.agree(found).items()}
-  return Report(round, numbers), state.replace(memory={**state.memory, 'evaluate': memory})
+  return Report(round, numbers), state.replace(memory=remembered(state.memory, evaluate=memory))

@@ -13,7 +13,7 @@ from sirl import loop, rewards
 from sirl.evaluation import steering
 from sirl.runs import checkpoint, question
 from sirl.selection import selectors
-from sirl.types import Action, Decision
+from sirl.types import Acquirer, Action, Decision
 
 from support import compiles, toy
 
@@ -199,6 +199,31 @@ def test_going_back_brings_back_every_learner_whole(tmp_path, action):
   chex.assert_trees_all_equal(back.state.learners, first.state.learners)
   assert back.state.memory['acquire'] == first.state.memory['acquire'] == {'extra': {'calls': 1}}
   assert [len(own['scores']) for own in back.state.memory['evaluate'].values()] == [3, 3]
+
+
+def remembering(memory):
+  """The toy with an acquirer that keeps `memory`, and what it was handed each time."""
+  handed = []
+
+  def acquired(state, weights, pool, context):
+    handed.append(state)
+    return toy.acquire(weights, pool, context), memory
+
+  experiment = toy.build(toy.Config(max_rounds=2))
+  return dataclasses.replace(experiment, acquire=Acquirer(lambda: memory, acquired)), handed
+
+
+def test_a_memory_is_handed_on_as_a_checkpoint_gives_it_back(tmp_path):
+  """Else a resumed run would see other types than an unbroken one."""
+  experiment, handed = remembering({1: ('a', 2.5), 'b': None})
+  loop.run(experiment, tmp_path)
+  assert handed == [{'1': ['a', 2.5], 'b': None}] * 2
+
+
+@pytest.mark.parametrize('memory', [{'a': np.float32(1)}, {1, 2}], ids=str)
+def test_a_memory_that_no_checkpoint_could_hold_is_refused_by_its_stage(tmp_path, memory):
+  with pytest.raises(ValueError, match='^acquire: its memory is no JSON .*not JSON serializable'):
+    loop.run(remembering(memory)[0], tmp_path)
 
 
 def contents(folder):
