@@ -1,121 +1,216 @@
-"""Who may import whom, read from the sources: data flows one way, and packages beside each other stay strangers."""
+"""Who may import whom, read from the sources: data flows one way, and packages beside each other stay strangers.
 
-import ast
+The reader of imports is that of docs/architecture.py, which draws the same graph.
+"""
+
+import importlib.util
 import pathlib
+import re
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent / 'sirl'
-METHODS = (
-  'models', 'generation', 'rewards', 'optimization', 'acquisition', 'selection', 'domains', 'refinement', 'evaluation',
-)  # fmt: skip
-BELOW = {'types', 'config', 'ops', 'runtime'}  # what every method package may use
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def loaded(path):
+  """The module of a Python file that is in no package."""
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+architecture = loaded(ROOT / 'docs' / 'architecture.py')
+METHODS = set(architecture.METHODS)
+BELOW = {'runtime', 'config', 'tasks', 'types', 'ops'}  # what every method package may use
+# Each room and those that it may use, from the bottom up.
 ALLOWED = {
-  'types': set(),
-  'config': {'types'},
+  'runtime': set(),
+  'config': set(),
+  'tasks': {'runtime'},  # the pool writes files
+  'types': {'tasks'},
   'ops': {'types'},
-  'runtime': {'types', 'config', 'ops'},
+  'experiment': {'config', 'tasks', 'types'},
+  'runs': BELOW,
   **{name: BELOW for name in METHODS},
+  # Rules read the path of a history, and how many rounds a run keeps.
+  'evaluation': BELOW | {'runs'},
   'overlap': BELOW,
-  'gro': BELOW | {'overlap'},
-  # The loop knows the pool it extends; the methods themselves arrive in the Experiment.
-  'loop': BELOW | {'acquisition'},
-  'drawing': BELOW,
-  'figures': BELOW | {'drawing'},
-  'report': BELOW | {'figures', 'drawing', 'doctor'},
-  'doctor': BELOW,
-  # Measures whole steps as an experiment composes them.
-  'bench': {
-    'acquisition',
-    'loop',
-    'selection',
-    'models',
-    'generation',
-    'rewards',
-    'optimization',
-    'gro',
-    'drawing',
-    *BELOW,
-  },
+  'gro': BELOW | {'experiment', 'overlap', 'rewards'},
+  'loop': BELOW | {'experiment', 'gro', 'runs'},
+  'preflight': BELOW,
+  # The two rooms that compose methods: any of them, and those of a first supervised run.
+  'recipe': BELOW | METHODS | {'experiment', 'gro', 'preflight'},
+  'warm_start': BELOW | METHODS | {'experiment', 'gro'},
+  'reporting': BELOW | {'runs'},
   'experiment_file': {'config'},
-  'cli': {'experiment_file', 'loop', 'report', 'doctor', 'models', 'bench', *BELOW},
+  # Commands ask a policy (generation) and fetch or export a model, besides what a run is made of.
+  'commands': BELOW
+  | {'experiment', 'experiment_file', 'runs', 'gro', 'loop', 'reporting', 'models', 'generation'},
+  'cli': {'commands'},
   '__main__': {'cli'},
   # Names for a notebook, each imported when it is first asked for.
-  '__init__': {'doctor', 'generation', 'gro', 'loop', 'optimization', 'rewards', *BELOW},
+  'sirl': {
+    'experiment', 'generation', 'gro', 'loop', 'optimization', 'reporting', 'rewards', 'runs', 'tasks',
+  },
+  # Experiments stand above all of it, but for the command line, which calls them.
+  'experiments': BELOW
+  | METHODS
+  | {'experiment', 'runs', 'overlap', 'gro', 'loop', 'recipe', 'reporting', 'warm_start'},
+}  # fmt: skip
+# Where a room may use only a part of another.
+PARTS = {
+  ('evaluation', 'runs'): {'lineage', 'retention'},
+  ('gro', 'rewards'): {'check'},
 }
 ONLY = {  # a library and the one place that may import it
-  'flax.nnx': 'models',
-  'transformers': 'models',
-  'orbax': 'runtime/checkpoint.py',
-  'tensorflow_datasets': 'acquisition/curated.py',
-  'optax': 'optimization',
+  'flax.nnx': 'sirl/models/',
+  'transformers': 'sirl/models/',
+  'tokenizers': 'sirl/models/',
+  'safetensors': 'sirl/models/files/weights.py',
+  'gguf': 'sirl/models/files/gguf.py',
+  'huggingface_hub': 'sirl/models/',
+  'orbax': 'sirl/runs/checkpoint.py',
+  'rich': 'sirl/runs/progress.py',
+  'tensorflow_datasets': 'sirl/acquisition/curated.py',
+  'pyarrow': 'sirl/acquisition/curated.py',
+  'optax': 'sirl/optimization/',
+  'matplotlib': 'sirl/reporting/',
 }
-FILES = sorted(ROOT.rglob('*.py'))
-
-
-def imports(path):
-  """Full dotted names that a file imports, also inside functions; names under `if TYPE_CHECKING` do not count."""
-  tree = ast.parse(path.read_text())
-  typing_only = {
-    id(inner)
-    for node in ast.walk(tree)
-    if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test)
-    for inner in ast.walk(node)
-  }
-  for node in ast.walk(tree):
-    if id(node) in typing_only:
-      continue
-    if isinstance(node, ast.Import):
-      yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-      package = ['sirl', *path.relative_to(ROOT).parts[: -node.level]] if node.level else []
-      module = '.'.join([*package, *filter(None, [node.module])])
-      yield from (f'{module}.{alias.name}' for alias in node.names)
+GRAPH = architecture.module_graph()
+MODULES = architecture.modules()
 
 
 @pytest.mark.parametrize(
   ('where', 'line', 'name'),
   [
-    ('ops/x.py', 'from .. import loop', 'sirl.loop'),
-    ('ops/x.py', 'from ..models import tabular', 'sirl.models.tabular'),
-    ('ops/x.py', 'from . import keys', 'sirl.ops.keys'),
-    ('ops/x.py', 'from .keys import at', 'sirl.ops.keys.at'),
-    ('ops/deep/x.py', 'from ...models import tabular', 'sirl.models.tabular'),
-    ('gro.py', 'from .loop import run', 'sirl.loop.run'),
-    ('ops/x.py', 'from sirl import loop', 'sirl.loop'),
+    ('sirl/ops/x.py', 'from .. import loop', 'sirl.loop'),
+    ('sirl/ops/x.py', 'from ..models import tabular', 'sirl.models.tabular'),
+    ('sirl/ops/x.py', 'from . import keys', 'sirl.ops.keys'),
+    ('sirl/ops/x.py', 'from .keys import at', 'sirl.ops.keys.at'),
+    ('sirl/ops/deep/x.py', 'from ...models import tabular', 'sirl.models.tabular'),
+    ('sirl/ops/__init__.py', 'from . import keys', 'sirl.ops.keys'),
+    ('sirl/gro.py', 'from .loop import run', 'sirl.loop.run'),
+    ('sirl/ops/x.py', 'from sirl import loop', 'sirl.loop'),
+    ('sirl/ops/x.py', 'import sirl\nsirl.run()', 'sirl.run'),
+    ('sirl/ops/x.py', 'import sirl.loop as l', 'sirl.loop'),
+    ('sirl/ops/x.py', 'def f():\n  from sirl import loop', 'sirl.loop'),
   ],
 )
-def test_relative_imports_are_seen_too(tmp_path, monkeypatch, where, line, name):
-  monkeypatch.setitem(globals(), 'ROOT', tmp_path)
-  path = tmp_path / where
+def test_relative_imports_are_seen_too(tmp_path, where, line, name):
+  path = written(tmp_path, where, line)
+  assert list(architecture.imports(path, tmp_path)) == [name]
+
+
+def test_imports_for_the_type_checker_do_not_count(tmp_path):
+  source = 'if TYPE_CHECKING:\n  from sirl import loop\nelse:\n  from sirl import gro'
+  path = written(tmp_path, 'sirl/x.py', source)
+  assert list(architecture.imports(path, tmp_path)) == ['sirl.gro']
+
+
+def test_a_circle_is_found_and_named(tmp_path):
+  written(tmp_path, 'sirl/__init__.py', '')
+  written(tmp_path, 'sirl/a.py', 'from sirl import b')
+  written(tmp_path, 'sirl/b.py', 'def late():\n  from sirl.c.d import e')
+  written(tmp_path, 'sirl/c/__init__.py', 'from sirl.c import d')
+  written(tmp_path, 'sirl/c/d.py', 'from .. import a\nfrom sirl import __version__')
+  graph = architecture.module_graph(tmp_path)
+  assert graph['sirl.c'] == {'sirl.c.d'}
+  assert graph['sirl.c.d'] == {'sirl.a'}
+  assert architecture.circles(graph) == [('sirl.a', 'sirl.b', 'sirl.c.d')]
+  assert architecture.circles(architecture.room_graph(graph)) == [('a', 'b', 'c')]
+
+
+def written(root, where, text):
+  path = root / where
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(line)
-  assert list(imports(path)) == [name]
+  path.write_text(text)
+  return path
 
 
-def room_of(path):
-  first = path.relative_to(ROOT).parts[0]
-  return first.removesuffix('.py')
-
-
-@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_down(path):
-  room = room_of(path)
-  for name in imports(path):
-    if name == 'sirl' or not name.startswith('sirl.'):
-      continue
-    other = name.split('.')[1]
-    if other in ('__version__', room):
+@pytest.mark.parametrize('name', GRAPH)
+def test_imports_point_down(name):
+  room = architecture.room(name)
+  assert room in ALLOWED, f'{room} is new: give it a place in ALLOWED'
+  for end in sorted(GRAPH[name]):
+    other = architecture.room(end)
+    # The tools of a clone are called from the command line; nothing else of sirl knows experiments.
+    if other == room or (name, other) == architecture.UP:
       continue
     assert other in ALLOWED[room], (
-      f'{path.relative_to(ROOT)} imports sirl.{other}; {room} may use {sorted(ALLOWED[room])}'
+      f'{name} imports {end}; {room} may use {", ".join(sorted(ALLOWED[room])) or "no other room"}'
+    )
+    part = end.removeprefix(f'sirl.{other}').lstrip('.')
+    parts = PARTS.get((room, other))
+    assert parts is None or part in parts, (
+      f'{name} imports {end}; of {other}, {room} may use {", ".join(sorted(parts))}'
     )
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_heavy_libraries_stay_in_their_room(path):
-  where = str(path.relative_to(ROOT))
-  for name in imports(path):
+def test_the_table_is_in_order():
+  """A room uses only rooms above its own line, so no circle can be allowed by mistake."""
+  rooms = list(ALLOWED)
+  for i, room in enumerate(rooms):
+    assert ALLOWED[room] <= set(rooms[:i]), f'{room} may use {ALLOWED[room] - set(rooms[:i])}'
+
+
+def test_method_packages_are_strangers():
+  for room in METHODS:
+    assert not ALLOWED[room] & METHODS
+
+
+def test_no_circle_of_modules():
+  """Also inside a package: what a file imports does not import it back, by whatever way, in functions neither."""
+  found = architecture.circles(GRAPH)
+  assert not found, '; '.join(f'circle: {", ".join(names)}' for names in found)
+
+
+def test_no_circle_of_rooms():
+  found = architecture.circles(architecture.room_graph(GRAPH))
+  assert not found, '; '.join(f'circle: {", ".join(names)}' for names in found)
+
+
+@pytest.mark.parametrize('name', [name for name in GRAPH if name.startswith('sirl')])
+def test_heavy_libraries_stay_in_their_room(name):
+  where = str(MODULES[name].relative_to(ROOT))
+  for imported in architecture.imports(MODULES[name]):
     for library, home in ONLY.items():
-      if name == library or name.startswith(library + '.'):
+      if imported == library or imported.startswith(library + '.'):
         assert where.startswith(home), f'{where} imports {library}, which belongs to {home}'
+
+
+# ---------------------------------------------------------------- the picture
+
+
+def test_the_picture_is_what_the_code_gives():
+  digest = architecture.digest(GRAPH)
+  for ending in ('svg', 'png'):
+    path = ROOT / 'docs' / f'architecture.{ending}'
+    said = re.search(rb'graph ([0-9a-f]{64})', path.read_bytes())
+    assert said, f'{path} names no graph'
+    assert said[1].decode() == digest, (
+      f'the imports have changed since {path} was drawn: python docs/architecture.py'
+    )
+
+
+def test_the_picture_is_drawn_the_same_twice():
+  assert architecture.drawn(GRAPH, 'svg') == architecture.drawn(GRAPH, 'svg')
+
+
+def test_the_picture_shows_every_room_and_no_route_without_an_arrow():
+  assert set(ALLOWED) - set(architecture.HIDDEN) == set(architecture.LAYOUT) - {architecture.FRAME}
+  assert set(architecture.ROUTES) <= set(architecture.arrows(GRAPH))
+
+
+@pytest.mark.parametrize(
+  ('module', 'end', 'says'),
+  [
+    ('sirl.ops.keys', 'sirl.loop', 'ops imports loop'),
+    ('sirl.cellar', 'sirl.ops.keys', 'no place in LAYOUT for cellar'),
+    ('sirl.gro', 'experiments.settings', 'gro imports experiments'),
+  ],
+)
+def test_the_picture_refuses_what_points_up(module, end, says):
+  graph = {**GRAPH, module: {*GRAPH.get(module, ()), end}}
+  with pytest.raises(ValueError, match=says):
+    architecture.arrows(graph)
