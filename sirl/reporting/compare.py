@@ -20,11 +20,13 @@ from sirl.reporting.comparison import Comparison, difference, row_of
 from sirl.runs import reading
 
 INTERVALS = (
-  "Brackets are 95 % intervals: over the seeds by Student's t, of a single run its own. Paired "
-  "differences are over seeds by Student's t. Unpaired ones treat the two groups as independent; "
-  'where a group is a single run, they leave out what another seed would change.'
+  "Brackets are 95 % intervals. A group of several seeds has Student's t over its seeds, a single "
+  "run its own interval. A paired difference has Student's t over the seeds' differences. An unpaired "
+  'one treats the groups as independent; of a single run it leaves out what another seed would '
+  "change. Where all seeds agree exactly, the runs' own standard errors are taken."
 )
 WIDTH = 100  # columns of the notes in a terminal
+LONGEST = 32  # characters of a name; where a name is longer, letters stand for the groups
 
 
 def compare(workdirs: Sequence[str | pathlib.Path]) -> Comparison:
@@ -106,22 +108,40 @@ def text(comparison: Comparison) -> str:
 def _cost(rows):
   """What ran, and what it took."""
   lines = [['group', 'seeds', 'rounds', 'steps per run', 'tokens per run']]
-  for row in rows:
+  for row, title in zip(rows, titles(rows)):
     seeds = ' '.join('?' if seed is None else str(seed) for seed in row.seeds)
-    lines.append([row.name, seeds, *map(_span, (row.rounds, row.steps, row.tokens))])
+    lines.append([title, seeds, *map(_span, (row.rounds, row.steps, row.tokens))])
   return tables.aligned(lines)
+
+
+def labels(rows):
+  """What the groups are called in tables: their names, or letters where a name is long."""
+  names = [row.name for row in rows]
+  return names if max(map(len, names)) <= LONGEST else [_letters(i) for i in range(len(names))]
+
+
+def titles(rows):
+  """Names of the groups, each after its label where that is another one."""
+  return [
+    row.name if row.name == label else f'{label}  {row.name}'
+    for row, label in zip(rows, labels(rows))
+  ]
+
+
+def _letters(i):
+  """0 -> 'A', 25 -> 'Z', 26 -> 'AA'."""
+  return (_letters(i // 26 - 1) if i >= 26 else '') + chr(ord('A') + i % 26)
 
 
 def _table(comparison, name):
   """One accuracy of all groups, with the differences to the first group."""
   differences = {d.group: d for d in comparison.differences if d.accuracy == name}
-  lines = [
-    [name, 'before', 'after', *([f'minus {comparison.rows[0].name}'] if differences else [])]
-  ]
-  for row in comparison.rows:
+  called = labels(comparison.rows)
+  lines = [[name, 'before', 'after', *([f'minus {called[0]}'] if differences else [])]]
+  for row, label in zip(comparison.rows, called):
     score = row.scores[name]
     before = '–' if math.isnan(score.before) else f'{score.before:.3f}'
-    line = [row.name, before, f'{score.after:.3f}{_interval(score, ".3f")}']
+    line = [label, before, f'{score.after:.3f}{_interval(score, ".3f")}']
     if found := differences.get(row.name):
       how = f'paired, {found.pairs} seeds' if found.pairs else 'unpaired'
       line += [f'{found.value:+.3f}{_interval(found, "+.3f")}', how, verdict(found)]
@@ -157,58 +177,65 @@ def picture(comparison: Comparison, path: str | pathlib.Path) -> None:
   """
   pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
   colours = dict(zip((row.name for row in comparison.rows), drawing.cycle()))
-  accuracies = list(dict.fromkeys(d.accuracy for d in comparison.differences))
-  lines = len(comparison.differences) + len(accuracies)
+  # Colours repeat; lines with a repeated colour are dashed.
+  dashes = {name: '-' if i < len(drawing.COLOURS) else '--' for i, name in enumerate(colours)}
+  differences = comparison.differences
+  lines = len(differences) + len({d.accuracy for d in differences})
   with matplotlib.rc_context(drawing.STYLE):
-    size = (10 if lines else 6, max(3.8, 1.4 + 0.24 * lines + 0.1 * len(comparison.rows)))
+    size = (10 if differences else 6, max(3.8, 1.4 + 0.24 * lines + 0.1 * len(comparison.rows)))
     figure = Figure(figsize=size, layout='constrained', facecolor='white')
-    if comparison.differences:
-      left, right = figure.subplots(1, 2, width_ratios=(1, 1))
+    if differences:
+      left, right = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
       _forest(comparison, right, colours)
     else:
-      left = figure.subplots()
-    _curves(comparison, left, colours)
-    names = [textwrap.shorten(row.name, 64, placeholder=' …') for row in comparison.rows]
-    handles = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
+      left = figure.add_subplot()
+    _curves(comparison, left, colours, dashes)
+    names = titles(comparison.rows)
+    handles = [
+      Line2D([], [], color=colour, linestyle=dashes[name], linewidth=2)
+      for name, colour in colours.items()
+    ]
     columns = max(1, min(4, 150 // (6 + max(map(len, names)))))
     figure.legend(handles, names, loc='outside upper left', ncols=columns)
     figure.savefig(path, dpi=160, metadata={'Software': None})
 
 
-def _curves(comparison, axes, colours):
+def _curves(comparison, axes, colours, dashes):
   """The first accuracy by round: thin lines of the runs, a strong line of their mean."""
   for row in comparison.rows:
+    colour, dash = colours[row.name], dashes[row.name]
     runs = [dict(curve) for curve in row.curves]
     if len(runs) > 1:
       for run in runs:
-        axes.plot(run.keys(), run.values(), color=colours[row.name], linewidth=0.8, alpha=0.45)
+        axes.plot(list(run), list(run.values()), color=colour, linewidth=0.8, alpha=0.45)
     rounds = [i for i in runs[0] if all(i in run for run in runs)]
     means = [statistics.fmean(run[i] for run in runs) for i in rounds]
-    axes.plot(rounds, means, color=colours[row.name], linewidth=2, marker='o', markersize=3)
+    axes.plot(rounds, means, dash, color=colour, linewidth=2, marker='o', markersize=3)
   drawing.round_axis(axes, [i for row in comparison.rows for curve in row.curves for i, _ in curve])
   axes.set_ylabel(comparison.accuracies[0])
 
 
 def _forest(comparison, axes, colours):
   """The differences below each other. A hollow mark is one that cannot be told from 0."""
-  labels = []
+  called = dict(zip((row.name for row in comparison.rows), labels(comparison.rows)))
+  ticks = []
   for name in dict.fromkeys(d.accuracy for d in comparison.differences):
-    labels.append(name)
+    ticks.append(name)
     for found in (d for d in comparison.differences if d.accuracy == name):
-      y, colour = len(labels), colours[found.group]
+      y, colour = len(ticks), colours[found.group]
       if not math.isnan(found.low):
         axes.plot([found.low, found.high], [y, y], color=colour, linewidth=1.6)
       fill = colour if found.is_clear else 'white'
       axes.plot(found.value, y, 'o', color=colour, markerfacecolor=fill, markersize=5.5)
-      labels.append(textwrap.shorten(found.group, 32, placeholder=' …'))
+      ticks.append(called[found.group])
   axes.axvline(0, color=drawing.INK, linewidth=1)
-  axes.set_yticks(range(len(labels)), labels)
+  axes.set_yticks(range(len(ticks)), ticks)
   for label in axes.get_yticklabels():
     if label.get_text() in comparison.accuracies:
       label.set(fontweight='bold', color=drawing.INK)
-  axes.set_ylim(len(labels) - 0.4, -0.6)
+  axes.set_ylim(len(ticks) - 0.4, -0.6)
   axes.grid(visible=False, axis='y')
   low, high = axes.get_xlim()
   axes.set_xlim(max(low, -1), min(high, 1))  # few seeds have intervals beyond what is possible
-  first = textwrap.shorten(comparison.rows[0].name, 40, placeholder=' …')
+  first = called[comparison.rows[0].name]
   axes.set_xlabel(f'minus {first}\n95 % intervals; hollow: cannot tell')

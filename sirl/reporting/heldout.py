@@ -16,6 +16,8 @@ NO_GAIN_ROUNDS = 5  # rounds after which a gain should show
 def reward_without_outcome(run):
   """Reward that rises while held-out accuracy does not: the sign of a gamed reward."""
   name = first_accuracy(run)
+  if name is None:
+    return
   rewarded = [r for r in measured(run, 'train/reward') if r.round >= 0]
   reports = [r for r in rewarded if math.isfinite(r.metrics.get(name, math.nan))]
   for rows in (reports, reports[-2 * HACK_ROUNDS :]):

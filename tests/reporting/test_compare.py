@@ -259,6 +259,21 @@ def test_the_text_says_how_it_compared_and_what_cannot_be_told(tmp_path):
   assert max(map(len, text.splitlines())) <= 100
 
 
+def test_letters_stand_for_long_names(tmp_path):
+  config = {'model': 'weights/a-model-with-a-long-name'}
+  runs = [
+    written(tmp_path / '0', 'grpo', 0, 0.5, config=config),
+    written(tmp_path / '1', 'grpo', 0, 0.6, config={'model': 'toy'}),
+  ]
+  found = compare.compare(runs)
+  text = compare.text(found)
+  assert '\nA  grpo model=weights/a-model-with-a-long-name  0 ' in text
+  assert '\nB  grpo model=toy ' in text
+  assert 'minus A' in text
+  assert text.count('long-name') == 1
+  assert [compare._letters(i) for i in (0, 25, 26, 27, 52)] == ['A', 'Z', 'AA', 'AB', 'BA']
+
+
 def test_a_run_under_way_is_noted(tmp_path):
   runs = several(tmp_path, {'grpo': {0: 0.5}, 'rloo': {0: 0.6}})
   rows = (runs[1] / 'history.jsonl').read_text().splitlines(keepends=True)
