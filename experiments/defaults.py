@@ -33,16 +33,9 @@ class Toy(recipe.Config):
   layers: int = 3
   warm_goal: float = 0.28  # accuracy at which the warm start ends
   warm_rounds: int = 20  # and its limit, in rounds of 30 steps
-  warm_tasks: int = 4000  # what the warm start learns from
+  warm_tasks: int = 4000  # what the warm start learns from, at most
   warm_prompts: int = 64
   warm_lr: float = 1e-3
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ToyChains(Toy):
-  """Chains of three one-digit numbers: there are 4000 of them, a quarter of which is never trained on."""
-
-  warm_tasks: int = 2000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,13 +115,11 @@ class PretrainedText(Pretrained):
 
 
 # What debug=true puts in place of these numbers: about a minute on a laptop.
-TOY = dict(
-  max_rounds=2, steps_per_round=4, checkpoint_every=2, prompts=8, group_size=4, acquired=40, heldout=16, width=32,
-  layers=2, warm_rounds=1, warm_prompts=16,
-)  # fmt: skip
 SMALL = {
-  Toy: TOY,
-  ToyChains: TOY,
+  Toy: dict(
+    max_rounds=2, steps_per_round=4, checkpoint_every=2, prompts=8, group_size=4, acquired=40, heldout=16, width=32,
+    layers=2, warm_rounds=1, warm_prompts=16,
+  ),
   ToyText: dict(
     max_rounds=2, steps_per_round=3, checkpoint_every=2, prompts=8, group_size=8, heldout=16, minibatches=2, warm_rounds=2,
   ),

@@ -25,7 +25,7 @@ def gsm8k(c) -> recipe.Domain:
       write_folder(folder)
       train, test = read_folder(folder)
   else:
-    train, test = read_folder(c.data)
+    train, test = read_folder(c.data or 'data/gsm8k')
   return _boxed('gsm8k', train, test)
 
 

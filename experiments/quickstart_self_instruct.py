@@ -24,6 +24,7 @@ from sirl.generation import demonstrate, explore, make_ask
 from sirl.optimization import advantages, by_group, make_optimize, objectives
 from sirl.selection import adaptive
 from sirl.tasks import Task, content_id
+from sirl.warm_start import demonstrated
 
 EXAMPLES = 2  # sums that a list holds
 MAX_PROMPT, MAX_NEW = 6 * EXAMPLES, 7  # tokens: a list; '12+34=' and the end token
@@ -119,7 +120,7 @@ def warm_start(c, s):
     acquire=acquirer(once(solved + lists(solved[:1000]))),
     step=gro.make_step(
       demonstrate(s.codec, max_prompt=MAX_PROMPT, max_new=MAX_NEW),
-      rewards.per_completion(recipe.demonstrated, workers=1),
+      rewards.per_completion(demonstrated, workers=1),
       make_optimize(learner.model, learner.optimizer, by_group(advantages.raw), objectives.nll()),
     ),
   )

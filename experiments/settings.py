@@ -14,7 +14,7 @@ import logging
 import pathlib
 
 from experiments import arithmetic, measures, questions
-from experiments.defaults import SMALL, Pretrained, PretrainedText, Toy, ToyChains, ToyText
+from experiments.defaults import SMALL, Pretrained, PretrainedText, Toy, ToyText
 from sirl import models, recipe
 from sirl.acquisition import hygiene, once, procedural
 from sirl.generation import greedy, make_ask
@@ -26,6 +26,7 @@ from sirl.optimization import transforms
 from sirl.runtime import sharding
 from sirl.selection import adaptive
 from sirl.tasks import turns
+from sirl.warm_start import warm_start as learned
 
 # ---------------------------------------------------------------- the two lists
 
@@ -69,7 +70,7 @@ def numbers(c):
     hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(TASKS)}'
     raise ValueError(f'task={c.task}: no such task; {hint}')
   if c.model in MODELS:
-    kind = ToyText if c.task in IN_WORDS else ToyChains if c.task == 'chains' else Toy
+    kind = ToyText if c.task in IN_WORDS else Toy
   else:
     kind = PretrainedText if c.task in IN_WORDS else Pretrained
   return kind, SMALL[kind]
@@ -197,7 +198,7 @@ def warm_start(c, model, codec, domain, sets):
     solved = [task for task in domain.splits['train'] if domain.solution(task) is not None]
     development = solved[:16]
   else:
-    solved, development = domain.tasks('warm', c.warm_tasks, taken), sets['development']
+    solved, development = domain.tasks('warm', c.warm_tasks, taken, fewer=True), sets['development']
   if not solved:
     raise ValueError(
       f'model={c.model} learns from demonstrations first, but no task of {domain.name} has an answer; take a pretrained model'
@@ -205,7 +206,7 @@ def warm_start(c, model, codec, domain, sets):
   rounds = dataclasses.replace(
     c, max_rounds=c.warm_rounds, steps_per_round=30, checkpoint_every=30, prompts=c.warm_prompts
   )
-  return recipe.warm_start(
+  return learned(
     rounds, model, codec, domain, solved=solved, development=development, max_prompt=c.max_prompt, max_new=c.max_new,
     goal=c.warm_goal, lr=c.warm_lr, batch=_batch(c),
   )  # fmt: skip

@@ -57,7 +57,8 @@ def understood(error):
 def raised_here(error):
   """Whether the message is this project's own: one of an experiment's code, or of a library, may need its traceback."""
   raised = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
-  return raised.is_relative_to(pathlib.Path(__file__).resolve().parent)
+  package = pathlib.Path(__file__).resolve().parent
+  return any(raised.is_relative_to(home) for home in (package, package.parent / 'experiments'))
 
 
 def parser():

@@ -14,7 +14,10 @@ import traceback
 
 from sirl import config as configs
 
-METHODS = ('experiments/methods', 'experiments/controls')  # where a bare name is looked for, in this order
+METHODS = (
+  'experiments/methods',
+  'experiments/controls',
+)  # where a bare name is looked for, in this order
 LONGEST = 120  # characters of a workdir's name that are spent on overrides
 
 
@@ -150,7 +153,9 @@ def _nearest(path):
   if near := difflib.get_close_matches(path.stem, names, n=1):
     return f'did you mean {names[near[0]]}?'
   listed = ', '.join(p.name for p in beside)
-  return f'{path.parent} holds: {listed}' if listed else 'expected a Python file with Config and build'
+  return (
+    f'{path.parent} holds: {listed}' if listed else 'expected a Python file with Config and build'
+  )
 
 
 def _line_in(path, error):

@@ -15,15 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sirl import config as configs
-from sirl import gro, rewards
-from sirl.acquisition import acquirer, once, procedural
+from sirl import gro, preflight, rewards
+from sirl.acquisition import acquirer, procedural
 from sirl.domains import answers, mathematics
-from sirl.evaluation import benchmarks, evaluator, steering
+from sirl.evaluation import evaluator
 from sirl.experiment import Experiment, Learner
-from sirl.generation import demonstrate, explore, make_ask
-from sirl.ops import keys
-from sirl.optimization import Pieces, advantages, by_group, make_optimize, objectives, transforms
-from sirl.selection import selectors
+from sirl.generation import explore
+from sirl.optimization import Pieces, make_optimize, objectives
 from sirl.tasks import Task
 from sirl.types import (
   Acquire,
@@ -101,13 +99,18 @@ class Domain:
     if (self.generator is None) == (self.splits is None):
       raise ValueError(f'domain {self.name}: expected generator= or splits=, exactly one of them')
 
-  def tasks(self, namespace: str, n: int, exclude: Sequence[Task] = ()) -> list[Task]:
-    """At most n distinct tasks that depend on nothing but the arguments; of a generator exactly n.
+  def tasks(
+    self, namespace: str, n: int, exclude: Sequence[Task] = (), *, fewer: bool = False
+  ) -> list[Task]:
+    """n distinct tasks that depend on nothing but the arguments; of a split at most n.
 
+    Args: fewer: whether a generator that has not so many may give what it has.
     Raises: ValueError when a generator has too few, or for a split that does not exist.
     """
     if self.generator is not None:
-      return procedural.fixed_set(self.generator, n=n, seed=0, namespace=namespace, exclude=exclude)
+      return procedural.fixed_set(
+        self.generator, n=n, seed=0, namespace=namespace, exclude=exclude, fewer=fewer
+      )
     assert self.splits is not None
     if namespace not in self.splits:
       raise ValueError(
@@ -198,6 +201,9 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     reference=s.reference or m.reference or m.from_reference or c.kl > 0,
     refresh=m.refresh,
   )
+  reward = m.reward or s.domain.rewarded
+  if m.answers:  # what selectors and monitors read, whatever is rewarded
+    reward = rewards.watched(reward, 'correct', s.domain.verify)
   evaluate = s.evaluate(m.answers)
   if m.evaluate is not None:
     evaluate = evaluator(m.evaluate, **{'setting': evaluate})
@@ -208,7 +214,7 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     selector=m.selector or s.selector,
     step=gro.make_step(
       generate,
-      m.reward or s.domain.rewarded,
+      reward,
       make_optimize(
         s.model,
         optimizer,
@@ -228,61 +234,6 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     evaluate=evaluate,
     steer=m.steer or s.steer,
     measured={'heldout': s.heldout},
-  )
-
-
-# ---------------------------------------------------------------- warm starts
-
-
-def demonstrated(task, text):
-  """A demonstration is worth learning, whatever it says."""
-  del task, text
-  return 1.0
-
-
-def warm_start(
-  c: configs.Base,
-  model: Model,
-  codec: Codec,
-  domain: Domain,
-  *,
-  solved: Sequence[Task],
-  development: Sequence[Task],
-  max_prompt: int,
-  max_new: int,
-  goal: float,
-  lr: float,
-  batch: int,
-) -> Experiment:
-  """Supervised learning on demonstrations from random weights, until a share `goal` of the development tasks is solved.
-
-  Args:
-    c: numbers of this run: its rounds are the limit, its prompts the demonstrations of a step.
-    solved, development: tasks to learn from, and to end by; batch: prompts asked at once.
-  """
-  optimizer = transforms.adamw(lr, warmup=20)
-  ask = make_ask(model, codec, max_prompt=max_prompt, max_new=max_new, batch=batch)
-  return Experiment(
-    config=c,
-    learners={
-      'policy': Learner(
-        model=model, params=model.init(keys.at(c.seed, 'init')), optimizer=optimizer
-      )
-    },
-    acquire=acquirer(once(solved)),
-    selector=selectors.uniform(),
-    step=gro.make_step(
-      demonstrate(codec, max_prompt=max_prompt, max_new=max_new, solution=domain.solution),
-      rewards.per_completion(demonstrated, workers=1),
-      make_optimize(model, optimizer, by_group(advantages.raw), objectives.nll()),
-    ),
-    evaluate=evaluator(
-      benchmarks.sampled('development', development, domain.verify, ask, samples=8, ks=(1, 8))
-    ),
-    steer=steering.first_of(
-      steering.stop_if_not_finite(),
-      steering.stop_when_reached('development/pass@1', above=goal, sems=0.0),
-    ),
   )
 
 
@@ -311,6 +262,7 @@ class Recipe:
 
   def put_on(self, c, setting: Setting) -> Experiment:
     """The method on a setting that was built already."""
+    preflight.check(setting)
     method = dataclasses.replace(self.method(c, setting), **self.changes)
     return experiment(c, setting, method)
 

@@ -10,6 +10,7 @@ from sirl import recipe, rewards
 from sirl.generation import demonstrate
 from sirl.optimization import advantages, by_group, objectives
 from sirl.selection import selectors
+from sirl.warm_start import demonstrated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ def method(c, s):
     generate=demonstrate(
       s.codec, max_prompt=s.max_prompt, max_new=s.max_new, solution=s.domain.solution
     ),
-    reward=rewards.per_completion(recipe.demonstrated, workers=1),
+    reward=rewards.per_completion(demonstrated, workers=1),
     credit=by_group(advantages.raw),
     objective=objectives.nll(),
     selector=selectors.uniform(),

@@ -43,18 +43,20 @@ def procedural(generator, *, per_round, namespace='train', answers=True, exclude
   return acquire
 
 
-def fixed_set(generator, *, n, seed, namespace, difficulty=0.0, exclude=()) -> list[Task]:
+def fixed_set(
+  generator, *, n, seed, namespace, difficulty=0.0, exclude=(), fewer=False
+) -> list[Task]:
   """n distinct tasks that depend on nothing but the arguments: a held-out set, an anchor set, warm-start data.
 
   Args: seed: int; namespace: str such as 'heldout', another than the training set's; exclude: tasks whose prompts are
-  not drawn.
+  not drawn; fewer: whether a domain that has not so many may give what it has.
   Raises: ValueError if the domain has too few distinct tasks.
   """
   if n < 1:
     raise ValueError(f'n={n}; expected at least 1')
   reserved = _prompts(exclude)
   tasks, draws = _draw(generator, n, (namespace, int(seed)), float(difficulty), reserved)
-  if len(tasks) < n:
+  if len(tasks) < n and not fewer:
     raise ValueError(
       f'only {len(tasks)} distinct tasks in {draws} draws of {namespace!r} at difficulty {difficulty:g} with '
       f'{len(reserved)} excluded, but n={n}; ask for fewer, or take a larger domain (more digits, higher difficulty)'

@@ -10,6 +10,7 @@ import pathlib
 import statistics
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -21,9 +22,9 @@ from sirl.runs import reading
 
 INTERVALS = (
   "Brackets are 95 % intervals. A group of several seeds has Student's t over its seeds, a single "
-  "run its own interval. A paired difference has Student's t over the seeds' differences. An unpaired "
-  'one treats the groups as independent; of a single run it leaves out what another seed would '
-  "change. Where all seeds agree exactly, the runs' own standard errors are taken."
+  "run its own interval. A paired difference has Student's t over the seeds' differences. An "
+  'unpaired one treats the groups as independent; of a single run it leaves out what another seed '
+  "would change. Where all seeds agree exactly, the runs' own standard errors are taken."
 )
 WIDTH = 100  # columns of the notes in a terminal
 LONGEST = 32  # characters of a name; where a name is longer, letters stand for the groups
@@ -38,7 +39,7 @@ def compare(workdirs: Sequence[str | pathlib.Path]) -> Comparison:
     FileNotFoundError: for a folder that does not exist.
   """
   if len(workdirs) < 2:
-    raise ValueError(f'got {len(workdirs)} workdir; give at least two runs to compare')
+    raise ValueError(f'got {len(workdirs) or "no"} workdir; give at least two runs to compare')
   runs = [_read(workdir) for workdir in workdirs]
   for run in runs:
     if not run.history:
@@ -178,7 +179,7 @@ def picture(comparison: Comparison, path: str | pathlib.Path) -> None:
   pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
   colours = dict(zip((row.name for row in comparison.rows), drawing.cycle()))
   # Colours repeat; lines with a repeated colour are dashed.
-  dashes = {name: '-' if i < len(drawing.COLOURS) else '--' for i, name in enumerate(colours)}
+  dashes: Any = {n: '-' if i < len(drawing.COLOURS) else '--' for i, n in enumerate(colours)}
   differences = comparison.differences
   lines = len(differences) + len({d.accuracy for d in differences})
   with matplotlib.rc_context(drawing.STYLE):

@@ -2,7 +2,7 @@
 
 from sirl.rewards import adapters, compose, heuristic, scores
 from sirl.rewards.adapters import from_trl, from_verl
-from sirl.rewards.compose import by_role, tolerant, weighted
+from sirl.rewards.compose import by_role, tolerant, watched, weighted
 from sirl.rewards.scores import RewardError, batched, on_device, per_completion, per_group
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
   'per_group',
   'scores',
   'tolerant',
+  'watched',
   'weighted',
 ]

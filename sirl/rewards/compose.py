@@ -18,7 +18,7 @@ from sirl.ops import keys
 from sirl.rewards.check import check_reward
 from sirl.rewards.scores import RewardError, batched, on_device, per_completion, per_group, shape_of
 from sirl.runtime import hosts
-from sirl.types import Reward, Rewards
+from sirl.types import Reward, Rewards, Verify
 
 __all__ = [
   'RewardError',
@@ -28,6 +28,7 @@ __all__ = [
   'per_completion',
   'per_group',
   'tolerant',
+  'watched',
   'weighted',
 ]
 
@@ -72,6 +73,22 @@ def weighted(**terms: tuple[float, Reward]) -> Reward:
     return _unless(errors, Rewards(total, parts, tokens))
 
   return reward
+
+
+def watched(reward: Reward, name: str, fn: Verify) -> Reward:
+  """The reward with one more part that is only watched, fn(task, text) of every completion.
+
+  A reward that has a part of that name already stays as it is.
+  """
+  watch = per_completion(fn, workers=1)
+
+  def with_part(weights, samples, key):
+    found = reward(weights, samples, key)
+    if name in found.parts:
+      return found
+    return found.replace(parts={**found.parts, name: watch(weights, samples, key).total})
+
+  return with_part
 
 
 def by_role(**rewards: Reward | None) -> Reward:

@@ -1,0 +1,52 @@
+"""Preflight: tries a setting's tokenizer and check on its own tasks, before anything is trained."""
+
+import logging
+import traceback
+
+from sirl.tasks import turns
+
+log = logging.getLogger(__name__)
+
+TRIED = 8  # tasks whose own solution is checked
+
+
+def check(s):
+  """Tries codec and check of a `recipe.Setting` on its held-out tasks.
+
+  Raises: ValueError for a prompt or a solution that the codec does not take or that is over its limit, and for a check that
+    raises. A check that does not accept a task's own solution is a warning.
+  """
+  domain = s.domain
+  for task in s.heldout:
+    solution = domain.solution(task)
+    try:
+      sizes = {'prompt': (len(s.codec.render(turns(task.prompt))), s.max_prompt)}
+      if solution is not None:
+        sizes['new'] = (len(s.codec.encode(solution)) + 1, s.max_new)
+    except ValueError as error:
+      raise ValueError(f'domain {domain.name} does not fit its tokenizer: {error}') from error
+    for what, (size, most) in sizes.items():
+      if size > most:
+        raise ValueError(
+          f'domain {domain.name}: task {task.text[:40]!r} needs {size} tokens, max_{what} is {most}; '
+          f'--set max_{what}={size}, or leave the task out'
+        )
+  answered = [task for task in s.heldout if domain.solution(task) is not None]
+  for task in answered[:TRIED]:
+    solution = domain.solution(task)
+    try:
+      right = domain.verify(task, solution)
+    except Exception as error:
+      line = traceback.extract_tb(error.__traceback__)[-1]
+      raise ValueError(
+        f'the check of domain {domain.name} raises {type(error).__name__}: {error} '
+        f'({line.filename}, line {line.lineno}) on its own solution {solution!r} of {task.text[:40]!r}'
+      ) from error
+    if right != 1:
+      log.warning(
+        'the check of domain %s gives %s to the solution %r of %r',
+        domain.name,
+        right,
+        solution,
+        task.text[:40],
+      )
