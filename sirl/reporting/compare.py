@@ -217,7 +217,7 @@ def _curves(comparison, axes, colours, dashes):
 
 
 def _forest(comparison, axes, colours):
-  """The differences below each other. A hollow mark is one that cannot be told from 0."""
+  """The differences below each other. A hollow mark: its interval contains 0."""
   called = dict(zip((row.name for row in comparison.rows), labels(comparison.rows)))
   ticks = []
   for name in dict.fromkeys(d.accuracy for d in comparison.differences):
