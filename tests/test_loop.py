@@ -11,7 +11,7 @@ import pytest
 
 from sirl import loop, rewards
 from sirl.evaluation import steering
-from sirl.runs import checkpoint, question
+from sirl.runs import checkpoint, digests, question
 from sirl.selection import selectors
 from sirl.types import Acquirer, Action, Decision
 
@@ -251,7 +251,7 @@ def made_old(path):
   body = json.loads(path.read_text())['body']
   del body['layout'], body['memory']
   body['versions']['sirl'] = '0.0.9'
-  path.write_text(json.dumps({'body': body, 'sha256': checkpoint._body_digest(body)}))
+  path.write_text(json.dumps({'body': body, 'sha256': digests.body_digest(body)}))
 
 
 def test_plain_functions_and_learners_without_a_policy_are_refused_with_what_to_do():

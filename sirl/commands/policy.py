@@ -113,7 +113,7 @@ def typed():
 def evaluate(arguments):
   """sirl evaluate DIR --set task=...: the setting's measurements of the newest weights, on another task or with other numbers."""
   from sirl.ops import keys
-  from sirl.runs import checkpoint
+  from sirl.runs import digests
   from sirl.runs import metrics as metrics_table
   from sirl.runtime import files
   from sirl.tasks import Pool
@@ -131,7 +131,7 @@ def evaluate(arguments):
     print(f'  {metric:<24}{metrics_table.with_interval(metrics, metric)}')
   name = ','.join(arguments.set).replace('/', '_') or f'task={config.task}'
   path = run.workdir / 'evaluations' / f'{name}.json'
-  row = checkpoint.report_json(Report(run.round, metrics)) | {'config': configs.dump(config)}
+  row = digests.report_json(Report(run.round, metrics)) | {'config': configs.dump(config)}
   files.atomic_write(path, json.dumps(row, indent=2) + '\n')
   print(f'written: {path}')
   return DONE

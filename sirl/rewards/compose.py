@@ -86,7 +86,8 @@ def watched(reward: Reward, name: str, fn: Verify) -> Reward:
     found = reward(weights, samples, key)
     if name in found.parts:
       return found
-    return found.replace(parts={**found.parts, name: watch(weights, samples, key).total})
+    parts = {**found.parts, name: watch(weights, samples, key).total}
+    return dataclasses.replace(found, parts=parts)
 
   return with_part
 

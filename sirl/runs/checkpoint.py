@@ -10,23 +10,17 @@ does not fall back to an older step; all three are handled here.
 """
 
 import dataclasses
-import hashlib
-import importlib.metadata
 import json
 import logging
-import math
 import pathlib
-import platform
 import shutil
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 
-import sirl
 from sirl import config as configs
-from sirl.runs import retention
+from sirl.runs import digests, retention
 from sirl.runtime import hosts
 from sirl.types import Report
 
@@ -34,27 +28,6 @@ log = logging.getLogger(__name__)
 
 META = 'meta/metadata'  # where orbax writes the JSON of a checkpoint
 LAYOUT = 2  # what a checkpoint holds, and under which names; another number is refused
-WORKERS = 4  # threads that hash leaves; hashing releases the interpreter lock
-
-
-def versions():
-  """{package: version} of what the bits of a run depend on."""
-  packages = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint')
-  found = {name: importlib.metadata.version(name) for name in packages}
-  return {'python': platform.python_version(), 'sirl': sirl.__version__} | found
-
-
-def report_json(report):
-  """A Report as JSON values; NaN becomes null, which `Report.from_json` reads back as NaN."""
-  row = dataclasses.asdict(report)
-  row['metrics'] = {name: finite_or_null(value) for name, value in row['metrics'].items()}
-  return row
-
-
-def finite_or_null(value):
-  """A number as a Python float, or None for NaN, which JSON cannot hold. Infinities stay."""
-  value = float(value)
-  return None if math.isnan(value) else value
 
 
 def kept_rounds(workdir):
@@ -244,20 +217,20 @@ class Store:
 
   def _write(self, serial, state, history, manifest):
     # A copy, because the caller donates these buffers to its next step while we still write them.
-    leaves = {name: jnp.copy(jnp.asarray(leaf)) for name, leaf in _flat(state).items()}
+    leaves = {name: jnp.copy(jnp.asarray(leaf)) for name, leaf in digests.flat(state).items()}
     body = {
       'layout': LAYOUT,
       'serial': serial,
       'steps_per_round': self.steps_per_round,
       'config': configs.dump(self.config),
       'config_changes': self.changes,
-      'versions': versions(),
-      'leaves': _describe(leaves),
-      'history': [report_json(report) for report in history],
+      'versions': digests.versions(),
+      'leaves': digests.described(leaves),
+      'history': [digests.report_json(report) for report in history],
       'pool': list(manifest),
       'memory': dict(state.memory),
     }
-    meta = {'body': body, 'sha256': _body_digest(body)}
+    meta = {'body': body, 'sha256': digests.body_digest(body)}
     arguments = ocp.args.Composite(
       state=ocp.args.StandardSave(leaves), meta=ocp.args.JsonSave(meta)
     )
@@ -269,8 +242,8 @@ class Store:
       raise OSError(f'checkpoint {serial} was not saved in {self.folder}: orbax declined it')
 
   def _load_state(self, serial, body, like):
-    wanted = {name: _abstract(leaf) for name, leaf in _flat(like).items()}
-    _check_leaves(body['leaves'], wanted, serial)
+    wanted = {name: digests.abstract(leaf) for name, leaf in digests.flat(like).items()}
+    digests.check_leaves(body['leaves'], wanted, serial)
     arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
     try:
       leaves = self.manager.restore(serial, args=arguments)['state']
@@ -280,8 +253,8 @@ class Store:
       KeyError,
       TypeError,
     ) as error:  # missing, truncated or undecodable files
-      raise Damaged(f'its arrays cannot be read ({_first_line(error)})') from error
-    found = _describe(leaves)
+      raise Damaged(f'its arrays cannot be read ({digests.first_line(error)})') from error
+    found = digests.described(leaves)
     wrong = [name for name in wanted if found[name]['sha256'] != body['leaves'][name]['sha256']]
     if wrong:
       raise Damaged(f'the digests of {len(wrong)} of {len(wanted)} arrays differ, first {wrong[0]}')
@@ -295,8 +268,8 @@ class Store:
       ]
       body, digest = meta['body'], meta['sha256']
     except (OSError, ValueError, KeyError, TypeError) as error:
-      raise Damaged(f'its JSON cannot be read ({_first_line(error)})') from error
-    if _body_digest(body) != digest:
+      raise Damaged(f'its JSON cannot be read ({digests.first_line(error)})') from error
+    if digests.body_digest(body) != digest:
       raise Damaged('the digest of its JSON differs')
     if body.get('layout', 1) != LAYOUT:
       raise ValueError(
@@ -370,63 +343,6 @@ class Store:
 
   def _failed(self, error):
     return OSError(
-      f'saving a checkpoint in {self.folder} failed: {_first_line(error)}. Earlier checkpoints are intact; '
+      f'saving a checkpoint in {self.folder} failed: {digests.first_line(error)}. Earlier checkpoints are intact; '
       'free some space or fix the folder and run the same command again'
     )
-
-
-def _flat(tree):
-  """{'learners.policy.params.embed.weight': leaf}; None and empty containers have no leaves."""
-  leaves = jax.tree_util.tree_leaves_with_path(tree)
-  return {jax.tree_util.keystr(path, simple=True, separator='.'): leaf for path, leaf in leaves}
-
-
-def _abstract(leaf):
-  if not hasattr(leaf, 'dtype'):
-    leaf = jnp.asarray(leaf)
-  if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-    raise ValueError(
-      'a random key stands in the state; keys are addressed by counters and never saved'
-    )
-  sharding = getattr(leaf, 'sharding', None) or jax.sharding.SingleDeviceSharding(
-    jax.local_devices()[0]
-  )
-  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _describe(leaves):
-  """{name: {shape, dtype, sha256}} of arrays."""
-
-  def describe(array):
-    host = np.ascontiguousarray(hosts.everywhere(array))
-    digest = hashlib.sha256(host.reshape(-1).view(np.uint8).data).hexdigest()
-    return {'shape': list(array.shape), 'dtype': str(array.dtype), 'sha256': digest}
-
-  # A gather is a collective, which every process must enter in the same order: threads only where there is none.
-  workers = WORKERS if hosts.count() == 1 else 1
-  return dict(zip(leaves, hosts.ordered_map(describe, leaves.values(), workers)))
-
-
-def _check_leaves(saved, wanted, serial):
-  def fail(what):
-    raise ValueError(
-      f'checkpoint {serial} was written by another model, optimizer or selector: {what}. Use a new workdir'
-    )
-
-  if missing := sorted(set(wanted) - set(saved)):
-    fail(f'it lacks {missing[0]} and {len(missing) - 1} other arrays')
-  if extra := sorted(set(saved) - set(wanted)):
-    fail(f'it holds {extra[0]} and {len(extra) - 1} other arrays that this run has no place for')
-  for name, leaf in wanted.items():
-    here = (saved[name]['dtype'], tuple(saved[name]['shape']))
-    if here != (str(leaf.dtype), leaf.shape):
-      fail(f'{name} is {here[0]} {list(here[1])} there and {leaf.dtype} {list(leaf.shape)} here')
-
-
-def _body_digest(body):
-  return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _first_line(error):
-  text = str(error).strip().split('\n')[0][:300]
-  return f'{type(error).__name__}: {text}'

@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 
 from sirl import config as configs
-from sirl.runs import checkpoint
+from sirl.runs import digests
 from sirl.runtime import files
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def write(workdir, config, source, measured=None):
     'experiment': str(source),
     'source_sha256': hashlib.sha256(text.encode()).hexdigest(),
     'git_revision': git_revision(source.resolve().parent),
-    'versions': checkpoint.versions(),
+    'versions': digests.versions(),
     'measured': {name: digest_of(tasks) for name, tasks in (measured or {}).items()},
   }
   files.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')

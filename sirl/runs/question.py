@@ -25,9 +25,7 @@ def follow(decision: Decision, state: LoopState, store: Store) -> LoopState:
   if decision.action in (Action.ROLLBACK, Action.STOP) and decision.round is not None:
     past = store.restore_round(decision.round, state)
     memory = {**state.memory, 'acquire': past.memory['acquire']}
-    return dataclasses.replace(
-      state, learners=past.learners, selector=past.selector, memory=memory
-    )
+    return dataclasses.replace(state, learners=past.learners, selector=past.selector, memory=memory)
   if decision.action is Action.SET_DIFFICULTY:
     return dataclasses.replace(state, difficulty=jnp.float32(decision.difficulty))
   return state

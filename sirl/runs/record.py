@@ -18,7 +18,7 @@ import textwrap
 import jax
 import numpy as np
 
-from sirl.runs.checkpoint import finite_or_null, report_json
+from sirl.runs.digests import finite_or_null, report_json
 from sirl.runtime import files, hosts
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,94 @@
+"""What a checkpoint says of its contents: arrays by name with shape, dtype and digest, reports and versions as JSON."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import sirl
+from sirl.runtime import hosts
+
+WORKERS = 4  # threads that hash leaves; hashing releases the interpreter lock
+
+
+def versions():
+  """{package: version} of what the bits of a run depend on."""
+  packages = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint')
+  found = {name: importlib.metadata.version(name) for name in packages}
+  return {'python': platform.python_version(), 'sirl': sirl.__version__} | found
+
+
+def report_json(report):
+  """A Report as JSON values; NaN becomes null, which `Report.from_json` reads back as NaN."""
+  row = dataclasses.asdict(report)
+  row['metrics'] = {name: finite_or_null(value) for name, value in row['metrics'].items()}
+  return row
+
+
+def finite_or_null(value):
+  """A number as a Python float, or None for NaN, which JSON cannot hold. Infinities stay."""
+  value = float(value)
+  return None if math.isnan(value) else value
+
+
+def flat(tree):
+  """{'learners.policy.params.embed.weight': leaf}; None and empty containers have no leaves."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path, simple=True, separator='.'): leaf for path, leaf in leaves}
+
+
+def abstract(leaf):
+  if not hasattr(leaf, 'dtype'):
+    leaf = jnp.asarray(leaf)
+  if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    raise ValueError(
+      'a random key stands in the state; keys are addressed by counters and never saved'
+    )
+  sharding = getattr(leaf, 'sharding', None) or jax.sharding.SingleDeviceSharding(
+    jax.local_devices()[0]
+  )
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def described(leaves):
+  """{name: {shape, dtype, sha256}} of arrays."""
+
+  def describe(array):
+    host = np.ascontiguousarray(hosts.everywhere(array))
+    digest = hashlib.sha256(host.reshape(-1).view(np.uint8).data).hexdigest()
+    return {'shape': list(array.shape), 'dtype': str(array.dtype), 'sha256': digest}
+
+  # A gather is a collective, which every process must enter in the same order: threads only where there is none.
+  workers = WORKERS if hosts.count() == 1 else 1
+  return dict(zip(leaves, hosts.ordered_map(describe, leaves.values(), workers)))
+
+
+def check_leaves(saved, wanted, serial):
+  def fail(what):
+    raise ValueError(
+      f'checkpoint {serial} was written by another model, optimizer or selector: {what}. Use a new workdir'
+    )
+
+  if missing := sorted(set(wanted) - set(saved)):
+    fail(f'it lacks {missing[0]} and {len(missing) - 1} other arrays')
+  if extra := sorted(set(saved) - set(wanted)):
+    fail(f'it holds {extra[0]} and {len(extra) - 1} other arrays that this run has no place for')
+  for name, leaf in wanted.items():
+    here = (saved[name]['dtype'], tuple(saved[name]['shape']))
+    if here != (str(leaf.dtype), leaf.shape):
+      fail(f'{name} is {here[0]} {list(here[1])} there and {leaf.dtype} {list(leaf.shape)} here')
+
+
+def body_digest(body):
+  return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def first_line(error):
+  text = str(error).strip().split('\n')[0][:300]
+  return f'{type(error).__name__}: {text}'
