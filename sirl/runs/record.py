@@ -34,7 +34,7 @@ class Log:
     """Cuts the files back to what is committed.
 
     Args: serial: round * steps_per_round + step of the restored state; max_rounds: for the display; progress: a
-      display from `runtime.progress`, or None; sinks: functions (serial, {name: number}) -> None, such as
+      display from `runs.progress`, or None; sinks: functions (serial, {name: number}) -> None, such as
       `sinks.tensorboard(...)`.
     """
     self.workdir = pathlib.Path(workdir)
