@@ -133,7 +133,9 @@ def test_a_bare_name_finds_its_experiment(tmp_path, capsys, monkeypatch):
   (tmp_path / 'experiments' / 'mine.py').write_text('')
   monkeypatch.chdir(tmp_path)
   message = refused(capsys, command('mine', tmp_path / 'run'))
-  assert message == 'no experiment file mine; did you mean experiments/mine.py?\n'
+  assert message.startswith('experiments/mine.py has no Config; ')
+  message = refused(capsys, command('mnie', tmp_path / 'run'))
+  assert message == 'no experiment file mnie; did you mean experiments/mine.py?\n'
 
 
 def test_an_experiment_that_builds_on_others_says_where_to_run_it(tmp_path, capsys):

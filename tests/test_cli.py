@@ -19,7 +19,8 @@ EXPERIMENT = """
   import numpy as np
   import optax
   from sirl import acquisition, config, evaluation
-  from sirl.types import Action, Decision, Model, Outcome, Rewards, Rollouts, Samples, Selector
+  from sirl.slots import Selector
+  from sirl.types import Action, Decision, Model, Outcome, Rewards, Rollouts, Samples
   from sirl.experiment import Experiment, Learner
   from sirl.tasks import Task
 
@@ -407,7 +408,7 @@ def test_a_run_keeps_compiled_programs_at_home_or_where_the_environment_says(
     assert jax.config.jax_compilation_cache_dir == str(home)
 
     monkeypatch.setenv('SIRL_CACHE', str(tmp_path))
-    cli.cache_compilations(jax)
+    assert cli.main(['run', str(experiment), '--workdir', str(tmp_path / 'b')]) == 0
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'compiled')
   finally:
     jax.config.update('jax_compilation_cache_dir', before)
@@ -447,12 +448,14 @@ def test_an_event_is_said_once_even_where_a_library_sets_up_logging(capsys):
   code = """if True:
     import logging
     from sirl import cli
-    cli.show_log()
-    cli.show_log()
+    cli.main(['doctor', 'nowhere'])
+    cli.main(['doctor', 'nowhere'])
     logging.basicConfig()
     logging.getLogger('sirl.x').warning('changed')
     logging.getLogger('absl').warning('chatter')
     logging.getLogger('absl').error('broken')
   """
   done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-  assert done.stderr.splitlines() == ['WARNING changed', 'ERROR broken']
+  *errors, changed, broken = done.stderr.splitlines()
+  assert [line.split(':')[:2] for line in errors] == [['sirl', ' error']] * 2
+  assert (changed, broken) == ('WARNING changed', 'ERROR broken')

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from sirl import cli
+from sirl.commands import DONE
 from sirl.runs import metrics, reading, record
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
@@ -44,7 +45,7 @@ def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
   numbers = [item for number in ('debug=true', *small) for item in ('--set', number)]
   code = cli.main(['run', f'experiments/{name}.py', *numbers, '--workdir', str(tmp_path)])
   said = capsys.readouterr()
-  assert code == cli.DONE, said.err
+  assert code == DONE, said.err
   assert 'pass@1, sampled' in said.out
   rows = record.read_rows(tmp_path / 'steps.jsonl')
   assert len(rows) == 2

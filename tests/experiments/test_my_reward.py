@@ -1,6 +1,5 @@
 """Writing a reward stays as short as it is said to be; test_debug_runs runs the experiment."""
 
-import ast
 import inspect
 
 import pytest
@@ -8,25 +7,12 @@ import pytest
 from experiments import my_reward
 from sirl.tasks import Task
 
-
-def code_lines(source):
-  """Lines that hold code: neither blank, nor comment, nor docstring."""
-  lines = source.splitlines()
-  prose = {i for i, line in enumerate(lines, 1) if not line.strip() or line.strip().startswith('#')}
-  for node in ast.walk(ast.parse(source)):
-    if (
-      isinstance(node, ast.Expr)
-      and isinstance(node.value, ast.Constant)
-      and isinstance(node.value.value, str)
-    ):
-      prose |= set(range(node.lineno, node.end_lineno + 1))
-  return [line for i, line in enumerate(lines, 1) if i not in prose]
+from support.source import code_lines
 
 
 def test_the_reward_takes_fewer_than_ten_lines():
-  whole = code_lines(inspect.getsource(my_reward))
+  reward = code_lines(inspect.getsource(my_reward), imports=False)
   settled = 'Config, build = quickstart.Config, settings.built(quickstart.method, reward=REWARD)'
-  reward = [line for line in whole if not line.startswith(('import', 'from'))]
   assert settled in reward
   assert len(reward) < 10, '\n'.join(reward)
 

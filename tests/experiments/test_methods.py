@@ -1,0 +1,302 @@
+"""Methods as files: their form, where their numbers come from, what they refuse, and domains from outside the clone."""
+
+import ast
+import dataclasses
+import json
+import pathlib
+import re
+import textwrap
+
+import pytest
+
+from experiments import gsm8k_grpo, settings, smollm2_addition
+from experiments.methods import grpo, gspo, majority_vote
+from sirl import cli, experiment_file, recipe
+from sirl.commands import DONE, ERROR
+from sirl.models.files import gguf
+from sirl.runs import record
+from sirl.tasks import Task
+
+from support import tiny_gguf
+from support.source import code_lines
+
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+FILES = [
+  path
+  for folder in ('methods', 'controls')
+  for path in sorted((ROOT / 'experiments' / folder).glob('*.py'))
+  if path.stem != '__init__'
+]
+GRPO, VOTE = 'experiments/methods/grpo.py', 'experiments/methods/majority_vote.py'
+SMALL = ('debug=true', 'max_rounds=1', 'steps_per_round=1', 'prompts=4', 'group_size=4', 'heldout=8', 'samples=2')  # fmt: skip
+TOY = (*SMALL, 'width=16', 'layers=1', 'warm_rounds=1', 'warm_prompts=4')
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch):
+  """Compiled programs stay where conftest put them."""
+  monkeypatch.setenv('SIRL_CACHE', '')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A Hugging Face folder with weights, a tokenizer and a chat template."""
+  path = tmp_path_factory.mktemp('model')
+  return gguf.convert(tiny_gguf.write(path / 'tiny.gguf', tiny_gguf.llama_weights()), path / 'tiny')
+
+
+def command(file, workdir, *numbers):
+  words = ['run', str(file), '--workdir', str(workdir)]
+  return words + [word for number in numbers for word in ('--set', number)]
+
+
+def refused(capsys, file, workdir, *numbers):
+  """The one line of a command that must fail before it has written anything."""
+  assert cli.main(command(file, workdir, *numbers)) == ERROR
+  err = capsys.readouterr().err
+  *_, message = parts = err.split('sirl: error: ')
+  assert len(parts) == 2, err
+  assert message.count('\n') == 1, err
+  assert not (workdir / 'steps.jsonl').exists()
+  return message.removesuffix('\n').removesuffix(' (--traceback shows where this was raised)')
+
+
+# ---------------------------------------------------------------- the form of a method's file
+
+
+def test_there_are_methods_and_controls():
+  names = {path.parent.name for path in FILES}
+  assert names == {'methods', 'controls'}
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_a_method_is_a_short_file_that_names_its_source(path):
+  source = path.read_text()
+  said = ast.get_docstring(ast.parse(source))
+  first, *rest = said.splitlines()
+  assert re.fullmatch(r'[A-Z].*\.', first), first
+  assert any(re.match(r'Source: \S', line) for line in rest)
+  lines = code_lines(source, imports=False)
+  assert len(lines) <= 40, len(lines)
+
+  module = experiment_file.load(path)
+  assert issubclass(module.Config, recipe.Config)
+  assert isinstance(module.build, recipe.Recipe)
+
+
+# ---------------------------------------------------------------- where numbers come from
+
+
+@pytest.mark.parametrize(
+  ('module', 'assignments', 'name', 'value'),
+  [
+    # the setting over what every recipe has
+    (grpo, [], 'lr', 5e-4),
+    (grpo, ['task=gsm8k'], 'lr', 1e-4),
+    (grpo, ['model=folder'], 'lr', 1e-5),
+    (grpo, ['task=gsm8k', 'model=folder'], 'lr', 1e-6),
+    (grpo, ['task=gsm8k', 'model=folder'], 'minibatches', 4),
+    (grpo, [], 'minibatches', 1),
+    # the method over the setting
+    (grpo, [], 'clip', 0.2),
+    (gspo, [], 'clip', (3e-4, 4e-4)),
+    (gspo, [], 'minibatches', 4),
+    (grpo, [], 'group_size', 8),
+    (majority_vote, [], 'group_size', 32),
+    (majority_vote, ['task=gsm8k', 'model=folder'], 'group_size', 32),  # where the setting says 16
+    # small numbers of a debug run over both, those of the recipe over those of the setting
+    (majority_vote, ['debug=true'], 'group_size', 4),
+    (majority_vote, ['debug=true', 'task=gsm8k'], 'group_size', 8),
+    (gspo, ['debug=true'], 'minibatches', 4),  # sums have no small number of these
+    (gspo, ['debug=true', 'task=gsm8k'], 'minibatches', 2),
+    (gsm8k_grpo, [], 'rows', 16),
+    (gsm8k_grpo, ['model=toy'], 'rows', None),
+    (gsm8k_grpo, ['debug=true'], 'rows', 16),
+    (gsm8k_grpo, ['debug=true', 'model=folder'], 'rows', 16),  # where the setting says 4
+    # the command line over all, in any order
+    (majority_vote, ['group_size=6'], 'group_size', 6),
+    (majority_vote, ['debug=true', 'group_size=6'], 'group_size', 6),
+    (majority_vote, ['group_size=6', 'debug=true', 'task=gsm8k'], 'group_size', 6),
+    # task and model: the file's own, in debug runs the toy, unless the command line says otherwise
+    (gsm8k_grpo, [], 'task', 'gsm8k'),
+    (smollm2_addition, [], 'model', 'weights/smollm2-135m-instruct'),
+    (smollm2_addition, ['debug=true'], 'model', 'toy'),
+    (smollm2_addition, ['debug=true', 'model=folder'], 'model', 'folder'),
+  ],
+)
+def test_of_two_numbers_the_later_source_wins(module, assignments, name, value):
+  c = module.build.configured(module.Config, assignments)
+  assert getattr(c, name) == value
+  assert type(c).__name__ == 'Config'  # as messages call it
+
+
+def test_the_numbers_of_an_experiment_include_those_of_the_method_it_builds_on():
+  module = experiment_file.load('experiments/quickstart_majority.py')
+  c = experiment_file.configured(module, [])
+  assert (c.warm_goal, c.prompts, c.lr) == (0.6, 16, 1e-4)  # its own
+  assert (c.group_size, c.kl) == (32, 0.2)  # the method's
+  assert (c.steps_per_round, c.width) == (40, 128)  # the setting's
+
+
+@pytest.mark.parametrize(
+  ('file', 'assignments', 'name'),
+  [
+    (GRPO, ['task=addition', 'model=toy'], 'grpo'),  # what they are anyway
+    (GRPO, ['task=chains', 'lr=0.1'], 'grpo-lr=0.1,task=chains'),
+    (GRPO, ['task=gsm8k', 'lr=1e-4'], 'grpo-task=gsm8k'),  # what it is for this task
+    (GRPO, ['model=other', 'seed=1'], 'grpo-model=other,seed=1'),
+    (VOTE, ['debug=true', 'group_size=4'], 'majority_vote-debug=true'),
+    (VOTE, ['debug=true', 'group_size=32'], 'majority_vote-debug=true,group_size=32'),
+    ('experiments/gsm8k_grpo.py', ['debug=true'], 'gsm8k_grpo-debug=true'),
+    ('experiments/gsm8k_grpo.py', ['model=toy'], 'gsm8k_grpo-model=toy'),
+  ],
+)
+def test_a_run_is_named_by_what_differs_from_its_task_and_model(file, assignments, name):
+  module, path = experiment_file.load(file), pathlib.Path(file)
+  c = experiment_file.configured(module, assignments)
+  assert str(experiment_file.workdir(path, module, c, assignments)) == f'runs/{name}'
+
+
+@pytest.mark.parametrize('module', [grpo, gspo, majority_vote, gsm8k_grpo])
+@pytest.mark.parametrize('model', ['toy', 'folder'])
+@pytest.mark.parametrize('task', settings.TASKS)
+def test_the_numbers_of_a_run_are_those_of_method_and_setting(module, task, model):
+  """All of both, so that config.json, which test_pairs finds to hold these, is complete."""
+  c = module.build.configured(module.Config, [f'task={task}', f'model={model}'])
+  setting, _ = settings.numbers(c)
+  assert (c.task, c.model) == (task, model)
+  names = lambda kind: {field.name for field in dataclasses.fields(kind)}
+  assert names(c) == names(module.Config) | names(setting)
+  assert isinstance(c, setting)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+  ('number', 'message'),
+  [
+    ('task=adition', 'task=adition: no such task; did you mean addition?'),
+    ('task=poetry', 'task=poetry: no such task; there are addition, chains, gsm8k, jsonl'),
+    ('model=toyy', 'model=toyy: no such model; did you mean toy?'),
+    ('model=weights/tiny', 'weights/tiny is missing; run: sirl fetch tiny weights/tiny'),
+    ('clop=0.1', "--set clop: Config has no 'clop'; did you mean 'clip'?"),
+    ('data=x', "--set data: Config has no 'data'"),  # of tasks in files, not of sums
+  ],
+)
+def test_a_misspelt_choice_is_one_line(number, message, tmp_path, capsys):
+  assert refused(capsys, GRPO, tmp_path / 'run', number).startswith(message)
+  assert not (tmp_path / 'run').exists()
+
+
+@pytest.fixture
+def unanswered(tmp_path):
+  """A JSONL file of questions to which nobody knows the answer."""
+  path = tmp_path / 'open.jsonl'
+  rows = [{'question': f'Is {n} a good number?', 'answer': None} for n in range(12)]
+  path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+  return path
+
+
+@pytest.mark.parametrize('file', [GRPO, VOTE])
+def test_a_model_from_nothing_needs_answers_to_learn_from_first(file, unanswered, tmp_path, capsys):
+  message = refused(capsys, file, tmp_path / 'run', 'task=jsonl', f'data={unanswered}', *TOY)
+  assert message == (
+    'model=toy learns from demonstrations first, but no task of jsonl has an answer; take a pretrained model'
+  )
+
+
+def test_a_method_that_reads_answers_refuses_tasks_without(unanswered, folder, tmp_path, capsys):
+  numbers = (
+    'task=jsonl',
+    f'data={unanswered}',
+    f'model={folder}',
+    *SMALL,
+    'max_prompt=200',
+    'max_new=16',
+  )
+  message = refused(capsys, GRPO, tmp_path / 'run', *numbers)
+  assert message == (
+    'this method reads answers, but tasks of jsonl have none; take a method without answers, such as '
+    'experiments/methods/majority_vote.py, or give the tasks answers'
+  )
+
+
+def test_a_method_without_answers_runs_on_tasks_without(unanswered, folder, tmp_path, capsys):
+  numbers = (
+    'task=jsonl',
+    f'data={unanswered}',
+    f'model={folder}',
+    *SMALL,
+    'max_prompt=200',
+    'max_new=16',
+  )
+  code = cli.main(command(VOTE, tmp_path / 'run', *numbers))
+  assert code == DONE, capsys.readouterr().err
+  assert len(record.read_rows(tmp_path / 'run' / 'steps.jsonl')) == 1
+  for report in record.read_rows(tmp_path / 'run' / 'history.jsonl'):
+    assert 'monitor/consensus/anchor_agreement' in report['metrics']
+    assert not any(name.startswith('heldout/') for name in report['metrics'])
+
+
+def test_a_domain_has_one_source_of_tasks():
+  task = Task(id='t', prompt='1+1=', answer='2')
+  splits = {'train': [task], 'heldout': [task]}
+  for sources in ({}, {'generator': lambda rng, index, difficulty: task, 'splits': splits}):
+    with pytest.raises(
+      ValueError, match='domain mine: expected generator= or splits=, exactly one of them'
+    ):
+      recipe.Domain(name='mine', **sources)
+  assert recipe.Domain(name='mine', splits=splits).tasks('train', 5) == [task]
+  with pytest.raises(ValueError, match="domain mine has no tasks 'reserve'; it has train, heldout"):
+    recipe.Domain(name='mine', splits=splits).tasks('reserve', 5)
+
+
+# ---------------------------------------------------------------- domains from outside the clone
+
+OWN = """
+  import dataclasses
+  from experiments import settings
+  from experiments.methods import grpo
+  from sirl import recipe
+  from sirl.tasks import Task, content_id
+
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Config(grpo.Config):
+    max_prompt: int = 3
+    max_new: int = 3
+    letters: int = 2
+
+  def task(text):
+    return Task(id=content_id('mirror', text), prompt=text + '=', answer=text[::-1])
+
+  def drawn(c):
+    def generator(rng, index, difficulty):
+      return task(''.join(rng.choice(list('abcdefgh'), c.letters)))
+    return recipe.Domain(name='mirror', generator=generator, alphabet='abcdefgh=')
+
+  def listed(c):
+    words = [a + b for a in 'abcdefgh' for b in 'abcdefgh']
+    splits = {'train': [task(w) for w in words[16:]], 'heldout': [task(w) for w in words[:16]]}
+    return recipe.Domain(name='mirror', splits=splits, alphabet='abcdefgh=')
+"""
+
+
+@pytest.mark.parametrize('source', ['drawn', 'listed'])
+def test_a_file_outside_the_clone_brings_its_own_domain(source, tmp_path, capsys):
+  file = tmp_path / 'mirror.py'
+  file.write_text(
+    textwrap.dedent(OWN) + f'\nbuild = settings.built(grpo.method, domain={source})\n'
+  )
+  numbers = ('acquired=8', 'warm_tasks=16', *TOY) if source == 'drawn' else TOY
+  code = cli.main(command(file, tmp_path / 'run', *numbers))
+  assert code == DONE, capsys.readouterr().err
+  [row] = record.read_rows(tmp_path / 'run' / 'steps.jsonl')
+  assert 0 <= row['rewards/correct/mean'] <= 1
+  _, *tasks = record.read_rows(tmp_path / 'run' / 'pool' / 'round_00000.jsonl')
+  assert len(tasks) == (8 if source == 'drawn' else 48)
+  assert all(task['prompt'] == task['answer'][::-1] + '=' for task in tasks)
+  kept = json.loads((tmp_path / 'run' / 'config.json').read_text())['config']
+  assert (kept['letters'], kept['max_prompt'], kept['clip']) == (2, 3, 0.2)
