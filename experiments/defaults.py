@@ -124,11 +124,11 @@ SMALL = {
     max_rounds=2, steps_per_round=3, checkpoint_every=2, prompts=8, group_size=8, heldout=16, minibatches=2, warm_rounds=2,
   ),
   Pretrained: dict(
-    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=4, acquired=8, heldout=8,
+    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=16, acquired=8, heldout=8,
     samples=2, rows=4, widths=(),
   ),
   PretrainedText: dict(
-    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=8, heldout=8, samples=2,
+    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=16, heldout=8, samples=2,
     minibatches=2, rows=4, widths=(), slots=8,
   ),
 }  # fmt: skip
