@@ -119,7 +119,7 @@ def _reached(graph, start):
 
 # ---------------------------------------------------------------- picture
 
-WIDTH, HEIGHT = 1000, 905
+WIDTH, HEIGHT = 1000, 965
 # room: (left, top, width, height, what is in it)
 LAYOUT = {
   'experiments': (40, 86, 250, 58, 'settings, methods, controls:\nyour files stand here too'),
@@ -143,13 +143,14 @@ LAYOUT = {
   'refinement': (270, 544, 200, 52, 'better answers at inference'),
   'evaluation': (484, 544, 190, 52, 'accuracy, monitors, rules'),
   'runs': (750, 540, 150, 84, "a run's folder:\ncheckpoints,\nrecords, lineage"),
-  'ops': (40, 652, 180, 52, 'array math, random keys'),
+  'ops': (40, 652, 164, 52, 'array math, keys'),
   'experiment': (240, 652, 190, 52, 'Experiment, Learner'),
   'overlap': (450, 652, 150, 52, 'slices of a step'),
-  'types': (40, 734, 390, 38, 'values and slots'),
-  'tasks': (40, 798, 390, 38, 'Task, Message, Pool'),
-  'runtime': (40, 858, 560, 38, 'hosts, mesh, sharding, files'),
-  'config': (640, 858, 350, 38, 'numbers of a run'),
+  'slots': (240, 732, 190, 38, 'functions'),
+  'types': (40, 796, 390, 38, 'values'),
+  'tasks': (40, 858, 390, 38, 'Task, Message, Pool'),
+  'runtime': (40, 918, 560, 38, 'hosts, mesh, sharding, files'),
+  'config': (640, 918, 350, 38, 'numbers of a run'),
 }  # fmt: skip
 # Arrows that are not straight down: their corners.
 ROUTES = {
@@ -165,12 +166,13 @@ ROUTES = {
   ('recipe', 'preflight'): [(95, 258), (95, 308)],
   ('warm_start', FRAME): [(230, 258), (230, 386)],
   ('warm_start', 'gro'): [(290, 258), (375, 302)],
-  ('preflight', 'tasks'): [(40, 331), (8, 331), (8, 817), (40, 817)],
+  ('preflight', 'tasks'): [(40, 331), (8, 331), (8, 877), (40, 877)],
   ('gro', 'experiment'): [(555, 331), (718, 331), (718, 630), (335, 630), (335, 652)],
   ('gro', 'overlap'): [(555, 331), (718, 331), (718, 630), (525, 630), (525, 652)],
   ('evaluation', 'runs'): [(674, 566), (750, 578)],
-  ('experiment', 'config'): [(415, 704), (415, 719), (690, 719), (690, 858)],
-  ('runs', 'types'): [(775, 624), (775, 753), (430, 753)],
+  (FRAME, 'slots'): [(222, 608), (222, 751), (240, 751)],
+  ('experiment', 'config'): [(415, 704), (415, 719), (690, 719), (690, 918)],
+  ('runs', 'types'): [(775, 624), (775, 815), (430, 815)],
 }  # fmt: skip
 HIDDEN = ('sirl', '__main__')  # names for notebooks, `python -m sirl`
 INK, FAINT, LINE, FILL, METHOD = '#16222d', '#4d5963', '#5b6770', '#f3f6fb', '#dfe9f7'

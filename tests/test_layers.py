@@ -22,15 +22,16 @@ def loaded(path):
 
 architecture = loaded(ROOT / 'docs' / 'architecture.py')
 METHODS = set(architecture.METHODS)
-BELOW = {'runtime', 'config', 'tasks', 'types', 'ops'}  # what every method package may use
+BELOW = {'runtime', 'config', 'tasks', 'types', 'slots', 'ops'}  # what every method package may use
 # Each room and those that it may use, from the bottom up.
 ALLOWED = {
   'runtime': set(),
   'config': set(),
   'tasks': {'runtime'},  # the pool writes files
   'types': {'tasks'},
+  'slots': {'tasks', 'types'},
   'ops': {'types'},
-  'experiment': {'config', 'tasks', 'types'},
+  'experiment': {'config', 'tasks', 'types', 'slots'},
   'runs': BELOW,
   **{name: BELOW for name in METHODS},
   # Rules read the path of a history, and how many rounds a run keeps.
