@@ -34,6 +34,10 @@ SMALL = ('debug=true', 'max_rounds=1', 'steps_per_round=1', 'prompts=4', 'group_
 TOY = (*SMALL, 'width=16', 'layers=1', 'warm_rounds=1', 'warm_prompts=4')
 
 
+# Of a folder whose tokens are hardly more than bytes; float32 and plain decoding compile sooner.
+TINY = (*SMALL, 'max_prompt=200', 'dtype=float32', 'slots=0')
+
+
 @pytest.fixture(autouse=True)
 def _cache(monkeypatch):
   """Compiled programs stay where conftest put them."""
@@ -209,14 +213,7 @@ def test_a_model_from_nothing_needs_answers_to_learn_from_first(file, unanswered
 
 
 def test_a_method_that_reads_answers_refuses_tasks_without(unanswered, folder, tmp_path, capsys):
-  numbers = (
-    'task=jsonl',
-    f'data={unanswered}',
-    f'model={folder}',
-    *SMALL,
-    'max_prompt=200',
-    'max_new=16',
-  )
+  numbers = ('task=jsonl', f'data={unanswered}', f'model={folder}', *TINY)
   message = refused(capsys, GRPO, tmp_path / 'run', *numbers)
   assert message == (
     'this method reads answers, but tasks of jsonl have none; take a method without answers, such as '
@@ -225,14 +222,7 @@ def test_a_method_that_reads_answers_refuses_tasks_without(unanswered, folder, t
 
 
 def test_a_method_without_answers_runs_on_tasks_without(unanswered, folder, tmp_path, capsys):
-  numbers = (
-    'task=jsonl',
-    f'data={unanswered}',
-    f'model={folder}',
-    *SMALL,
-    'max_prompt=200',
-    'max_new=16',
-  )
+  numbers = ('task=jsonl', f'data={unanswered}', f'model={folder}', *TINY)
   code = cli.main(command(VOTE, tmp_path / 'run', *numbers))
   assert code == DONE, capsys.readouterr().err
   assert len(record.read_rows(tmp_path / 'run' / 'steps.jsonl')) == 1
