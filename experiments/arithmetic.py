@@ -7,6 +7,7 @@ import re
 
 from sirl import recipe, rewards
 from sirl.domains import answers, mathematics
+from sirl.slots import Verify
 
 ASKED = 'What is {a} + {b}? Reply with the equation only.'
 
@@ -44,10 +45,10 @@ def chains(c) -> recipe.Domain:
   )
 
 
-NINES = functools.partial(mathematics.casting_out_nines, extract=answers.exact)
+NINES: Verify | None = functools.partial(mathematics.casting_out_nines, extract=answers.exact)
 
 
-def _bare(name, generator, alphabet, check=NINES):
+def _bare(name, generator, alphabet, check: Verify | None = NINES):
   """A domain whose prompt is the sum itself, and whose answer is the number and nothing else."""
   return recipe.Domain(
     name=name,

@@ -94,6 +94,7 @@ def built(
     small=small or {},
     changes=changes,
     summary=summary,
+    domain=domain,
   )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sirl import config
+from sirl.slots import Acquirer, Evaluator, Refresh, Rule, Selector, Step
 from sirl.tasks import Task
-from sirl.types import Acquirer, Evaluator, Model, Params, Refresh, Rule, Selector, Step
+from sirl.types import Model, Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,13 @@ class Learner:
   frozen: Params | None = None  # the part of the model's tree that is not trained, see TrainState
   reference: bool = False  # keep a copy of the starting weights under the name 'reference'
   refresh: Refresh | None = None  # called after each round; None: the reference never changes
+
+  def __post_init__(self):
+    """Raises ValueError for a rule on a reference that is not kept."""
+    if self.refresh is not None and not self.reference:
+      raise ValueError(
+        'refresh changes the reference, but this learner keeps none; set reference=True'
+      )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +55,7 @@ class Experiment:
       ('evaluate', Evaluator, 'evaluation.evaluator'),
     ):
       if not isinstance(getattr(self, slot), kind):
-        raise ValueError(f'{slot}: expected a types.{kind.__name__}; wrap the function: {lift}(fn)')
+        raise ValueError(f'{slot}: expected a slots.{kind.__name__}; wrap the function: {lift}(fn)')
 
   @property
   def policy(self) -> Learner:

@@ -109,11 +109,11 @@ def summary(module):
   return getattr(module, 'summary', None) or getattr(module.build, 'summary', None)
 
 
-def workdir(path, module, config, assignments):
+def workdir(path, module, config, assignments, always=()):
   """Where a run goes without --workdir: runs/<name of the file>, then the numbers that were set to other values.
 
   'runs/quickstart-lr=0.01,seed=1': sorted, so the order of --set does not matter, and without those that do not change
-  what is computed. A name that had to be cut, or freed of characters a file system refuses, ends in a hash.
+  what is computed. Names in `always`, those of a sweep, stand in it in any case. A name that had to be cut, or freed of characters a file system refuses, ends in a hash.
   """
   set_names = {assignment.split('=')[0].strip() for assignment in assignments}
   kept = [a for a in assignments if a.split('=')[0].strip() in ('task', 'model', 'debug')]
@@ -125,7 +125,8 @@ def workdir(path, module, config, assignments):
   changed |= {
     name: word
     for name, word in _words(config).items()
-    if name in set_names and word != before.get(name) and name not in configs.FREE
+    if name in always
+    or (name in set_names and word != before.get(name) and name not in configs.FREE)
   }
   exact = sorted(changed.items())
   named = ','.join(f'{name}={re.sub("[^A-Za-z0-9._+-]", "_", word)}' for name, word in exact)

@@ -12,7 +12,8 @@ from sirl.ops import keys, trees
 from sirl.overlap import overlapped
 from sirl.rewards.check import check_reward
 from sirl.runtime import hosts
-from sirl.types import Generate, Keep, Optimize, Outcome, Params, Reward, Rewards, Step, TrainState
+from sirl.slots import Generate, Keep, Optimize, Reward, Step
+from sirl.types import Outcome, Params, Rewards, TrainState
 
 
 def start(learner: Learner, params: Params | None = None) -> TrainState:
@@ -38,8 +39,11 @@ def weights_of(learners: Mapping[str, TrainState]) -> dict[str, Params]:
   """
   weights = {name: trees.merged(state.frozen, state.params) for name, state in learners.items()}
   for name, state in learners.items():
-    prefix = '' if name == 'policy' else f'{name}/'
-    weights |= {prefix + k: trees.merged(state.frozen, x) for k, x in state.others.items()}
+    for other, params in state.others.items():
+      full = other if name == 'policy' else f'{name}/{other}'
+      if full in learners:
+        raise ValueError(f'{full!r} names a learner and weights that the policy keeps; rename one')
+      weights[full] = trees.merged(state.frozen, params)
   return weights
 
 
@@ -80,6 +84,10 @@ def make_step(
   updates = {'policy': optimize, **(others or {})}
 
   def step(learners, tasks, key):
+    if missing := [name for name in updates if name not in learners]:
+      raise ValueError(
+        f'others= updates {missing[0]!r}, but the learners are {", ".join(learners)}'
+      )
     key_generate, key_reward, key_optimize = jax.random.split(key, 3)
     weights = weights_of(learners)
     started = time.perf_counter()

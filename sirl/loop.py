@@ -222,7 +222,7 @@ def remembered(memory, **states):
   """
   for stage, state in states.items():
     try:
-      memory = {**memory, stage: json.loads(json.dumps(state))}
+      memory = {**memory, stage: hosts.agree(json.loads(json.dumps(state)))}
     except (TypeError, ValueError) as error:
       raise ValueError(
         f'{stage}: its memory is no JSON ({error}); keep numbers, texts, None, lists and dicts of them'
@@ -262,6 +262,10 @@ def starting_params(experiment: Experiment, workdir, progress, accepted):
       decision = warm.history[-1].decision
       if decision is not None and decision.action is Action.ASK_HUMAN:
         raise WaitsForHuman(folder, decision.reason)
+      if decision is not None and decision.action is not Action.STOP:
+        events.warning(
+          'the warm start in %s used all its rounds and did not reach its goal', folder
+        )
       params[name] = warm.state.learners['policy'].params
   return params
 
@@ -302,5 +306,5 @@ def evaluate(experiment, state, record, round):
   weights = gro.weights_of(state.learners)
   found, memory = experiment.evaluate.evaluate(state.memory['evaluate'], weights, record, own)
   numbers = means.of_steps(record.steps) | means.broken_steps(record.steps)
-  numbers |= {name: float(value) for name, value in hosts.agree(found).items()}
+  numbers |= hosts.agree({name: float(value) for name, value in found.items()})
   return Report(round, numbers), state.replace(memory=remembered(state.memory, evaluate=memory))

@@ -22,10 +22,9 @@ from sirl.evaluation import evaluator
 from sirl.experiment import Experiment, Learner
 from sirl.generation import explore
 from sirl.optimization import Pieces, make_optimize, objectives
-from sirl.tasks import Task
-from sirl.types import (
+from sirl.slots import (
   Acquire,
-  Codec,
+  Acquirer,
   Credit,
   Decode,
   Evaluate,
@@ -33,18 +32,16 @@ from sirl.types import (
   Extract,
   Generate,
   Keep,
-  Model,
   Objective,
   Optimize,
-  Params,
   Refresh,
-  Report,
   Reward,
   Rule,
-  Sampler,
   Selector,
   Verify,
 )
+from sirl.tasks import Task
+from sirl.types import Codec, Model, Params, Report, Sampler
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,8 +163,12 @@ class Method:
   reward: Reward | None = None
   keep: Keep = gro.everything
   acquire: Acquire | None = None
+  acquirers: Mapping[str, Acquirer] = dataclasses.field(
+    default_factory=dict
+  )  # with memory, besides
   selector: Selector | None = None
   evaluate: Evaluate | None = None  # measured besides what the setting measures
+  evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)  # with memory
   steer: Rule | None = None
   optimizer: Any = None
   answers: bool = True  # whether the method reads answers; False: its tasks come without
@@ -205,12 +206,12 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
   if m.answers:  # what selectors and monitors read, whatever is rewarded
     reward = rewards.watched(reward, 'correct', s.domain.verify)
   evaluate = s.evaluate(m.answers)
-  if m.evaluate is not None:
-    evaluate = evaluator(m.evaluate, **{'setting': evaluate})
+  if m.evaluate is not None or m.evaluators:
+    evaluate = evaluator(m.evaluate, **{'setting': evaluate, **m.evaluators})
   return Experiment(
     config=c,
     learners={'policy': policy, **m.learners},
-    acquire=acquirer(m.acquire or (s.acquire if m.answers else s.unanswered)),
+    acquire=acquirer(m.acquire or (s.acquire if m.answers else s.unanswered), **m.acquirers),
     selector=m.selector or s.selector,
     step=gro.make_step(
       generate,
@@ -255,6 +256,8 @@ class Recipe:
   small: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the method, in debug runs
   changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # fields of the Method
   summary: Callable[[Sequence[Report]], str] | None = None  # of a finished run
+  # (config) -> Domain of the file's own, whose name is then the run's task; None: config.task names one
+  domain: Callable[[Any], Domain] | None = None
 
   def __call__(self, c) -> Experiment:
     """The experiment. Raises ValueError for a method that cannot work on the setting."""
@@ -279,7 +282,14 @@ class Recipe:
     c = on_top(kind, numbers)(task=chosen.task, model=chosen.model, debug=chosen.debug)
     if c.debug:
       c = dataclasses.replace(c, **{**small, **self.small})
-    return configs.override(c, assignments)
+    c = configs.override(c, assignments)
+    return c if self.domain is None else self._named(self.domain(c).name, c, first)
+
+  def _named(self, name, c, first):
+    """The config with the own domain's name as its task. Raises ValueError where another task was asked for."""
+    if any(a.split('=')[0].strip() == 'task' for a in first) and c.task != name:
+      raise ValueError(f'task={c.task}: this file brings its own tasks, {name}; leave task out')
+    return dataclasses.replace(c, task=name)
 
 
 def on_top(kind: type[Config], numbers: type[Config]) -> type[Config]:

@@ -13,7 +13,8 @@ from sirl import loop, rewards
 from sirl.evaluation import steering
 from sirl.runs import checkpoint, digests, question
 from sirl.selection import selectors
-from sirl.types import Acquirer, Action, Decision
+from sirl.slots import Acquirer
+from sirl.types import Action, Decision
 
 from support import compiles, toy
 
@@ -260,9 +261,9 @@ def test_plain_functions_and_learners_without_a_policy_are_refused_with_what_to_
   for change, message in (
     (
       {'acquire': toy.acquire},
-      r'acquire: expected a types.Acquirer; .* acquisition.acquirer\(fn\)',
+      r'acquire: expected a slots.Acquirer; .* acquisition.acquirer\(fn\)',
     ),
-    ({'evaluate': plain}, r'evaluate: expected a types.Evaluator; .* evaluation.evaluator\(fn\)'),
+    ({'evaluate': plain}, r'evaluate: expected a slots.Evaluator; .* evaluation.evaluator\(fn\)'),
     (
       {'learners': {'twin': experiment.policy}},
       r"learners=\['twin'\]: expected one named 'policy'",

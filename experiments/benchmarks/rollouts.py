@@ -12,7 +12,8 @@ from experiments.benchmarks.workload import PAD, SLOTS, ending, on_devices, poli
 from sirl.generation.engine import drafts, refill, sampling, speculative
 from sirl.generation.engine.decode import static
 from sirl.ops import logprobs, prefill
-from sirl.types import Decode, SamplingParams
+from sirl.slots import Decode
+from sirl.types import SamplingParams
 
 WIDTH = 8  # guesses a round
 

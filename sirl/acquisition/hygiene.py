@@ -5,8 +5,8 @@ Each filter wraps an Acquire and returns one; what it drops it counts in the log
 
 import logging
 
+from sirl.slots import Acquire
 from sirl.tasks import prompt_key
-from sirl.types import Acquire
 
 
 def exclude(acquire: Acquire, heldout, *, shared_words: int | None = None) -> Acquire:

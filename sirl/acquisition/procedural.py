@@ -12,8 +12,8 @@ import logging
 import jax
 import numpy as np
 
+from sirl.slots import Acquire
 from sirl.tasks import Task, prompt_key
-from sirl.types import Acquire
 
 PATIENCE = 2000  # draws in a row that bring nothing new before a domain counts as used up
 

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from sirl.ops import keys
-from sirl.types import Acquire, Acquirer
+from sirl.slots import Acquire, Acquirer
 
 
 def once(tasks) -> Acquire:

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from sirl.acquisition.procedural import rng_of
+from sirl.slots import Acquire, Ask
 from sirl.tasks import Task, content_id, prompt_key, text_of
-from sirl.types import Acquire, Ask
 
 TEMPLATE = """Here are examples of questions with their answers.
 

@@ -43,7 +43,7 @@ def commands(arguments):
     config = experiment_file.configured(
       module, assignments
     )  # raises for a name or value that does not fit
-    workdir = experiment_file.workdir(source, module, config, assignments)
+    workdir = experiment_file.workdir(source, module, config, assignments, always=names)
     if arguments.workdir:
       workdir = pathlib.Path(arguments.workdir) / ','.join(combination)
     line = ['sirl', 'run', str(source)]

@@ -19,8 +19,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sirl.ops import keys, stats
+from sirl.slots import Ask, Evaluate, Evaluator, Extract, Refine, Refiner, Verify
 from sirl.tasks import Task
-from sirl.types import Ask, Context, Evaluate, Evaluator, Extract, Refine, Refiner, Verify
+from sirl.types import Context
 
 Show = Callable[[list[dict]], None]
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from sirl.evaluation.benchmarks import merge
 from sirl.ops import keys, stats
+from sirl.slots import Ask, Evaluate, Evaluator, Extract, Verify
 from sirl.tasks import Task
-from sirl.types import Ask, Evaluate, Evaluator, Extract, Verify
 
 LAST = ('entropy', 'kl', 'completions/clipped_ratio', 'frac_reward_zero_std')
 

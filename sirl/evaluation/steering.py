@@ -9,12 +9,16 @@ path that was left. Rules compare along `lineage.path`, the path that led to the
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 from sirl.runs import lineage, retention
-from sirl.types import Action, Decision, Rule
+from sirl.slots import Rule
+from sirl.types import Action, Decision
 
 KEPT = retention.ROUNDS
+# Of the policy, and of a further learner with its name before.
+OF_UPDATES = (r'train/(\w+/)?loss', r'train/(\w+/)?grad_norm')
 
 
 def first_of(*rules: Rule) -> Rule:
@@ -30,14 +34,17 @@ def first_of(*rules: Rule) -> Rule:
 
 
 def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
-  """Stops when one of the metrics is NaN or infinite; by default train/loss, train/grad_norm and train/reward.
+  """Stops when one of the metrics is NaN or infinite; by default train/reward, and train/loss and train/grad_norm of every learner.
 
   The decision names the last round of the path in which all were finite.
   """
   _kept(horizon)
-  names = metrics or ('train/loss', 'train/grad_norm', 'train/reward')
 
   def broken(report):
+    names = metrics or [
+      *(name for kind in OF_UPDATES for name in report.metrics if re.fullmatch(kind, name)),
+      'train/reward',
+    ]
     values = [(name, report.metrics.get(name, 0.0)) for name in names]
     said = [f'{name} is {value}' for name, value in values if not math.isfinite(value)]
     steps = report.metrics.get('monitor/steps_not_finite', 0)

@@ -6,8 +6,9 @@ from sirl.generation import texts
 from sirl.generation.engine import sampling
 from sirl.generation.engine.decode import static
 from sirl.runtime import hosts
+from sirl.slots import Ask, Decode
 from sirl.tasks import text_of
-from sirl.types import Ask, Codec, Decode, Model, SamplingParams, named
+from sirl.types import Codec, Model, SamplingParams, named
 
 
 def make_ask(

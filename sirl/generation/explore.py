@@ -13,8 +13,9 @@ from sirl.generation import texts
 from sirl.generation.engine import layout, sampling
 from sirl.generation.engine.decode import static
 from sirl.runtime import hosts
+from sirl.slots import Decode, Generate
 from sirl.tasks import Task
-from sirl.types import Codec, Decode, Generate, Model, Samples, SamplingParams, named
+from sirl.types import Codec, Model, Samples, SamplingParams, named
 
 
 def answer_of(task: Task) -> str | None:

@@ -7,7 +7,7 @@ run over the judged completions of one task only, so a batch's layout never matt
 import jax.numpy as jnp
 
 from sirl.ops import masked
-from sirl.types import Advantage
+from sirl.slots import Advantage
 
 TIED = 1e-8  # rewards closer than this are equal: their spread is rounding
 

@@ -7,7 +7,8 @@ of a reference, values, and the rewards of single tokens. What it does not read 
 import chex
 import jax.numpy as jnp
 
-from sirl.types import Advantage, Credit, Experience
+from sirl.slots import Advantage, Credit
+from sirl.types import Experience
 
 
 def by_group(advantage: Advantage) -> Credit:

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from sirl.ops import logprobs, masked
-from sirl.types import Array, Experience, Objective
+from sirl.slots import Objective
+from sirl.types import Array, Experience
 
 Reduce = Callable[[Array, Experience], Array]  # token losses [P, G, T] -> []
 

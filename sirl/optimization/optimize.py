@@ -18,7 +18,8 @@ from sirl.optimization import passes
 from sirl.optimization.objectives import token_mean
 from sirl.optimization.passes import Pieces
 from sirl.optimization.transforms import learning_rate_of
-from sirl.types import Counts, Credit, Experience, Model, Objective, Optimize, Rewards, Sampler
+from sirl.slots import Credit, Objective, Optimize
+from sirl.types import Counts, Experience, Model, Rewards, Sampler
 
 WHOLE = Pieces()
 

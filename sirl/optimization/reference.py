@@ -1,7 +1,7 @@
 """When the reference policy changes. Each rule is `(state, round) -> state`, called after a round."""
 
 from sirl.ops import trees
-from sirl.types import Refresh
+from sirl.slots import Refresh
 
 
 def never(state, round):

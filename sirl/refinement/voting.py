@@ -13,8 +13,8 @@ import math
 from collections.abc import Sequence
 
 from sirl.ops import stats
+from sirl.slots import Ask, Extract, Refine, Verify
 from sirl.tasks import Task
-from sirl.types import Ask, Extract, Refine, Verify
 
 
 def first(ask: Ask) -> Refine:

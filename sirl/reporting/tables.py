@@ -13,7 +13,7 @@ LABELS = (  # pattern of a metric -> label; in the order of the table's rows
   (r'heldout/greedy', 'greedy'),
   (r'heldout/maj@(\d+)', 'majority of {}'),
   (r'refined/best8', 'best of 8, verified'),
-  (r'fresh/pass@1', 'fresh sums, pass@1'),
+  (r'fresh/pass@1', 'fresh tasks, pass@1'),
 )
 
 HEAD = (  # of the table of runs

@@ -9,8 +9,8 @@ import numpy as np
 
 from sirl.rewards.scores import batched, name_of, per_completion
 from sirl.runtime import hosts
+from sirl.slots import Reward
 from sirl.tasks import Message, turns
-from sirl.types import Reward
 
 ANSWER_COLUMNS = ('answer', 'ground_truth', 'solution')  # what data sets call the answer
 RESERVED = ('prompts', 'completions', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric')

@@ -18,7 +18,8 @@ from sirl.ops import keys
 from sirl.rewards.check import check_reward
 from sirl.rewards.scores import RewardError, batched, on_device, per_completion, per_group, shape_of
 from sirl.runtime import hosts
-from sirl.types import Reward, Rewards, Verify
+from sirl.slots import Reward, Verify
+from sirl.types import Rewards
 
 __all__ = [
   'RewardError',

@@ -20,7 +20,8 @@ import numpy as np
 
 from sirl.ops import keys, stats
 from sirl.runtime import hosts
-from sirl.types import Reward, Rewards
+from sirl.slots import Reward
+from sirl.types import Rewards
 
 # ---------------------------------------------------------------- format
 

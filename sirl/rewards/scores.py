@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.runtime import hosts
-from sirl.types import Reward, Rewards, named
+from sirl.slots import Reward
+from sirl.types import Rewards, named
 
 SHOWN = 500  # characters of a text in an error message
 LARGEST = float(np.finfo(np.float32).max)

@@ -20,9 +20,9 @@ def of_steps(rows):
     if name.startswith('time/') or name == 'step_time':
       continue
     values = [row[name] for row in rows if row.get(name) is not None]
-    if name not in STRICT:
+    if of_learner(name) not in STRICT:
       values = [value for value in values if math.isfinite(value)]
-    if name in metrics.CUMULATIVE:
+    if of_learner(name) in metrics.CUMULATIVE:
       means[f'train/{name}'] = values[-1] if values else math.nan
       continue
     mean = sum(values) / len(values) if values else math.nan
@@ -44,4 +44,15 @@ def broken_steps(rows):
 
 def not_finite(row):
   """['loss is nan', ...] of the metrics of a step."""
-  return [f'{name} is {row[name]}' for name in STRICT if not math.isfinite(row.get(name, 0.0))]
+  return [
+    f'{name} is {row[name]}'
+    for strict in STRICT
+    for name in row
+    if of_learner(name) == strict and row[name] is not None and not math.isfinite(row[name])
+  ]
+
+
+def of_learner(name):
+  """A step metric without the name of the learner that it is of: 'loss' of 'twin/loss'."""
+  _, slash, rest = name.partition('/')
+  return rest if slash and rest in (*STRICT, *metrics.CUMULATIVE) else name

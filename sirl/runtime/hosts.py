@@ -171,12 +171,12 @@ def gather(items):
   return [item for text in sent for item in json.loads(np.asarray(text, np.uint8).tobytes())]
 
 
-def agree(numbers):
-  """{name: number} of process 0 on every process, which then decide alike, whatever names the others hold."""
+def agree(value):
+  """The JSON value of process 0 on every process, which then decide alike, whatever the others hold."""
   if count() == 1:
-    return numbers
+    return value
   # As text: JAX would round to float32, and rows of one process may have a number that those of another have not.
-  own = json.dumps({name: float(value) for name, value in numbers.items()}).encode()
+  own = json.dumps(value).encode()
   size = int(multihost_utils.broadcast_one_to_all(np.int32(len(own))))
   sent = multihost_utils.broadcast_one_to_all(np.frombuffer(own.ljust(size)[:size], np.uint8))
   return json.loads(np.asarray(sent, np.uint8).tobytes())

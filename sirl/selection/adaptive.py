@@ -11,8 +11,8 @@ import numpy as np
 from sirl.ops import stats
 from sirl.runtime import hosts
 from sirl.selection import selectors
+from sirl.slots import Selector
 from sirl.tasks import Task
-from sirl.types import Selector
 
 
 def success_rate(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.ops import stats
-from sirl.types import Keep, Selector
+from sirl.slots import Keep, Selector
 
 CAPACITY = 2**16  # tasks; arrays of this length are part of every checkpoint
 
@@ -23,7 +23,7 @@ def uniform() -> Selector:
     del state
     return spread(stats.generator(key), np.arange(_size(pool)), n)
 
-  return Selector(_no_state, _unprepared, select, unchanged)
+  return Selector(no_state, unprepared, select, unchanged)
 
 
 def balanced(by=lambda task: task.origin) -> Selector:
@@ -39,7 +39,7 @@ def balanced(by=lambda task: task.origin) -> Selector:
     drawn = [spread(rng, np.asarray(rows), share) for rows, share in zip(buckets.values(), shares)]
     return rng.permutation(np.concatenate(drawn)).astype(np.int32)
 
-  return Selector(_no_state, _unprepared, select, unchanged)
+  return Selector(no_state, unprepared, select, unchanged)
 
 
 def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
@@ -200,11 +200,11 @@ def unchanged(state, indices, rewards):
   return state
 
 
-def _no_state():
+def no_state():
   return ()
 
 
-def _unprepared(state, pool, weights, key):
+def unprepared(state, pool, weights, key):
   del pool, weights, key
   return state
 

@@ -31,7 +31,7 @@ def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
 
 
 def static(model, params, prompts_PS, valid_PS, address, key, sampling_params):
-  """`decode` as a `types.Decode`: all rows at once, until the longest has ended; it counts nothing."""
+  """`decode` as a `slots.Decode`: all rows at once, until the longest has ended; it counts nothing."""
   return decode(model, params, prompts_PS, valid_PS, address, key, sampling_params), {}
 
 

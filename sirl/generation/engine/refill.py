@@ -22,7 +22,8 @@ from sirl.generation.engine.decode import blank, draw, ends, write
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
 from sirl.runtime import sharding
-from sirl.types import Array, Decode, PyTree, Ratio
+from sirl.slots import Decode
+from sirl.types import Array, PyTree, Ratio
 
 
 class Slots(NamedTuple):

