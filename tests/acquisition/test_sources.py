@@ -7,8 +7,9 @@ import pytest
 
 from sirl import acquisition
 from sirl.ops import keys
+from sirl.slots import Acquirer
 from sirl.tasks import Pool, Task, content_id
-from sirl.types import Acquirer, Context
+from sirl.types import Context
 
 
 def tasks(*prompts):

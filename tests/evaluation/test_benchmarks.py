@@ -10,8 +10,9 @@ import pytest
 from sirl import evaluation
 from sirl.evaluation import benchmarks
 from sirl.ops import stats
+from sirl.slots import Evaluator, Refiner
 from sirl.tasks import Task
-from sirl.types import Context, Evaluator, Refiner
+from sirl.types import Context
 
 TASKS = [Task(id=f't{i}', prompt=f'{i}+{i}', answer=str(2 * i)) for i in range(4)]
 CONTEXT = Context(3, 0.0, jax.random.key(0))

@@ -15,8 +15,8 @@ from sirl.generation.engine import sampling
 from sirl.models import tabular, tokenizer
 from sirl.optimization import advantages, by_group, make_optimize, objectives, reference, transforms
 from sirl.selection import adaptive
+from sirl.slots import Acquirer, Evaluator
 from sirl.tasks import Task
-from sirl.types import Acquirer, Evaluator
 
 CODEC = tokenizer.characters('ab')
 MODEL = tabular.tabular(CODEC.vocab, 4)
