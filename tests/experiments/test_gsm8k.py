@@ -153,7 +153,7 @@ def test_a_test_question_in_the_training_split_never_enters_the_pool(json_lines)
 
 
 def test_two_debug_steps_update_the_weights():
-  config = configured(prompts=4, group_size=4, max_new=4)
+  config = configured(prompts=4, group_size=4)
   # A policy from nothing is never right; a coin in place of the verifier lets some groups disagree.
   coin = rewards.weighted(correct=(1.0, heuristic.random_reward(0.5)))
   experiment = dataclasses.replace(gsm8k_grpo.build, changes={'reward': coin})(config)
