@@ -11,6 +11,7 @@ from sirl import gro, rewards
 from sirl.experiment import Learner
 from sirl.generation import explore
 from sirl.ops import keys
+from sirl.optimization import reference
 from sirl.types import Rewards
 
 from support import toy
@@ -142,3 +143,14 @@ def test_every_learner_is_updated_on_the_same_samples_with_a_key_of_its_own():
   assert isinstance(outcome.rewards.total, np.ndarray)
   assert np.isfinite(outcome.rewards.total).all()  # the outcome holds what keep left out
   assert outcome.metrics['sampling/rollouts_kept'] == 0.5
+
+
+def test_a_further_update_without_its_learner_is_refused_by_name():
+  step = gro.make_step(None, rewards.per_completion(scorer), None, others={'twin': None})
+  with pytest.raises(ValueError, match="others= updates 'twin', but the learners are policy"):
+    step({'policy': None}, [], None)
+
+
+def test_a_rule_on_a_reference_that_is_not_kept_is_refused():
+  with pytest.raises(ValueError, match='this learner keeps none; set reference=True'):
+    Learner(model=None, params={}, optimizer=None, refresh=reference.each_round)

@@ -411,3 +411,11 @@ def test_no_rule_speaks_before_training_or_without_its_metric(rule):
 def test_a_rule_that_could_never_work_is_refused(make, said):
   with pytest.raises(ValueError, match=said):
     make()
+
+
+def test_a_second_learner_that_is_not_finite_stops_the_run_too():
+  sound = {'train/loss': 0.1, 'train/grad_norm': 1.0, 'train/reward': 0.5, 'train/twin/loss': 0.2}
+  reports = [Report(0, sound), Report(1, {**sound, 'train/twin/loss': math.nan})]
+  decision = steering.stop_if_not_finite()(reports)
+  assert (decision.action, decision.round) == (Action.STOP, 0)
+  assert decision.reason == 'In round 1 train/twin/loss is nan.'

@@ -530,3 +530,15 @@ def test_tolerant_around_roles_keeps_the_other_role():
 
 def correct_or_crash(task, text):
   return {'2': 1.0}[text]
+
+
+def test_a_watched_part_joins_unless_the_reward_has_one_of_that_name():
+  samples = make_samples([['a', 'bb']])
+  plain = rewards.per_completion(lambda task, text: 0.5, workers=1)
+  length = lambda task, text: float(len(text))
+  found = rewards.watched(plain, 'correct', length)({}, samples, KEY)
+  np.testing.assert_array_equal(found.total, [[0.5, 0.5]])
+  np.testing.assert_array_equal(found.parts['correct'], [[1.0, 2.0]])
+  own = rewards.weighted(correct=(1.0, plain))
+  found = rewards.watched(own, 'correct', length)({}, samples, KEY)
+  np.testing.assert_array_equal(found.parts['correct'], [[0.5, 0.5]])

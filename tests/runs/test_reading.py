@@ -1,8 +1,10 @@
 """A workdir read back, and the line that is fitted to its reports."""
 
+import math
+
 import pytest
 
-from sirl.runs import lineage
+from sirl.runs import lineage, means
 from sirl.types import Action, Decision, Report
 
 
@@ -42,3 +44,17 @@ def decided(*decisions):
 )
 def test_the_final_report_is_that_of_the_weights_at_the_end(decisions, round):
   assert lineage.final(decided(*decisions)).round == round
+
+
+def test_a_second_learner_s_numbers_are_strict_and_cumulative_as_the_policy_s():
+  rows = [
+    {'loss': 0.5, 'twin/loss': 1.0, 'twin/updates_skipped': 1.0, 'step': 0},
+    {'loss': 0.7, 'twin/loss': math.nan, 'twin/updates_skipped': 3.0, 'step': 1},
+  ]
+  found = means.of_steps(rows)
+  assert math.isnan(found['train/twin/loss'])
+  assert found['train/twin/updates_skipped'] == 3.0
+  assert means.broken_steps(rows) == {
+    'monitor/steps_not_finite': 1,
+    'monitor/first_step_not_finite': 1,
+  }

@@ -1,0 +1,219 @@
+"""What a user of a finished run sees: sample, evaluate, export, sweeps, and what there is to choose from."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sirl import cli, commands
+from sirl.commands import sweep
+from sirl.models.files import pretrained
+
+pytestmark = pytest.mark.usefixtures('quick_compiles')
+
+SMALL = (
+  'max_rounds=1',
+  'steps_per_round=1',
+  'prompts=4',
+  'heldout=8',
+  'acquired=8',
+  'warm_prompts=8',
+)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _cache():
+  """Compiled programs stay where conftest put them."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('SIRL_CACHE', '')
+    yield
+
+
+def line(*words, numbers=()):
+  return [*words, *(word for number in numbers for word in ('--set', number))]
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """A workdir of the smallest run of GRPO on sums."""
+  workdir = tmp_path_factory.mktemp('finished') / 'run'
+  numbers = ('debug=true', *SMALL)
+  assert cli.main(line('run', 'grpo', '--workdir', str(workdir), numbers=numbers)) == commands.DONE
+  return workdir
+
+
+def files_of(workdir):
+  """{path: contents} of everything that belongs to the run itself."""
+  return {
+    path: path.read_bytes()
+    for path in workdir.rglob('*')
+    if path.is_file() and 'evaluations' not in path.parts
+  }
+
+
+def refused(capsys, *words):
+  """The one line that a command is refused with."""
+  capsys.readouterr()
+  assert cli.main(list(words)) == commands.ERROR
+  err = capsys.readouterr().err
+  assert err.startswith('sirl: error: ')
+  assert err.count('\n') == 1
+  return err.removeprefix('sirl: error: ').strip()
+
+
+# ---------------------------------------------------------------- sample, evaluate, export
+
+
+def test_sampling_answers_every_prompt_and_changes_nothing(finished, capsys):
+  before = files_of(finished)
+  capsys.readouterr()
+  assert cli.main(['sample', str(finished), '12+34=', '99+99=', '-n', '3']) == commands.DONE
+  lines = capsys.readouterr().out.splitlines()
+  assert [text.split(' -> ')[0] for text in lines] == ['12+34='] * 3 + ['99+99='] * 3
+  again = cli.main(['sample', str(finished), '12+34=', '99+99=', '-n', '3'])
+  assert again == commands.DONE
+  assert capsys.readouterr().out.splitlines() == lines  # the same seed, the same noise
+  assert files_of(finished) == before
+
+
+def test_a_prompt_that_the_tokenizer_does_not_take_is_said_and_the_next_one_answered(
+  finished, capsys
+):
+  capsys.readouterr()
+  assert cli.main(['sample', str(finished), 'what?', '12+34=', '--greedy']) == commands.DONE
+  said = capsys.readouterr()
+  assert "character 'w'" in said.err
+  assert said.out.startswith('12+34= -> ')
+
+
+def test_held_out_tasks_are_shown_with_their_answers(finished, capsys):
+  capsys.readouterr()
+  assert cli.main(['sample', str(finished), '--heldout', '2', '--greedy']) == commands.DONE
+  for text in capsys.readouterr().out.splitlines():
+    a, b = map(int, text.split('=')[0].split('+'))
+    assert text.endswith(f'(answer {a + b})')
+
+
+def test_evaluating_measures_the_run_s_weights_and_trains_nothing(finished, capsys):
+  before = files_of(finished)
+  capsys.readouterr()
+  assert cli.main(line('evaluate', str(finished), numbers=['heldout=12'])) == commands.DONE
+  out = capsys.readouterr().out
+  assert out.startswith('addition, 12 held-out tasks, weights after 1 rounds\n')
+  row = json.loads((finished / 'evaluations' / 'heldout=12.json').read_text())
+  assert row['config']['heldout'] == 12
+  assert row['config']['width'] == 32  # what the run was given stays
+  assert 0 <= row['metrics']['heldout/pass@1'] <= 1
+  assert files_of(finished) == before
+
+
+def test_a_task_that_the_tokenizer_does_not_read_is_refused(finished, capsys):
+  message = refused(capsys, *line('evaluate', str(finished), numbers=['task=chains']))
+  assert (
+    message == "task=chains does not fit the tokenizer of this run: it reads '6+4+4=' as other ids"
+  )
+  assert not (finished / 'evaluations' / 'task=chains.json').exists()
+
+
+def test_an_export_holds_the_policy_and_is_never_written_over(finished, tmp_path, capsys):
+  folder = tmp_path / 'out'
+  assert cli.main(['export', str(finished), str(folder)]) == commands.DONE
+  opened = commands.policy.opened(finished)
+  _, params, _ = pretrained.load(folder)
+  for path, leaf in pretrained.functional.flatten(params).items():
+    own = pretrained.functional.flatten(opened.weights['policy'])[path]
+    np.testing.assert_array_equal(leaf, own, err_msg=path)
+  before = {path.name: path.read_bytes() for path in folder.iterdir()}
+  message = refused(capsys, 'export', str(finished), str(folder))
+  assert (
+    message == f'{folder} exists and is not empty; name another folder, or remove this one first'
+  )
+  assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize('command', ['sample', 'evaluate', 'export'])
+def test_a_workdir_without_a_checkpoint_says_so(finished, tmp_path, command, capsys):
+  workdir = tmp_path / 'young'
+  workdir.mkdir()
+  (workdir / 'config.json').write_bytes((finished / 'config.json').read_bytes())
+  words = [command, str(workdir), *([str(tmp_path / 'out')] if command == 'export' else [])]
+  assert refused(capsys, *words) == (
+    f'{workdir} has no checkpoint yet; let the run finish a round first'
+  )
+
+
+# ---------------------------------------------------------------- sweeps
+
+
+@pytest.mark.parametrize(
+  ('text', 'found'),
+  [
+    ('seed=0,1,2', ('seed', ['0', '1', '2'])),
+    ('clip=(0.2,0.28),(0.1, 0.2)', ('clip', ['(0.2,0.28)', '(0.1, 0.2)'])),
+    ('task=addition', ('task', ['addition'])),
+  ],
+)
+def test_commas_separate_values_unless_they_stand_in_brackets(text, found):
+  assert sweep.choices(text) == found
+
+
+def test_a_printed_sweep_is_the_product_and_runs_nothing(tmp_path, capsys):
+  capsys.readouterr()
+  words = ['run', 'dapo', '--sweep', 'seed=0,1', '--sweep', 'clip=(0.2,0.28),(0.1,0.1)', '--print']
+  assert cli.main([*words, '--workdir', str(tmp_path / 's')]) == commands.DONE
+  lines = capsys.readouterr().out.splitlines()
+  assert len(lines) == 4
+  assert lines[1] == (
+    "sirl run experiments/methods/dapo.py --set seed=0 --set 'clip=(0.1,0.1)' "
+    f"--workdir '{tmp_path}/s/seed=0,clip=(0.1,0.1)'"
+  )
+  assert not (tmp_path / 's').exists()
+
+
+@pytest.mark.parametrize(
+  ('swept', 'message'),
+  [
+    ('lrr=1,2', "--set lrr: Config has no 'lrr'; did you mean 'lr'?"),
+    ('lr=fast', '--set lr=fast: expected float; for example --set lr=0.0005'),
+    ('lr=1e-4,', "--sweep 'lr=1e-4,': expected NAME=VALUE,VALUE, for example --sweep seed=0,1,2"),
+    ('lr', "--sweep 'lr': expected NAME=VALUE,VALUE, for example --sweep seed=0,1,2"),
+  ],
+)
+def test_a_sweep_over_no_number_of_the_config_runs_nothing(tmp_path, swept, message, capsys):
+  words = ['run', 'grpo', '--sweep', 'seed=0,1', '--sweep', swept, '--workdir', str(tmp_path / 's')]
+  assert refused(capsys, *words) == message
+  assert not (tmp_path / 's').exists()
+
+
+# ---------------------------------------------------------------- what there is
+
+
+def test_methods_and_tasks_are_listed_with_what_they_are(capsys):
+  assert cli.main(['methods']) == commands.DONE
+  listed = capsys.readouterr().out
+  assert 'arXiv 2503.14476, experiments/methods/dapo.py' in listed
+  assert 'experiments/controls/random_reward.py' in listed
+  assert cli.main(['tasks']) == commands.DONE
+  listed = capsys.readouterr().out
+  for name in ('addition', 'chains', 'gsm8k', 'jsonl'):
+    assert f'\n{name}\n' in f'\n{listed}'
+  assert 'always zero: 0.000' in listed  # no sum of two-digit numbers is 0
+
+
+@pytest.mark.parametrize(
+  ('words', 'message'),
+  [
+    (['run', 'gprpo'], 'no experiment file gprpo; did you mean experiments/methods/grpo.py?'),
+    (
+      line('run', 'grpo', numbers=['task=additon']),
+      'task=additon: no such task; did you mean addition?',
+    ),
+    (line('run', 'grpo', numbers=['model=toi']), 'model=toi: no such model; did you mean toy?'),
+    (
+      line('run', 'grpo', numbers=['model=weights/smollm2']),
+      'weights/smollm2 is missing; run: sirl fetch smollm2 weights/smollm2',
+    ),
+  ],
+)
+def test_an_unknown_method_task_or_model_names_the_nearest(words, message, capsys):
+  assert refused(capsys, *words) == message

@@ -1,0 +1,59 @@
+"""A setting's own tasks are tried before anything is trained."""
+
+import logging
+
+import pytest
+
+from experiments import settings
+from experiments.methods import grpo
+from sirl import recipe
+from sirl.tasks import Task, content_id
+
+
+def built(**fields):
+  """The experiment of GRPO on a domain of words that are to be reversed."""
+
+  def reverse(rng, index, difficulty):
+    word = ''.join('abcd'[i] for i in rng.integers(0, 4, 4))
+    return Task(id=content_id('reverse', word), prompt=word + '=', answer=word[::-1])
+
+  fields = {'name': 'reverse', 'generator': reverse, 'alphabet': 'abcd=', **fields}
+  build = settings.built(grpo.method, domain=lambda c: recipe.Domain(**fields))
+  return build(build.configured(grpo.Config, ['debug=true']))
+
+
+def test_a_sound_domain_builds_and_is_the_task_of_its_run():
+  assert built().config.task == 'reverse'
+
+
+def test_a_check_that_raises_is_named_with_its_place():
+  def right(task, text):
+    return 1 / 0
+
+  with pytest.raises(ValueError, match=r'the check of domain reverse raises ZeroDivisionError: .*test_preflight.py, line \d+\) on its own solution'):  # fmt: skip
+    built(correct=right)
+
+
+def test_a_check_that_refuses_the_solution_is_a_warning(caplog):
+  with caplog.at_level(logging.WARNING):
+    built(correct=lambda task, text: 0.0)
+  assert 'the check of domain reverse gives 0.0 to the solution' in caplog.text
+
+
+def test_a_letter_that_the_alphabet_lacks_is_named():
+  with pytest.raises(
+    ValueError, match=r"domain reverse does not fit its tokenizer: character '\w' of"
+  ):
+    built(alphabet='abc=')
+
+
+@pytest.mark.parametrize(
+  ('solution', 'message'),
+  [
+    ('abcdabcd', r'needs 9 tokens, max_new is 5; --set max_new=9'),
+    ('x', r"does not fit its tokenizer: character 'x'"),
+  ],
+)
+def test_a_solution_over_the_limit_or_outside_the_alphabet_is_named(solution, message):
+  with pytest.raises(ValueError, match=message):
+    built(solution=lambda task: solution)
