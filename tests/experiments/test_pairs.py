@@ -7,6 +7,7 @@ import json
 import math
 import pathlib
 
+import jax
 import pytest
 
 from experiments import settings
@@ -35,8 +36,10 @@ TOY = (*ONE_STEP, 'width=16', 'layers=1', 'warm_rounds=1', 'warm_prompts=4')
 
 @pytest.fixture(autouse=True)
 def _cache(monkeypatch):
-  """Compiled programs stay where conftest put them."""
+  """Compiled programs stay on disk where conftest put them, and not in memory: a process has room for some thousands."""
   monkeypatch.setenv('SIRL_CACHE', '')
+  yield
+  jax.clear_caches()
 
 
 def run(workdir, file, *numbers):
