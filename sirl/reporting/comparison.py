@@ -96,7 +96,7 @@ def _score(runs, name):
     low, high = metrics.interval(runs[0].final.metrics, name)
   else:
     half = _by_seeds(_values(runs, name)) or _by_errors(runs, name)
-    low, high = after - half, after + half
+    low, high = max(after - half, 0.0), min(after + half, 1.0)  # in this order NaN stays NaN
   return Score(
     before=math.fsum(befores) / len(runs) if len(befores) == len(runs) else math.nan,
     after=after,
