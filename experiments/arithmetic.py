@@ -1,4 +1,7 @@
-"""Domains of arithmetic: sums with endless tasks. A model from nothing reads '12+34='; a pretrained one is asked in words."""
+"""Domains of arithmetic: an endless supply of sums.
+
+A model trained from nothing reads '12+34='. A pretrained model is asked in words.
+"""
 
 import dataclasses
 import functools
@@ -49,7 +52,7 @@ NINES: Verify | None = functools.partial(mathematics.casting_out_nines, extract=
 
 
 def _bare(name, generator, alphabet, check: Verify | None = NINES):
-  """A domain whose prompt is the sum itself, and whose answer is the number and nothing else."""
+  """A domain whose prompt is the expression itself and whose answer is the number alone."""
   return recipe.Domain(
     name=name,
     generator=generator,
@@ -61,15 +64,16 @@ def _bare(name, generator, alphabet, check: Verify | None = NINES):
 
 
 def first_number(task):
-  """What a policy says that repeats the first number of the prompt."""
+  """The answer of a trivial policy that repeats the first number of the prompt."""
   return re.findall('[0-9]+', task.text)[0]
 
 
 def equation(task, text):
-  """1 if the reply is the sum that was asked for, as `25 + 38 = 63`, and nothing else, whatever comes out; else 0.
+  """1.0 if the reply is one equation with the two numbers asked for, as `25 + 38 = 63`, else 0.0.
 
-  The number alone would be shorter, but the model gets that right once in 500 (of the replies that begin with a digit), and what it
-  never does right a reward cannot strengthen.
+  The result after the equals sign need not be right, but nothing may stand around the equation. A
+  reply of the number alone would be shorter. But of the replies that begin with a digit, the model
+  gets only one in 500 right, and a reward cannot strengthen what never happens.
   """
   a, b = re.findall('[0-9]+', task.text)
   return float(re.fullmatch(rf'{a} \+ {b} = [0-9]+', text.strip()) is not None)
@@ -79,7 +83,7 @@ def equation(task, text):
 
 
 def carries_of(task):
-  """How many digits are carried when the two numbers are added in writing."""
+  """The number of carries when the two numbers are added by hand."""
   a, b = task.meta['a'], task.meta['b']
   return (a % 10 + b % 10 >= 10) + (a + b >= 100)
 
@@ -88,7 +92,10 @@ _TWO_DIGITS = mathematics.addition(digits=2)
 
 
 def up_to_carries(rng, index, difficulty):
-  """A sum of two-digit numbers with no more carries than the difficulty says; a fraction is the probability of one more."""
+  """A sum of two-digit numbers with at most `difficulty` carries.
+
+  A fractional part of the difficulty is the probability that one more carry is allowed.
+  """
   most = math.floor(difficulty + rng.random())
   while True:
     task = _TWO_DIGITS(rng, index, 0.0)

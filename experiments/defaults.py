@@ -1,6 +1,7 @@
-"""Numbers of the settings: sums or questions in words, on a model from nothing or a pretrained one.
+"""Default numbers of the settings: sums or text questions, on a toy or a pretrained model.
 
-A method's Config overrides what it states, SMALL what debug=true makes small, `--set` anything.
+A method's Config overrides these numbers. With debug=true, SMALL replaces some of them. `--set`
+overrides everything.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ ALL_SPLIT = config.Mesh(data=1, fsdp=-1)  # weights over all devices
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Toy(recipe.Config):
-  """Sums on a model that is trained from nothing: 0.6M parameters, about 4 minutes on 2 CPU cores."""
+  """Sums on a model trained from nothing: 0.6M parameters, about 4 minutes on 2 CPU cores."""
 
   max_rounds: int = 12
   steps_per_round: int = 40
@@ -22,7 +23,7 @@ class Toy(recipe.Config):
   group_size: int = 8
   max_prompt: int = 6  # tokens: '99+99='
   max_new: int = 5  # tokens: '198' and the end token, one to spare
-  lr: float = 5e-4  # falls linearly to 0 over lr_steps; constant where they are 0
+  lr: float = 5e-4  # falls linearly to 0 over lr_steps; constant if lr_steps is 0
   lr_steps: int = 480
   warmup: int = 10  # updates
   acquired: int = 560  # new tasks per round
@@ -32,15 +33,18 @@ class Toy(recipe.Config):
   width: int = 128
   layers: int = 3
   warm_goal: float = 0.28  # accuracy at which the warm start ends
-  warm_rounds: int = 20  # and its limit, in rounds of 30 steps
-  warm_tasks: int = 4000  # what the warm start learns from, at most
+  warm_rounds: int = 20  # at most, each of 30 steps
+  warm_tasks: int = 4000  # demonstrations of the warm start, at most
   warm_prompts: int = 64
   warm_lr: float = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ToyText(Toy):
-  """Questions in words on a model of bytes from nothing: it shows that everything runs, and learns little else."""
+  """Text questions on a byte-level model trained from nothing.
+
+  It shows that everything runs; the model learns little.
+  """
 
   data: str = questions.GENERATED
   question: str = 'question'  # fields of task=jsonl
@@ -79,15 +83,18 @@ class Pretrained(recipe.Config):
   heldout: int = 200
   digits: int = 2
   terms: int = 3
-  dtype: str = 'float32'  # of the computation; weights and optimizer are float32 in any case
-  max_logp_gap: float = 1e-4  # nats: 30 layers and 49k tokens of float32 rounding
-  slots: int = 0  # completions at work at once; 0: all rows
-  prompt_widths: tuple[int, ...] = ()  # columns that a batch of short prompts is cut to
+  dtype: str = 'float32'  # of the computation; weights and optimizer are always float32
+  max_logp_gap: float = 1e-4  # nats; float32 rounding over 30 layers and 49k tokens
+  slots: int = 0  # completions decoded at once; 0: all of them
+  prompt_widths: tuple[int, ...] = ()  # narrower widths, in tokens, for batches of short prompts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainedText(Pretrained):
-  """Questions on a pretrained model of 0.5B and more, for one host of 8 chips or GPUs of 16 GB, or several."""
+  """Questions on a pretrained model of 0.5B parameters or more.
+
+  Meant for one or more hosts, each with 8 TPU chips or GPUs of 16 GB.
+  """
 
   data: str = ''
   question: str = 'question'
@@ -96,7 +103,7 @@ class PretrainedText(Pretrained):
   checkpoint_every: int = 10
   prompts: int = 128
   group_size: int = 16
-  max_prompt: int = 256  # longer questions are left out, with a warning that counts them
+  max_prompt: int = 256  # longer questions are dropped, with a warning that counts them
   max_new: int = 1024
   temperature: float = 1.0
   lr: float = 1e-6
@@ -114,21 +121,22 @@ class PretrainedText(Pretrained):
   mesh: config.Mesh = ALL_SPLIT
 
 
-# What debug=true puts in place of these numbers: about a minute on a laptop.
+# Numbers of a run with debug=true, which takes about a minute on a laptop.
 SMALL = {
   Toy: dict(
-    max_rounds=2, steps_per_round=4, checkpoint_every=2, prompts=8, group_size=4, acquired=40, heldout=16, width=32,
-    layers=2, warm_rounds=1, warm_prompts=16,
+    max_rounds=2, steps_per_round=4, checkpoint_every=2, prompts=8, group_size=4, acquired=40,
+    heldout=16, width=32, layers=2, warm_rounds=1, warm_prompts=16,
   ),
   ToyText: dict(
-    max_rounds=2, steps_per_round=3, checkpoint_every=2, prompts=8, group_size=8, heldout=16, minibatches=2, warm_rounds=2,
+    max_rounds=2, steps_per_round=3, checkpoint_every=2, prompts=8, group_size=8, heldout=16,
+    minibatches=2, warm_rounds=2,
   ),
   Pretrained: dict(
-    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=16, acquired=8, heldout=8,
-    samples=2, rows=4, widths=(),
+    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=16,
+    acquired=8, heldout=8, samples=2, rows=4, widths=(),
   ),
   PretrainedText: dict(
-    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=16, heldout=8, samples=2,
-    minibatches=2, rows=4, widths=(), slots=8,
+    max_rounds=2, steps_per_round=2, checkpoint_every=1, prompts=4, group_size=4, max_new=16,
+    heldout=8, samples=2, minibatches=2, rows=4, widths=(), slots=8,
   ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the settings measure after every round, and the rules that follow from it."""
+"""What the settings measure after every round, and the steering rules that use it."""
 
 import jax
 
@@ -7,10 +7,14 @@ from sirl.refinement import voting
 
 
 def measured(domain, sets, ask, ask_greedy, with_answers, *, samples, own):
-  """The Evaluator: held-out accuracy, and monitors, which read answers only if the method does.
+  """The Evaluator: held-out accuracy, and monitors.
 
-  Args: sets: of `settings.unseen`; with_answers: whether the method reads answers; own: whether the model was trained from
-  nothing, and so is small enough to be asked more.
+  Args:
+    domain: the recipe.Domain; sets: the task sets of `settings.unseen`.
+    ask, ask_greedy: an Ask that samples, and one that decodes greedily.
+    with_answers: whether the method reads answers; if not, no monitor reads one.
+    samples: completions per held-out task.
+    own: whether the model was trained from nothing. It is then small enough for more measurements.
   """
   heldout, verify = sets['heldout'], domain.verify
   evaluates = []
@@ -33,7 +37,7 @@ def measured(domain, sets, ask, ask_greedy, with_answers, *, samples, own):
 
 
 def refined(domain, heldout, ask):
-  """What voting and choosing among eight answers gain at inference."""
+  """The gain of voting over eight answers, and of choosing the best of eight, at inference."""
   best = {} if domain.check is None else {'best8': voting.best_of_n(ask, 8, domain.check)}
   vote = voting.self_consistency(ask, 8, domain.extract)
   return benchmarks.refined(
@@ -42,8 +46,10 @@ def refined(domain, heldout, ask):
 
 
 def drawn_from(reserve, n):
-  """n tasks of the reserve, others in every round. The frozen held-out set is looked at again and again: the gap between the
-  two shows what that has given it.
+  """context -> n random tasks of the reserve, drawn anew in every round.
+
+  The held-out set stays the same in every round, so rules that look at it may overfit to it. The
+  gap between held-out and fresh accuracy shows by how much.
   """
 
   def make(context):
@@ -54,10 +60,12 @@ def drawn_from(reserve, n):
 
 
 def steer_by_accuracy(*, words, own):
-  """Rules on held-out accuracy: stop on NaN, go back after a fall, ask when only the reward rises.
+  """Rules on held-out accuracy.
 
-  On tasks near the edge of ability the reward of a sound run still gains some 0.05 in four rounds while accuracy is flat near
-  1. Earlier both rise together. So the rule on hacking asks for a rise of 0.1 where tasks are sought that way.
+  All settings stop on NaN and roll back after a fall. Text questions (`words`) and models trained
+  from nothing (`own`) ask a human when only the reward rises. For the latter this rule asks for a
+  rise of 0.1: they select tasks at the edge of ability, where the reward of a sound run still gains
+  some 0.05 in four rounds while accuracy is flat near 1.
   """
   if words:
     return steering.first_of(
@@ -75,7 +83,7 @@ def steer_by_accuracy(*, words, own):
 
 
 def steer_without_answers():
-  """Rules on what the policy says to fixed prompts; no accuracy is read."""
+  """Rules on the policy's replies to fixed prompts; they read no accuracy."""
   return steering.first_of(
     steering.stop_if_not_finite(),
     steering.rollback_if('monitor/consensus/answer_entropy', fall=0.5, limit=1),

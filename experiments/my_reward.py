@@ -1,11 +1,12 @@
-"""A reward of one's own, in under ten lines: quickstart with partial credit for digits that are right.
+"""A reward of your own in under ten lines: quickstart with partial credit for right digits.
 
   sirl run experiments/my_reward.py [--set debug=true]
 
-A group of eight wrong answers teaches nothing when only the right one counts; with partial credit the less wrong ones are
-preferred. The part keeps its name, so selectors and monitors still read `correct`, and the report shows both curves.
-notebooks/write_a_reward.ipynb arrives at this file step by step. Nothing is registered: a file with Config and build is an
-experiment. Hardware and hours as quickstart.
+If only the right answer earns a reward, a group of eight wrong answers teaches nothing. With
+partial credit the policy learns to prefer the less wrong ones. The first part keeps the name
+`correct`: selectors and monitors still read it, and the report shows both curves.
+notebooks/write_a_reward.ipynb builds this file step by step. Nothing has to be registered: a file
+with Config and build is an experiment. Hardware and time as for quickstart.
 """
 
 import functools
@@ -16,7 +17,7 @@ from sirl.domains import answers, mathematics
 
 
 def digits_right(task, text):
-  """Share of digits that stand in their place, counted from the units: 0.5 for '42' where 40 is right."""
+  """Share of digits in their place, counted from the units: 0.5 for '42' where 40 is right."""
   pairs = zip(reversed(text), reversed(task.answer))
   return sum(a == b for a, b in pairs) / max(len(text), len(task.answer))
 

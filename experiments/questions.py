@@ -1,6 +1,7 @@
-r"""Domains of questions in files: GSM8K from a folder on disk, and a JSONL file of the user's.
+r"""Domains of questions in files: GSM8K from a folder on disk, and a JSONL file of your own.
 
-`data=generated` writes small questions as such a file first, so that the same reader reads them offline.
+With `data=generated` small questions are written to such a file first. The same reader then reads
+them, without a download.
 """
 
 import dataclasses
@@ -13,13 +14,16 @@ from sirl.acquisition import curated, procedural
 from sirl.domains import answers, mathematics
 from sirl.rewards import heuristic
 
-GENERATED = 'generated'  # as data: small questions, written when they are asked for
+GENERATED = 'generated'  # a value of `data`: small questions, written on demand
 QUESTION = 'Tom has {a} nuts. He gets {b}. How many?'
 INSTRUCTION = '{question}\nReason step by step and put the final answer in \\boxed{{}}.'
 
 
 def gsm8k(c) -> recipe.Domain:
-  """GSM8K from `data`: a prepared TFDS version, or a folder with train.jsonl and test.jsonl; the answer goes in a box."""
+  """GSM8K from `data`: a prepared TFDS version, or a folder with train.jsonl and test.jsonl.
+
+  The prompt asks for the answer in a box.
+  """
   if c.data == GENERATED:
     with tempfile.TemporaryDirectory() as folder:
       write_folder(folder)
@@ -30,10 +34,12 @@ def gsm8k(c) -> recipe.Domain:
 
 
 def jsonl(c) -> recipe.Domain:
-  """Questions from a JSONL file of your own (`--set data=FILE`): fields question and answer, answer may be null.
+  """Questions from a JSONL file of your own (`--set data=FILE`).
 
-  Other field names: `--set question=... --set answer=...`. The tasks with the smallest ids, `heldout` of them but at most a
-  quarter, are held out.
+  Its rows have the fields question and answer; an answer may be null. Other field names: `--set
+  question=... --set answer=...`. The `heldout` tasks with the smallest ids are held out, at most a
+  quarter of all.
+  Raises: ValueError without `data`, or for fewer than 4 questions.
   """
   if not c.data:
     raise ValueError('task=jsonl reads a file of yours; give it with --set data=FILE.jsonl')
@@ -58,7 +64,7 @@ def _boxed(name, train, test):
   return recipe.Domain(
     name=name,
     splits={'train': train, 'heldout': test},
-    extract=answers.final,  # the last box, else a tag, else the number that is named last
+    extract=answers.final,  # the last box, else a tag, else the last number
     correct=mathematics.correct,
     reward=rewards.weighted(
       correct=(1.0, rewards.per_completion(mathematics.correct)),
@@ -73,9 +79,10 @@ def _asked(task):
 
 
 def read_folder(folder):
-  """(train, test) tasks of a TFDS version's folder or of a folder with train.jsonl and test.jsonl.
+  """(train, test) tasks of a TFDS version's folder, or of a folder with train.jsonl and test.jsonl.
 
-  Raises: ValueError for a folder that is missing or is neither, and for a row that does not fit, with its place.
+  Raises: ValueError if the folder is missing or of neither kind, and for a malformed row, with its
+    file and line.
   """
   folder = pathlib.Path(folder)
   rows = {'parse': curated.gsm8k_answer, 'name': 'gsm8k'}
@@ -89,14 +96,17 @@ def read_folder(folder):
     )
     what = 'does not exist' if found is None else f'holds {found or "nothing"}'
     raise ValueError(
-      f'data={folder} {what}; expected a prepared TFDS version (with dataset_info.json, such as gsm8k/1.0.0) or a '
-      'folder with train.jsonl and test.jsonl. Give it with --set data=FOLDER'
+      f'data={folder} {what}; expected a prepared TFDS version (with dataset_info.json, such as '
+      'gsm8k/1.0.0) or a folder with train.jsonl and test.jsonl. Give it with --set data=FOLDER'
     )
   return tuple([_asked(task) for task in tasks] for tasks in splits)
 
 
 def write_folder(folder):
-  """Writes train.jsonl and test.jsonl: sums of one-digit numbers as questions, with a line of reasoning in the answer."""
+  """Writes train.jsonl and test.jsonl.
+
+  The questions are sums of one-digit numbers; each answer has a line of reasoning before it.
+  """
   generator = mathematics.addition(digits=1, template=QUESTION)
   test = procedural.fixed_set(generator, n=16, seed=0, namespace='heldout')
   train = procedural.fixed_set(generator, n=64, seed=0, namespace='train', exclude=test)

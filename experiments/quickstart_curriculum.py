@@ -2,13 +2,15 @@
 
   sirl run experiments/quickstart_curriculum.py
 
-The difficulty is the most carries that a new sum may have: none ('12+34='), one ('19+34='), two ('79+34='). Steering raises it
-once the reward on the present tasks saturates. Of all sums acquired so far, on any level, a round trains on those whose right
-answer has a medium perplexity: what is known already teaches nothing, and neither does what is far out of reach. All levels
-are measured in every round, so one sees what a level gains before and after its turn.
+The difficulty is the largest number of carries in a new sum: none ('12+34='), one ('19+34='), two
+('79+34='). Steering raises it once the mean reward saturates. A round selects from all sums
+acquired so far, of any level. It trains on sums whose right answer has a medium perplexity: sums
+that the policy already knows teach nothing, nor do sums far out of reach. Every round measures all
+levels, which shows what a level gains before and after its difficulty is reached.
 
-Hardware: 2 CPU cores, about 4 minutes. Source: perplexity as a filter of training data, Ankner et al. 2024 (arXiv 2405.20541).
-Differs: the policy itself gives the perplexity, of the answer alone, anew in every round.
+Hardware: 2 CPU cores, about 4 minutes.
+Source: perplexity as a filter of training data, Ankner et al. 2024 (arXiv 2405.20541). Differs: the
+  policy itself computes the perplexity, of the answer alone, anew in every round.
 """
 
 import dataclasses
@@ -30,12 +32,12 @@ class Config(recipe.Config):
 
   max_rounds: int = 20
   steps_per_round: int = 20
-  acquired: int = 300  # of the 8100 sums, of which 1980 have no carry
+  acquired: int = 300  # there are 8100 sums; 1980 of them have no carry
   saturated: float = 0.75  # mean reward of a round at which the difficulty rises
 
 
 def method(c, s):
-  """quickstart with other tasks, selection and rules, and its held-out sums measured by level as well."""
+  """quickstart with other tasks, selection and rules; accuracy is also measured by level."""
   taken = [task for tasks in settings.unseen(c, s.domain).values() for task in tasks]
   logp = make_logp(s.model, s.codec, max_prompt=s.max_prompt, max_new=s.max_new, batch=256)
   return dataclasses.replace(
@@ -48,7 +50,7 @@ def method(c, s):
 
 
 def steer(c: Config):
-  """Harder when the reward saturates; back when held-out accuracy falls."""
+  """Rules: stop on NaN, roll back if held-out accuracy falls, raise the difficulty."""
   return steering.first_of(
     steering.stop_if_not_finite(),
     steering.rollback_if_regressed('heldout/pass@1', sems=4.0),
@@ -57,7 +59,10 @@ def steer(c: Config):
 
 
 def by_level(s):
-  """Sampled accuracy on the held-out sums of each level; a set of a few sums may lack one."""
+  """An Evaluator of sampled accuracy on the held-out sums of each level.
+
+  A level without held-out sums is not measured.
+  """
   ask = make_ask(s.model, s.codec, max_prompt=s.max_prompt, max_new=s.max_new, batch=64)
   levels = {
     level: [task for task in s.heldout if arithmetic.carries_of(task) == level] for level in LEVELS
@@ -74,7 +79,10 @@ def by_level(s):
 
 
 def summary(history):
-  """Before and after, over all held-out sums and by level, and when the difficulty rose."""
+  """A table of accuracy before and after, over all held-out sums and by level.
+
+  Below the table is a line for every round that raised the difficulty.
+  """
   rows = tables.headline(history) | {
     f'pass@1, carries: {level}': f'heldout_{level}/pass@1' for level in LEVELS
   }
@@ -83,5 +91,5 @@ def summary(history):
   return '\n'.join([tables.before_and_after(history, rows), *lines])
 
 
-# In a debug run the reward counts as saturated at once, so that the difficulty rises there too.
+# A debug run treats every reward as saturated, so its difficulty rises too.
 build = settings.built(method, small={'heldout': 32, 'saturated': -1.0}, summary=summary)

@@ -2,8 +2,9 @@
 
   sirl run experiments/quickstart_majority.py
 
-Beside the method's own numbers: a stronger start, because a vote helps only where the majority is mostly right, and small
-steps. The careless twin is quickstart_majority_careless.
+It differs from the method's defaults in two ways. The warm start is stronger, because a vote helps
+only where the majority is mostly right. The updates are smaller. quickstart_majority_careless does
+the opposite.
 """
 
 import dataclasses

@@ -1,9 +1,11 @@
-"""The careless twin of quickstart_majority: a weak start, few votes, large steps, no KL.
+"""A careless majority vote, to be caught by monitors: a weak start, few votes, large steps, no KL.
 
   sirl run experiments/quickstart_majority_careless.py [--set watched=false]
 
-Its reward rises towards 1 while its answers become worthless. The monitors see no answer, notice that fixed prompts begin to
-get the same replies, and steering goes back and then stops. `watched=false` leaves it alone, to see what they prevent.
+It is quickstart_majority without its precautions. The reward rises towards 1 while the answers
+become worthless. The monitors read no answer; they notice that fixed prompts begin to get the same
+replies. Steering then rolls back, and later stops the run. `watched=false` removes these rules, to
+show what they prevent.
 """
 
 import dataclasses
@@ -21,11 +23,11 @@ class Config(majority_vote.Config):
   lr: float = 3e-4
   kl: float = 0.0
   steps_per_round: int = 10
-  watched: bool = True  # False: no rule but the one on NaN
+  watched: bool = True  # False: no rule except to stop on NaN
 
 
 def method(c, s):
-  """The vote, with nothing that would keep it safe but its rules."""
+  """Majority vote; only its steering rules protect it."""
   vote = majority_vote.method(c, s)
   return vote if c.watched else dataclasses.replace(vote, steer=steering.stop_if_not_finite())
 

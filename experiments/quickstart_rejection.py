@@ -1,4 +1,4 @@
-"""Rejection sampling on quickstart's setting: the model imitates its own right answers and nothing else.
+"""Rejection sampling on quickstart's setting: the model imitates only its own right answers.
 
 sirl run experiments/quickstart_rejection.py
 """

@@ -2,16 +2,19 @@
 
   sirl run experiments/quickstart_self_instruct.py
 
-The warm start teaches one model two things: to answer '12+34=', and to continue a list of sums such as '12+34=56+10=' with one
-more. In every round the policy is shown lists drawn from the pool and writes new sums; those that are well formed, new and
-not held out enter the pool. Nobody gives an answer: the reward works each sum out from its prompt, so a wrong answer of the
-writer can teach nothing. monitor/synthetic_share is the share of the pool that the policy wrote.
-A policy that is only trained to answer soon forgets how to write (545 of 560 texts well formed, then 395, then 198), so lists
-of the given sums stand in the pool as tasks of their own, rewarded when the continuation is a sum that they do not hold.
+The warm start teaches one model two skills: to answer '12+34=', and to continue a list of sums such
+as '12+34=56+10=' with one more sum. In every round the policy reads lists drawn from the pool and
+writes new sums. A written sum enters the pool if it is well formed, new and not held out. No task
+holds an answer: the reward computes each sum from its prompt, so a wrong answer of the writer
+cannot teach anything. monitor/synthetic_share is the share of the pool that the policy wrote.
+A policy that is trained only to answer soon forgets how to write: 545 of 560 texts were well
+formed, then 395, then 198. Therefore lists of the given sums are tasks in the pool too. They are
+rewarded when the continuation is a sum that is not in the list.
 
-Hardware: 2 CPU cores, about 5 minutes. Source: Self-Instruct, Wang et al. 2022 (arXiv 2212.10560); one model that poses tasks
-and solves them, checked by a program, Absolute Zero, Zhao et al. 2025 (arXiv 2505.03335). Differs from the latter: writing is
-rewarded for its form alone, not for how much a task teaches.
+Hardware: 2 CPU cores, about 5 minutes.
+Source: Self-Instruct, Wang et al. 2022 (arXiv 2212.10560); one model that poses and solves tasks,
+  checked by a program: Absolute Zero, Zhao et al. 2025 (arXiv 2505.03335). Differs from the latter:
+  writing is rewarded for its form alone, not for how much a task teaches.
 """
 
 import dataclasses
@@ -26,7 +29,7 @@ from sirl.selection import adaptive
 from sirl.tasks import Task, content_id
 from sirl.warm_start import demonstrated
 
-EXAMPLES = 2  # sums that a list holds
+EXAMPLES = 2  # sums in a list
 MAX_PROMPT, MAX_NEW = 6 * EXAMPLES, 7  # tokens: a list; '12+34=' and the end token
 
 
@@ -35,25 +38,25 @@ class Config(recipe.Config):
   """Numbers of the run; each can be set with --set NAME=VALUE."""
 
   warm_prompts: int = 80
-  given: int = 48  # sums without answers; the rest of the pool is the policy's own work
+  given: int = 48  # sums without answers; the policy writes the rest of the pool
 
 
 # ---------------------------------------------------------------- what is rewarded
 
 
 def parse(text):
-  """A text that is one sum of two-digit numbers, such as '12+34=', as a task; anything else is malformed."""
+  """{'prompt': text} if the text is one sum of two-digit numbers, such as '12+34=', else None."""
   return {'prompt': text} if re.fullmatch(r'[1-9]\d\+[1-9]\d=', text) else None
 
 
 def correct(task, text):
-  """1.0 when the completion is the sum that the prompt asks for; the task itself holds no answer."""
+  """1.0 if the completion is the sum that the prompt asks for, else 0.0."""
   total = sum(map(int, task.prompt.removesuffix('=').split('+')))
   return float(text.strip() == str(total))
 
 
 def written(task, text):
-  """1.0 when the completion is a sum, and another one than those in the list."""
+  """1.0 if the completion is a sum that is not in the prompt's list, else 0.0."""
   return float(parse(text) is not None and text not in task.prompt)
 
 
@@ -67,7 +70,10 @@ REWARD = rewards.by_role(
 
 
 def method(c, s):
-  """quickstart with another source of tasks, a reward without answers, and room for what the writer reads and writes."""
+  """quickstart with written tasks and a reward without answers.
+
+  Prompts and completions are long enough for reading lists and writing sums.
+  """
   return dataclasses.replace(
     quickstart.method(c, s),
     generate=explore(
@@ -75,24 +81,27 @@ def method(c, s):
     ),
     reward=REWARD,
     acquire=acquire(c, s),
-    # The selector learns from tasks of either role, each of which has a part of its own.
+    # Tasks of the two roles have different reward parts, but all of them have a total.
     selector=adaptive.success_rate(target=0.5, part='total'),
   )
 
 
 def setting(c):
-  """quickstart's, with a warm start that also teaches to write."""
+  """quickstart's setting, with a warm start that also teaches to write."""
   plain = settings.make_setting(c, arithmetic.addition(c))
   return dataclasses.replace(plain, params=warm_start(c, plain))
 
 
 def taken_of(c, s):
-  """All tasks that nothing may train on."""
+  """All tasks on which nothing may train."""
   return [task for tasks in settings.unseen(c, s.domain).values() for task in tasks]
 
 
 def acquire(c, s):
-  """The given sums and lists of them in round 0; in every round what the policy writes, held-out sums left out."""
+  """An Acquirer: given sums and lists of them in round 0, what the policy writes in every round.
+
+  Held-out sums are excluded from what it writes.
+  """
   taken = taken_of(c, s)
   given = s.domain.tasks('given', c.given, taken)
   tasks = [dataclasses.replace(task, answer=None, meta={}) for task in given]
@@ -111,7 +120,7 @@ def acquire(c, s):
 
 
 def warm_start(c, s):
-  """quickstart's warm start, where one demonstration in five continues a list."""
+  """quickstart's warm start, with one demonstration in five that continues a list."""
   plain = s.params
   learner = plain.policy
   solved = s.domain.tasks('warm', 4000, taken_of(c, s))
@@ -127,7 +136,10 @@ def warm_start(c, s):
 
 
 def lists(tasks, *, answers=True):
-  """Consecutive prompts as a list to continue; as a demonstration the next prompt is the answer."""
+  """Tasks whose prompt is a list of consecutive sums to continue.
+
+  With `answers` the sum after the list is the task's answer, as a demonstration needs it.
+  """
   prompts = [task.prompt for task in tasks]
   found = []
   for i in range(len(prompts) - EXAMPLES):

@@ -1,10 +1,10 @@
-"""Settings: every task on every model. TASKS and MODELS are the two lists that `--set task=` and `--set model=` choose from.
+"""Settings: every task on every model, as `--set task=` and `--set model=` name them.
 
   sirl run experiments/methods/grpo.py --set task=chains
-  sirl run experiments/methods/dapo.py --set task=gsm8k --set data=DIR --set model=weights/smollm2-135m-instruct
+  sirl run experiments/methods/dapo.py --set task=gsm8k --set data=DIR --set model=MODEL
 
-A file of yours may bring its own method, its own domain, or a reward: `built` puts it on a setting. docs/architecture.md
-shows each.
+The names are the keys of TASKS and MODELS. A file of your own may bring a method, a domain or a
+reward; `built` combines it with a setting. docs/architecture.md has an example of each.
 """
 
 import dataclasses
@@ -32,7 +32,10 @@ from sirl.warm_start import warm_start as learned
 
 
 def toy(c, domain):
-  """A small decoder trained from nothing; its warm start on demonstrations is a run of its own."""
+  """A small decoder trained from nothing; its warm start on demonstrations is a run of its own.
+
+  Returns: (model, None, codec); the warm start makes the params.
+  """
   characters = domain.alphabet is not None
   codec = tokenizer.characters(domain.alphabet) if characters else tokenizer.bytes_codec()
   shape = models.preset(
@@ -42,7 +45,7 @@ def toy(c, domain):
 
 
 def load(c, domain):
-  """A Hugging Face folder, a .gguf file or a hub name, by its path."""
+  """A Hugging Face folder, a .gguf file or a hub name; returns (model, params, codec)."""
   del domain
   _check_exists(c.model)
   remat = 'block' if c.dtype != 'float32' else 'none'
@@ -56,15 +59,16 @@ TASKS = {
   'gsm8k': questions.gsm8k,
   'jsonl': questions.jsonl,
 }
-IN_WORDS = (
-  'gsm8k',
-  'jsonl',
-)  # tasks of free text: they take the numbers of ToyText and PretrainedText
-MODELS = {'toy': toy}  # any other name is a path for `load`
+# Tasks of free text, which take the numbers of ToyText and PretrainedText.
+IN_WORDS = ('gsm8k', 'jsonl')
+MODELS = {'toy': toy}  # any other name is a path or hub name for `load`
 
 
 def numbers(c):
-  """(class of numbers, small numbers) of c.task on c.model. Raises ValueError for an unknown task, with the nearest."""
+  """(class of default numbers, its debug numbers) for c.task on c.model.
+
+  Raises: ValueError for an unknown task; the message names the nearest one.
+  """
   if c.task not in TASKS:
     near = difflib.get_close_matches(c.task, TASKS, n=1)
     hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(TASKS)}'
@@ -79,12 +83,15 @@ def numbers(c):
 def built(
   method, *, domain=None, small=None, summary=None, setting=None, **changes
 ) -> recipe.Recipe:
-  """What a file calls `build`: a method on the setting that `task` and `model` name.
+  """Makes the `build` of an experiment file: a method on the setting of `task` and `model`.
 
   Args:
-    method: (config, setting) -> recipe.Method; changes: fields of the Method that replace its own, such as reward=...
-    domain: (config) -> recipe.Domain of your own, in place of TASKS; small: further numbers of debug runs.
-    setting: (config) -> recipe.Setting, in place of `setting`.
+    method: (config, setting) -> recipe.Method.
+    domain: (config) -> recipe.Domain of your own, in place of TASKS.
+    small: further numbers for debug runs.
+    summary: (history) -> text that is printed after the run.
+    setting: (config) -> recipe.Setting, in place of `make_setting`.
+    changes: fields of the Method to replace, such as reward=...
   """
   domain_of = domain or (lambda c: TASKS[c.task](c))
   return recipe.Recipe(
@@ -103,7 +110,10 @@ def _kind_of_own(c):
 
 
 def examples(task):
-  """Lines for `sirl tasks`: one task with its answer, and what trivial answers score on the held-out ones."""
+  """Lines for `sirl tasks`: one task with its answer, and the accuracy of trivial answers.
+
+  The accuracy is measured on held-out tasks.
+  """
   asked = recipe.Config(task=task)
   kind, _ = numbers(asked)
   try:
@@ -123,7 +133,7 @@ def examples(task):
 
 
 def make_setting(c, domain) -> recipe.Setting:
-  """What stays fixed for every method on this domain and model."""
+  """The Setting: what stays fixed for every method on this domain and model."""
   model, params, codec = MODELS.get(c.model, load)(c, domain)
   if domain.splits is not None:
     domain = dataclasses.replace(
@@ -169,7 +179,11 @@ def make_setting(c, domain) -> recipe.Setting:
 
 
 def unseen(c, domain):
-  """{name: tasks}, disjoint sets that nothing trains on: held out, to end the warm start by, to draw fresh tasks from."""
+  """{name: tasks}: disjoint sets on which nothing trains.
+
+  'heldout' measures accuracy. A domain with a generator also has 'development', which decides when
+  the warm start ends, and 'reserve', from which fresh tasks are drawn.
+  """
   heldout = domain.tasks('heldout', c.heldout)
   if domain.generator is None:
     return {'heldout': heldout}
@@ -179,7 +193,7 @@ def unseen(c, domain):
 
 
 def training_tasks(c, domain, sets, *, answers):
-  """Where training tasks come from: new ones every round from a generator, or all of the split at once."""
+  """An Acquirer: new tasks every round from a generator, or the whole training split at once."""
   if domain.generator is not None:
     taken = [task for tasks in sets.values() for task in tasks]
     return procedural.procedural(
@@ -188,12 +202,16 @@ def training_tasks(c, domain, sets, *, answers):
   train = domain.splits['train']
   if not answers:
     train = [dataclasses.replace(task, answer=None, meta={}) for task in train]
-  # The two splits of a folder may overlap; what is not measured in this run may be in another.
+  # The splits of a folder may overlap. All test questions are excluded from training, also those
+  # that this run does not measure.
   return hygiene.exclude(once(train), domain.splits['heldout'])
 
 
 def warm_start(c, model, codec, domain, sets):
-  """The run that teaches a model from nothing enough to begin with."""
+  """The supervised run that teaches a model from nothing enough for the loop to begin.
+
+  Raises: ValueError if no task of the domain has an answer.
+  """
   taken = [task for tasks in sets.values() for task in tasks]
   if domain.generator is None:
     solved = [task for task in domain.splits['train'] if domain.solution(task) is not None]
@@ -202,14 +220,15 @@ def warm_start(c, model, codec, domain, sets):
     solved, development = domain.tasks('warm', c.warm_tasks, taken, fewer=True), sets['development']
   if not solved:
     raise ValueError(
-      f'model={c.model} learns from demonstrations first, but no task of {domain.name} has an answer; take a pretrained model'
+      f'model={c.model} learns from demonstrations first, but no task of {domain.name} has an '
+      'answer; take a pretrained model'
     )
   rounds = dataclasses.replace(
     c, max_rounds=c.warm_rounds, steps_per_round=30, checkpoint_every=30, prompts=c.warm_prompts
   )
   return learned(
-    rounds, model, codec, domain, solved=solved, development=development, max_prompt=c.max_prompt, max_new=c.max_new,
-    goal=c.warm_goal, lr=c.warm_lr, batch=_batch(c),
+    rounds, model, codec, domain, solved=solved, development=development,
+    max_prompt=c.max_prompt, max_new=c.max_new, goal=c.warm_goal, lr=c.warm_lr, batch=_batch(c),
   )  # fmt: skip
 
 
@@ -217,9 +236,9 @@ def warm_start(c, model, codec, domain, sets):
 
 
 def fitting(tasks, codec, max_prompt):
-  """The tasks whose rendered prompt has at most `max_prompt` tokens; warns with the number of the others.
+  """The tasks whose rendered prompt has at most `max_prompt` tokens; warns how many are dropped.
 
-  Raises: ValueError when none fits.
+  Raises: ValueError if none fits.
   """
   kept = [task for task in tasks if len(codec.render(turns(task.prompt))) <= max_prompt]
   if not kept:
@@ -237,19 +256,19 @@ def fitting(tasks, codec, max_prompt):
 
 
 def _constrain(c):
-  """Pins the residual stream to rows where weights are split over devices, as `sharding` asks for."""
+  """Pins the residual stream to rows if weights are split over devices; see `sharding`."""
   mesh = sharding.make_mesh(c.mesh)
   return sharding.constrain(mesh) if mesh.size > 1 else None
 
 
 def _batch(c):
-  """Prompts that evaluation asks at once."""
+  """Number of prompts that evaluation asks at once."""
   most = 250 if c.model in MODELS else 64 if c.task in IN_WORDS else 20
   return min(most, c.heldout)
 
 
 def _check_exists(model):
-  """Says how to get a model of `sirl fetch` that is not there, and what else a misspelt name may mean."""
+  """Raises if a model of `sirl fetch` is missing, or if a name is misspelt."""
   folder = pathlib.Path(model)
   if folder.parts[:1] == ('weights',) and not folder.exists():
     raise FileNotFoundError(f'{model} is missing; run: sirl fetch {folder.name} {model}')

@@ -1,13 +1,15 @@
-"""A real pretrained model: SmolLM2-135M-Instruct learns two-digit addition and to reply with the equation alone.
+"""SmolLM2-135M-Instruct, a pretrained model, learns two-digit addition.
 
   sirl fetch smollm2-135m-instruct weights/smollm2-135m-instruct
   sirl run experiments/smollm2_addition.py [--set model=FOLDER_OR_HUB_NAME] [--set debug=true]
 
-The reward is 1 for the right number as the last integer of the reply, plus 0.5 when the reply is one equation, 25 + 38 = 63, and
-nothing else. Any Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 12 GB, half an hour to
-an hour. Its numbers stand in experiments/defaults.py, class Pretrained.
+It also learns to reply with the equation alone. The reward is 1 if the last integer of the reply is
+the right number. It is 0.5 more if the reply is one equation, 25 + 38 = 63, and nothing else. Any
+Hugging Face folder, hub name or .gguf file works the same way. Hardware: 2 CPU cores, 12 GB, half
+an hour to an hour. The default numbers are in experiments/defaults.py, class Pretrained.
 
-Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL; one update per rollout, so plain policy gradient; short replies.
+Source: GRPO, Shao et al. 2024 (arXiv 2402.03300). Differs: no KL; one update per rollout, which
+  makes it plain policy gradient; short replies.
 """
 
 import dataclasses

@@ -1,11 +1,12 @@
-"""GRO in one XLA program: sampling, reward and update fused by `gro.fuse`, and vmapped over seeds for error bars.
+"""GRO in one XLA program, vmapped over seeds for error bars.
 
   python -m experiments.toy_fused
 
-A tabular policy learns to count upwards: a token earns its share of the reward when it is the one before it plus one,
-modulo the vocabulary. The reward reads arrays, no text, so nothing leaves the device between two steps. Ten seeds of 60
-steps take a few seconds on 2 CPU cores. Where a reward must read text, `gro.make_step` is the same step with the host
-between its three functions.
+`gro.fuse` joins sampling, reward and update. A tabular policy learns to count upwards: the reward
+is the share of tokens that are one more than the token before, modulo the vocabulary. It reads
+arrays and no text, so nothing leaves the device between two steps. Ten seeds of 60 steps take a few
+seconds on 2 CPU cores. If a reward must read text, use `gro.make_step`: the same step, with the
+host between its three functions.
 """
 
 import functools
@@ -23,7 +24,7 @@ from sirl.models import tabular
 from sirl.optimization import advantages, by_group, make_optimize, objectives
 from sirl.types import SamplingParams
 
-VOCAB, LENGTH = 6, 4  # tokens of the policy; tokens of a completion
+VOCAB, LENGTH = 6, 4  # tokens in the vocabulary; tokens of a completion
 PROMPTS, GROUP_SIZE = VOCAB, 8  # every token is the prompt of one task
 STEPS, LR = 60, 0.1
 MODEL = tabular.tabular(VOCAB, 1 + LENGTH)
@@ -53,7 +54,7 @@ def counts_up(rollouts):
 
 
 def start(seed):
-  """The TrainState and the key of a seed, which may be traced."""
+  """(TrainState, key) of a seed; the seed may be traced."""
   key_init, key_run = jax.random.split(jax.random.key(seed))
   learner = Learner(model=MODEL, params=MODEL.init(key_init), optimizer=OPTIMIZER)
   return gro.start(learner), key_run
@@ -61,19 +62,22 @@ def start(seed):
 
 @functools.partial(jax.jit, static_argnames='steps')
 def learn(seeds, *, steps=STEPS):
-  """Runs all seeds at once. Args: seeds: int32 [N]. Returns: TrainState and metrics, both with leading axes [N, ...]."""
+  """Runs all seeds at once.
+
+  Args: seeds: int32 [N]. Returns: TrainState and metrics, both with leading axes [N, ...].
+  """
   run = gro.fuse(sample, counts_up, OPTIMIZE, steps=steps)
   return jax.vmap(lambda seed: run(*start(seed)))(seeds)
 
 
 def interval(values_N):
-  """(mean, half width of its 95 % interval) over seeds, by the normal approximation."""
+  """(mean over seeds, half the width of its 95 % interval), by the normal approximation."""
   values_N = np.asarray(values_N, np.float64)
   return values_N.mean(), 1.96 * values_N.std(ddof=1) / math.sqrt(len(values_N))
 
 
 def main(seeds=10, rows=6):
-  """Prints reward and entropy over steps."""
+  """Prints reward and entropy over the steps."""
   _, metrics = learn(jnp.arange(seeds))
   print(f'{seeds} seeds, {STEPS} steps each, in one program; chance is {1 / VOCAB:.3f}')
   print(f'{"step":>5}{"reward":>18}{"entropy":>18}')
