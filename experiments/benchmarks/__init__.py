@@ -1,6 +1,7 @@
-"""How fast a step is: beside what the machine can do, and beside other libraries on the same machine.
+"""Speed of a step, beside the limits of the machine and beside other libraries on the same machine.
 
-`cases` says what is measured and `protocol` how a side is talked to. `ours` is this library's side: its `rollouts`, `updates`
-and `steps`, on the `workload` of a case. `limits` is what the machine could do and how much there is to do. `driver` runs all sides
-in turn, `render` shows what came out.
+`cases` lists what is measured. `protocol` is how the driver talks to a side, which is this library
+or a peer. `ours` is this library's side; it uses `rollouts`, `updates` and `steps` on the
+`workload` of a case. `limits` counts the work of a case and measures the limits of the machine.
+`driver` runs all sides in turn. `render` makes tables and pictures of the results.
 """

@@ -1,4 +1,4 @@
-"""`sirl bench`: measures, prints the table, writes it with bench.json and the pictures."""
+"""`sirl bench`: measures, prints the table, and writes it with bench.json and the pictures."""
 
 import json
 import pathlib
@@ -7,7 +7,10 @@ from experiments.benchmarks import cases, driver, render
 
 
 def bench(sets, *, repeats, out, peers):
-  """Measures and writes into `out`. Args: as in `driver.measure`; sets: 'all' or names with commas between."""
+  """Measures and writes into the folder `out`.
+
+  Args: sets: 'all', or names with commas between; the rest as in `driver.measure`.
+  """
   out = pathlib.Path(out)
   out.mkdir(parents=True, exist_ok=True)
   results: dict = {}
@@ -18,13 +21,16 @@ def bench(sets, *, repeats, out, peers):
     logs=out / 'logs',
     say=lambda line: print(line, flush=True),
   ):
-    # After every case: an interrupted run keeps what it has.
+    # Written after every case, so an interrupted run keeps its results.
     (out / 'bench.json').write_text(json.dumps(results, indent=1) + '\n')
   show(results, out)
 
 
 def show(results, out):
-  """Prints the table and writes it and the pictures, from what bench.json holds."""
+  """Prints the table; writes the table and the pictures into `out`.
+
+  Args: results: the content of bench.json.
+  """
   out = pathlib.Path(out)
   text = render.table(results)
   print(f'\n{text}')

@@ -1,7 +1,9 @@
-"""All sides in turn: one process per side and variant, each idle while another measures.
+"""Runs all sides in turn. Each side and variant has its own process, idle while another measures.
 
-A repeat goes once around all contenders of a case, so that a busy spell of the machine meets all of them. Rows of results:
-{'case': fields, 'shape': numbers, 'sides': {side: {variant: {'runs': [answers]} | {'error' or 'missing': why}}}}.
+One repeat measures every contender of a case once, so a busy moment of the machine affects all of
+them alike. A row of the results is {'case': fields, 'shape': numbers, 'lengths': tokens of each
+completion or None, 'load': load average, 'flops': work or None, 'sides': {side: {variant: entry}}}.
+An entry is {'runs': [answers]}, and has 'error' or 'missing' with a reason where something failed.
 """
 
 import contextlib
@@ -21,15 +23,20 @@ from experiments.benchmarks import limits
 ROOT = pathlib.Path(__file__).parents[2]
 SCRIPTS = ROOT / 'experiments' / 'benchmarks'  # the sides of the peers
 MISSING = 'not installed'
-PATIENCE = 1200  # seconds for one answer; compiling counts
+PATIENCE = 1200  # seconds to wait for one answer, compilation included
 
 
 def measure(sets, *, repeats, peers, logs, say=print):
-  """Measures the named sets of cases, and yields the results so far after every one of them.
+  """Measures the named sets of cases and yields the results so far after each case.
 
-  Args: sets: names in `cases.GROUPS`; repeats: measurements per contender; peers: folder of the peers' virtual environments;
-    logs: folder for what the sides print; say: called with a line of progress.
-  Yields: {'machine': ..., 'repeats': ..., 'versions': {side: ...}, 'rows': [...]}, JSON values only.
+  Args:
+    sets: names in `cases.GROUPS`.
+    repeats: measurements per contender.
+    peers: folder of the peers' virtual environments.
+    logs: folder for the output of the sides.
+    say: called with a line of progress.
+  Yields: {'machine': ..., 'repeats': ..., 'versions': {side: ...}, 'rows': [...]}, JSON values
+    only.
   Raises: ValueError for an unknown set or repeats < 1.
   """
   if repeats < 1:
@@ -56,7 +63,7 @@ def measure(sets, *, repeats, peers, logs, say=print):
 
 
 def run_case(case, sides, repeats):
-  """One row of results."""
+  """Measures one case; returns its row of the results."""
   message = {'case': dataclasses.asdict(case), 'shape': table.shape(case), 'lengths': None}
   found: dict[str, dict] = {side: {} for side in (table.OURS, *case.peers)}
   playing = []
@@ -73,9 +80,8 @@ def run_case(case, sides, repeats):
       entry['error'] = answer['error']
     if answer.get('ready'):
       playing.append((worker, entry))
-      message['lengths'] = message['lengths'] or answer.get(
-        'lengths'
-      )  # drawn by our side, which comes first
+      # Our side comes first and draws the lengths.
+      message['lengths'] = message['lengths'] or answer.get('lengths')
   for repeat in range(repeats):
     for worker, entry in playing if repeat % 2 == 0 else playing[::-1]:
       answer = worker.ask(message | {'measure': True})
@@ -87,16 +93,15 @@ def run_case(case, sides, repeats):
     'case': message['case'],
     'shape': message['shape'],
     'lengths': message['lengths'],
-    'load': os.getloadavg()[
-      0
-    ],  # of the last minute: far above the cores in use, somebody else computed
+    # Of the last minute. If it is far above the cores in use, other programs ran.
+    'load': os.getloadavg()[0],
     'flops': limits.flops(message['shape'], case),
     'sides': found,
   }
 
 
 def broken(row):
-  """A line for every variant that broke in this case: it counts nowhere."""
+  """Yields a line for every variant that failed in this case; such a variant is never the best."""
   for side, variants in row['sides'].items():
     for variant, entry in variants.items():
       if 'error' in entry:
@@ -112,13 +117,16 @@ class Sides:
     self.kept = None
 
   def keep(self, *what):
-    """Ends all processes when `what` changes: memory is then free for the next kind of case."""
+    """Ends all processes if `what` differs from the last call, to free memory for other cases."""
     if what != self.kept:
       self.close()
       self.kept = what
 
   def get(self, side, variant, cores):
-    """The worker of a side in a variant on so many cores, started if need be; None where it is not installed."""
+    """The worker of a side in a variant on this number of cores, started if need be.
+
+    Returns None if the side is not installed.
+    """
     if (side, variant) not in self.workers:
       command = command_of(side, variant, self.peers)
       if command is None:
@@ -137,19 +145,18 @@ class Sides:
 
 
 def command_of(side, variant, peers):
-  """The command line of a side, None where its environment or its script is not there."""
+  """The command line of a side, or None if its environment or its script is missing."""
   if side == table.OURS:
     return [sys.executable, '-m', 'experiments.benchmarks.ours', variant]
   python, script = peers / side / 'bin' / 'python', SCRIPTS / f'{side}_side.py'
-  if (
-    not (peers / side / 'installed').is_file() or not script.is_file()
-  ):  # the mark of a finished installation
+  # The file `installed` marks a finished installation.
+  if not (peers / side / 'installed').is_file() or not script.is_file():
     return None
   return [str(python.absolute()), str(script), variant]
 
 
 class Worker:
-  """A side's process; after it died, every answer is an error that says where its output is."""
+  """The process of a side. After its death every answer is an error that names its log file."""
 
   def __init__(self, command, cores, log):
     self.log = log
@@ -187,7 +194,7 @@ class Worker:
 
   def close(self):
     """Ends the process."""
-    with contextlib.suppress(BrokenPipeError):  # it died before it read the last question
+    with contextlib.suppress(BrokenPipeError):  # the process died before it read the last message
       self.questions.close()
     try:
       self.process.wait(timeout=10)
@@ -198,7 +205,9 @@ class Worker:
 
 
 def pinned(command, cores):
-  """The command held on so many cores, the last ones; pools of threads are then made for them."""
+  """The command, pinned to the last `cores` of the cores in use. Thread pools take their size from
+  it.
+  """
   held = held_cores()[-cores:]
   return ['taskset', '--cpu-list', ','.join(map(str, held)), *command]
 
@@ -211,7 +220,7 @@ def held_cores():
 
 
 def machine():
-  """What the numbers were measured on."""
+  """{'cpu': model name, 'cores': number, 'python': version} of this machine."""
   cpu = platform.processor() or platform.machine()
   with contextlib.suppress(OSError):
     lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()

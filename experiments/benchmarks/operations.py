@@ -1,9 +1,15 @@
-"""Where the time of one case goes, operation by operation: `python experiments/benchmarks/operations.py CASE [VARIANT]`.
+"""Time of one case by operation.
 
-CASE is any part of the name of a case in `experiments/benchmarks/cases.py`, VARIANT one of ours. XLA names every operation that it runs on a CPU
-in a trace of level 3; their own seconds, without those of what they call, are added up by kind, shape and, where XLA kept it, the
-place in the code that asked for them: `RI,OI->RO` is a product with weights, of few rows `OI,RI->OR` (`models/transformer.py`), `BTKRH,BKSH->BKRTS` are attention's
-scores. `ThunkExecutor` is XLA between two operations, or waiting for another thread. Pinned to as many cores as the case has.
+  python experiments/benchmarks/operations.py CASE [VARIANT]
+
+CASE is any part of the name of a case in experiments/benchmarks/cases.py. VARIANT is one of
+our side. The process is pinned to as many cores as the case has.
+
+In a trace of level 3 XLA names every operation that it runs on a CPU. The seconds of an
+operation exclude those of the operations that it calls. They are added up by kind, shape and,
+where XLA kept it, the place in the code. There `RI,OI->RO` is a product with weights,
+`OI,RI->OR` is one of few rows (models/transformer.py), and `BTKRH,BKSH->BKRTS` is attention's
+scores. `ThunkExecutor` is XLA between two operations, or waiting for another thread.
 """
 
 import argparse
@@ -23,7 +29,7 @@ DUMP = ' --xla_dump_hlo_as_text --xla_dump_to='
 def main():
   arguments = parser().parse_args()
   with tempfile.TemporaryDirectory() as folder:
-    # Read by XLA when JAX is imported, so before.
+    # Set before the import of JAX, because XLA reads it then.
     os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + DUMP + folder
     case, seconds, events = traced(arguments.case, arguments.variant, f'{folder}/trace')
     places = operations(folder)
@@ -32,7 +38,8 @@ def main():
     found[place(name, places.get(name, ''))] += own
   total = sum(found.values())
   print(
-    f'{case.name}, {arguments.variant}: {1000 * seconds:.1f} ms of CPU time, traced {1000 * total:.1f}; tracing itself takes time'
+    f'{case.name}, {arguments.variant}: {1000 * seconds:.1f} ms of CPU time, '
+    f'traced {1000 * total:.1f}; tracing itself takes time'
   )
   for (kind, shape, asked), own in found.most_common(arguments.top):
     print(f'{1000 * own:9.1f} ms {100 * own / total:5.1f} %  {kind} {shape}  {asked}')
@@ -47,7 +54,11 @@ def parser():
 
 
 def traced(part, variant, folder):
-  """(case, CPU seconds of the fastest of three runs, events of a traced one). Raises: SystemExit for an unknown case."""
+  """Runs a case and traces it.
+
+  Returns: (case, CPU seconds of the fastest of three runs, events of a traced run).
+  Raises: SystemExit for an unknown case.
+  """
   import jax
 
   from experiments.benchmarks import cases, driver, ours
@@ -79,7 +90,7 @@ def traced(part, variant, folder):
 
 
 def own_seconds(events):
-  """(name, seconds without those of the events inside) of every event that lasts."""
+  """Yields (name, seconds) of every event with a duration, without the events nested in it."""
   threads = collections.defaultdict(list)
   for event in events:
     if event.get('ph') == 'X':
@@ -98,7 +109,9 @@ def own_seconds(events):
 
 
 def operations(folder):
-  """{name: right side} of every operation in the compiled programs that XLA wrote there."""
+  """{name: right-hand side} of every operation in the compiled programs that XLA dumped in
+  `folder`.
+  """
   text = '\n'.join(
     path.read_text() for path in pathlib.Path(folder).glob('*cpu_after_optimizations.txt')
   )
@@ -106,7 +119,7 @@ def operations(folder):
 
 
 def place(name, operation):
-  """(kind, shape, the place in the code) of an operation."""
+  """(kind, shape, place in the code) of an operation."""
   asked = re.search(r'op_name="([^"]*)"', operation)
   return (
     re.sub(r'\.\d+$', '', name),

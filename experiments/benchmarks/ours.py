@@ -1,6 +1,7 @@
-"""This library's side of the benchmarks: `python -m experiments.benchmarks.ours VARIANT` answers `protocol`.
+"""This library's side of the benchmarks: `python -m experiments.benchmarks.ours VARIANT`.
 
-Random weights, random prompts without padding, the public engine called as an experiment calls it.
+It answers `protocol`. Weights and prompts are random, prompts have no padding, and the public
+engine is called as an experiment calls it.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ def main(variant):
   mesh = sharding.make_mesh(config.Mesh())
 
   def prepare(case, numbers, lengths):
-    del lengths  # this side draws them
+    del lengths  # this side draws them itself
     case = cases.from_json(case)
     with jax.set_mesh(mesh):
       run = KINDS[case.kind](case, numbers, variant)
@@ -36,11 +37,11 @@ def main(variant):
 
 
 def run_limit(case, numbers, variant):
-  """A limit of the machine."""
+  """Measures a limit of the machine."""
   return limits.MEASURES[case.what]()
 
 
-# (case, numbers of its model, variant) -> what runs once per measurement
+# kind: (case, numbers of its model, variant) -> the function that runs once per measurement
 KINDS = {
   'limit': run_limit,
   'decode': rollouts.run_decode,

@@ -1,9 +1,11 @@
-"""How a side is talked to: a process that answers JSON lines. Only the standard library, since peers have their own.
+"""How the driver talks to a side: a process that reads and answers lines of JSON.
 
-The driver writes {"case": {...}, "shape": {...}, "lengths": [...] or null, "measure": bool}. A side that meets a case for the
-first time prepares and warms up. It then answers {"ready": true, ...}, or measures once and answers
-{"wall": seconds, "cpu": seconds of the process, ...}; the dots are what the case returned, such as "tokens".
-A case that broke answers {"error": message}; the side lives on.
+This file uses only the standard library, because each peer has its own environment.
+The driver writes {"case": {...}, "shape": {...}, "lengths": [...] or null, "measure": bool}. For a
+new case the side prepares and warms up first. With "measure" false it answers {"ready": true, ...}.
+With "measure" true it measures once and answers {"wall": seconds, "cpu": seconds of the process,
+...}. The dots are what the case returned, such as "tokens". If a case fails, the side answers
+{"error": message} and goes on.
 """
 
 import gc
@@ -15,17 +17,20 @@ import threading
 import time
 import traceback
 
-WARM_UPS = 2  # the first compiles; the second finds whatever the first left to do
+WARM_UPS = 2  # the first compiles; the second does any one-off work that remains
 
 
 def serve(prepare, versions):
   """Answers until stdin closes.
 
-  Args: prepare: (case, shape, lengths) -> run; `lengths` are the tokens of each row's completion where the case draws them.
-    run() does the work once, returns when it is done, and returns a dict of what the driver should know. versions: dict of str, for the record.
+  Args:
+    prepare: (case, shape, lengths) -> run. `lengths` are the tokens of each row's completion, or
+      None if they are fixed or not drawn yet. run() does the work once, waits until it is done, and
+      returns a dict for the driver.
+    versions: {package: version}, for the results.
   """
   answers = os.fdopen(os.dup(1), 'w')
-  os.dup2(2, 1)  # what libraries print is no answer
+  os.dup2(2, 1)  # libraries may print to stdout; send that to stderr
 
   def say(answer):
     answers.write(json.dumps(answer) + '\n')
@@ -39,7 +44,7 @@ def serve(prepare, versions):
     try:
       if message['case'] != current:
         current, run = message['case'], None
-        gc.collect()  # the case before may hold gigabytes
+        gc.collect()  # the previous case may hold gigabytes
         run = prepare(message['case'], message['shape'], message['lengths'])
         for _ in range(WARM_UPS):
           found = run()
@@ -51,7 +56,7 @@ def serve(prepare, versions):
 
 
 def measured(run):
-  """What one run returned, with its wall seconds and the CPU seconds of all threads of this process."""
+  """The dict of one run, with its wall seconds and the CPU seconds of the whole process."""
   gc.collect()
   cpu, wall = time.process_time(), time.perf_counter()
   found = run()
@@ -59,14 +64,14 @@ def measured(run):
 
 
 def cores():
-  """Cores that this process may use."""
+  """Number of cores that this process may use."""
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 class Turns:
-  """A training loop that is somebody else's, advanced by one iteration per call.
+  """Advances another library's training loop by one iteration per call.
 
-  loop(pause) runs in a thread of its own and calls pause() wherever an iteration ends, and once before the first.
+  loop(pause) runs in its own thread. It calls pause() before the first iteration and after each.
   """
 
   def __init__(self, loop):
@@ -75,7 +80,7 @@ class Turns:
     self._wait()
 
   def advance(self):
-    """Lets one iteration pass. Raises what the loop raised, or RuntimeError when it has ended."""
+    """Runs one iteration. Raises what the loop raised, or RuntimeError if the loop has ended."""
     self._asked.put(None)
     self._wait()
 

@@ -1,4 +1,4 @@
-"""What came out of `driver.measure`: a table in Markdown, a picture of ratios, and the growth curves."""
+"""Shows the results of `driver.measure`: a Markdown table, a picture of ratios, growth curves."""
 
 import statistics
 
@@ -9,9 +9,9 @@ from experiments.benchmarks import cases, limits
 from experiments.benchmarks.driver import MISSING
 from sirl.reporting import drawing
 
-NOTHING = '-'  # this side has no such case
+NOTHING = '-'  # the cell of a side that does not run the case
 NO_RUNS: dict = {'runs': []}
-CACHED = 2**28  # bytes that a processor's cache may hold
+CACHED = 2**28  # bytes that may fit in a processor's cache
 
 
 # ---------------------------------------------------------------- numbers
@@ -24,7 +24,7 @@ def seconds(entry, by):
 
 
 def best(variants, by):
-  """(variant, entry) of the smallest median among those that never broke; None when there is none."""
+  """(variant, entry) with the smallest median among variants without errors, or None."""
   ran = [
     (seconds(entry, by), name)
     for name, entry in variants.items()
@@ -34,7 +34,7 @@ def best(variants, by):
 
 
 def why(variants):
-  """What stands in a cell without a number."""
+  """The text of a cell that has no number."""
   if not variants:
     return NOTHING
   if any('missing' in entry for entry in variants.values()):
@@ -45,7 +45,10 @@ def why(variants):
 
 
 def ratio(row, side):
-  """How many times faster our best variant is than a side's best per token, or a word saying why there is no number."""
+  """How many times faster per token our best variant is than the best of a side.
+
+  Returns a word with the reason if there is no number.
+  """
   by, sides = row['case']['by'], row['sides']
   ours, theirs = best(sides[cases.OURS], by), best(sides.get(side, {}), by)
   if ours is None:
@@ -61,7 +64,7 @@ def cost(entry, by):
 
 
 def machine_limits(rows):
-  """{(what, cores): best rate of all rows}: a limit is what was reached once."""
+  """{(what, cores): rate}: the best rate over all measurements of each limit."""
   found = {}
   for row in rows:
     if row['case']['kind'] == 'limit':
@@ -72,7 +75,7 @@ def machine_limits(rows):
 
 
 def turn_seconds(row):
-  """Seconds of one token for every row of a rollout: what it takes beyond its first token. None where that is not known."""
+  """Seconds per token of every row in a rollout, without the first token; None if unknown."""
   variants, by = row['sides'][cases.OURS], row['case']['by']
   first, whole = (seconds(variants.get(name, NO_RUNS), by) for name in (cases.FIRST, 'plain'))
   if first is None or whole is None or whole <= first:
@@ -81,10 +84,12 @@ def turn_seconds(row):
 
 
 def share_of_limit(row, found):
-  """Time at the machine's limit over the time taken, None where there is no limit to compare with.
+  """Time at the machine's limit over the time taken; None if no limit applies.
 
-  The limit of a rollout is that of its turns, by arithmetic or by reading, whichever is slower; what a turn takes is known of the
-  plain variant alone. A model whose weights the processor's cache may hold is bound by neither, so it has none where reading is slower.
+  The limit of a rollout is that of its turns (a turn decodes one token for every row): arithmetic
+  or reading, whichever is slower. The time of a turn is known for the plain variant alone. Reading
+  is no limit for a model whose weights may fit in the processor's cache, so such a model gets None
+  where reading would be slower.
   """
   case, by = row['case'], row['case']['by']
   ours = best(row['sides'][cases.OURS], by)
@@ -106,7 +111,7 @@ def share_of_limit(row, found):
 
 
 def host_shares(entry):
-  """Of every run the share of a round spent in neither of its two compiled programs, ascending."""
+  """For each run the share of a round outside the two compiled programs, ascending."""
   runs = entry['runs']
   return sorted(1 - (run['decode'] + run['optimize']) / run['round'] for run in runs)
 
@@ -115,7 +120,7 @@ def host_shares(entry):
 
 
 def table(results):
-  """The results as a Markdown table, growth curves left out; below it what the columns mean."""
+  """The results as a Markdown table without growth curves, and a legend of its columns."""
   found = machine_limits(results['rows'])
   head = ['case', 'ours', 'of the limit', *(f'/ {peer}' for peer in cases.PEERS)]
   lines = [_line(head), _line(['---'] * len(head))]
@@ -134,10 +139,11 @@ def table(results):
   )
   lines += [
     '',
-    f'Medians of {results["repeats"]}, sides in turn; {machine["cpu"]}, {machine["cores"]} cores. One-core cases compare CPU '
-    'seconds of pinned processes, the others, and steps whose rewards sleep, wall time; the best variant of every side counts. A number under a peer is how '
-    'many times faster we are. Of the limit: of a matrix product or a memory read measured in the same run, whichever '
-    'binds, the best of its measurements before and after every lot of cases.',
+    f'Medians of {results["repeats"]}, sides in turn; {machine["cpu"]}, {machine["cores"]} cores. '
+    'One-core cases compare CPU seconds of pinned processes, the others, and steps whose rewards '
+    'sleep, wall time; the best variant of every side counts. A number under a peer is how '
+    'many times faster we are. Of the limit: of a matrix product or a memory read measured in the '
+    'same run, whichever binds, the best of its measurements before and after every lot of cases.',
     f'Load average after each case {min(loads):.1f} to {max(loads):.1f}. Versions: {versions}.',
   ]
   return '\n'.join(lines) + '\n'
@@ -160,7 +166,7 @@ def _cells(row, found, rows):
 
 
 def _limit(case, found):
-  """The best that the machine did, in the unit of the limit."""
+  """The best rate of a limit, with its unit."""
   rate = found.get((case['what'], case['cores']))
   if rate is None:
     return 'failed'
@@ -172,7 +178,7 @@ def _limit(case, found):
 
 
 def _absolute(row, name, entry, rows):
-  """The number of a case in its own unit."""
+  """The number of our side in a case, with its unit."""
   case, by = row['case'], row['case']['by']
   if case['kind'] == 'sampling':
     draw = seconds(entry, by) / entry['runs'][0]['draws']
@@ -199,7 +205,9 @@ def _absolute(row, name, entry, rows):
 
 
 def _times(row, entry, name, base, more):
-  """How many times as fast one of our variants is as another, and what `more` says of its first run."""
+  """How many times as fast as `base` our variant `name` is, and the text of `more` for its first
+  run.
+  """
   by, ours = row['case']['by'], row['sides'][cases.OURS]
   one, other = ours.get(name, NO_RUNS), ours.get(base, NO_RUNS)
   if not (one['runs'] and other['runs']):
@@ -211,7 +219,10 @@ def _times(row, entry, name, base, more):
 
 
 def picture(results, path):
-  """Writes a PNG: for every case, how many times faster we are than each peer. Returns whether there was anything."""
+  """Writes a PNG: for every case, how many times faster we are than each peer.
+
+  Returns: whether there was anything to draw.
+  """
   rows = [
     (row['case']['name'], {peer: ratio(row, peer) for peer in cases.PEERS})
     for row in results['rows']
@@ -241,7 +252,10 @@ def picture(results, path):
 
 
 def growth(results, path):
-  """Writes a PNG: step time and FLOPs along each number, both relative to the smallest. Returns whether there was anything."""
+  """Writes a PNG: time and FLOPs of a step along each size, both relative to the smallest size.
+
+  Returns: whether there was anything to draw.
+  """
   curves = {}
   for row in results['rows']:
     ours = best(row['sides'][cases.OURS], row['case']['by'])

@@ -1,4 +1,7 @@
-"""This library's rollouts, and parts of them: each function makes what runs once per measurement of one case."""
+"""This library's rollouts, and parts of them.
+
+Each run_* function returns the function that runs once per measurement of its case.
+"""
 
 import dataclasses
 import functools
@@ -15,7 +18,7 @@ from sirl.ops import logprobs, prefill
 from sirl.slots import Decode
 from sirl.types import SamplingParams
 
-WIDTH = 8  # guesses a round
+WIDTH = 8  # tokens proposed in a round
 
 
 def run_decode(case, numbers, variant):
@@ -33,7 +36,7 @@ def run_decode(case, numbers, variant):
 
 
 def run_prefill(case, numbers, variant):
-  """Prompts to the logits of the first new token, and their cache."""
+  """A prefill of the prompts: their cache and the logits of the first new token."""
   model, params = policy(case, numbers)
   tokens_PS = prompts(case, numbers)
 
@@ -52,7 +55,7 @@ def run_prefill(case, numbers, variant):
 
 
 def run_sampling(case, numbers, variant):
-  """One draw per row from logits of the whole vocabulary."""
+  """One draw per row from logits over the whole vocabulary."""
   sampler = {
     'plain': sampling.sampler(),
     'top-k 50': sampling.sampler(top_k=50),
@@ -72,7 +75,11 @@ def run_sampling(case, numbers, variant):
 
 
 def run_refill(case, numbers, variant):
-  """More prompts than slots: batch after batch with early exit, or finished rows refilled from the queue."""
+  """More prompts than slots.
+
+  'static' decodes one batch after the other and stops each at its last end token. 'refill' gives
+  the slot of a finished row to the next prompt.
+  """
   model, params = policy(case, numbers)
   tokens_PS = prompts(case, numbers)
   if variant == 'static':
@@ -90,7 +97,10 @@ def run_refill(case, numbers, variant):
 
 
 def run_speculate(case, numbers, variant):
-  """One greedy rollout, whose text soon repeats itself as that of random weights does, with guesses copied from it or without."""
+  """One greedy rollout, with or without tokens proposed by prompt lookup.
+
+  Random weights soon repeat themselves, so copying from the text often proposes the right token.
+  """
   model, params = policy(case, numbers)
   draft = drafts.prompt_lookup()
   guessing = speculative.decoder(draft, width=WIDTH)
@@ -114,7 +124,10 @@ def run_speculate(case, numbers, variant):
 def sampler_of(
   case, model, params, tokens_PS, *, first=0, with_: Decode = static, sampler=logprobs.PLAIN
 ):
-  """() -> (Rollouts, counts) that `with_` returns of the prompts, of fixed or lognormal lengths. Row `first` is the noise of the first one."""
+  """() -> (Rollouts, counts), decoded by `with_` with fixed or lognormal lengths.
+
+  Args: first: the number of the first prompt, which addresses its noise.
+  """
   model, ends = ending(case, model)
   ids_P = np.arange(first, first + len(tokens_PS), dtype=np.uint32)
   arrays = (tokens_PS, np.ones(tokens_PS.shape, bool), ids_P, np.zeros(len(ids_P), np.int32))

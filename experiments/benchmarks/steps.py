@@ -1,4 +1,4 @@
-"""This library's whole GRO steps, and the loop around them."""
+"""This library's whole GRO steps, and rounds of the loop."""
 
 import tempfile
 import time
@@ -30,8 +30,8 @@ from sirl.selection import selectors
 from sirl.tasks import Pool, Task
 from sirl.types import Codec
 
-STEPS = 4  # of a round of the loop
-SLICES = 2  # of a batch whose rewards are computed while the next one generates
+STEPS = 4  # GRO steps in a round of the loop
+SLICES = 2  # slices of a batch; one is rewarded while the next one is generated
 
 
 def run_step(case, numbers, variant):
@@ -53,12 +53,12 @@ def run_step(case, numbers, variant):
 
 
 def run_growth(case, numbers, variant):
-  """The same, for the curves."""
+  """The variant 'whole' of `run_step`, for the growth curves."""
   return run_step(case, numbers, 'whole')
 
 
 def run_overhead(case, numbers, variant):
-  """A round of the loop, and what it spent within calls of the two compiled programs."""
+  """A round of the loop, with the time spent in calls of the two compiled programs."""
   model, params = policy(case, numbers)
   spent = {}
 
@@ -101,7 +101,10 @@ def run_overhead(case, numbers, variant):
 
 
 def whole_step(case, model, tokens_PS, variant, *, watched=lambda name, program: program):
-  """(step, tasks): a GRO step, its two compiled programs as `watched` makes of them."""
+  """(step, tasks): a GRO step and its tasks.
+
+  Args: watched: (name, program) -> program, applied to 'decode' and to 'optimize'.
+  """
   sampled_from, ends = ending(case, model)
   tasks = [Task(id=f'bench-{p}', prompt=' '.join(map(str, row))) for p, row in enumerate(tokens_PS)]
   optimize = watched('optimize', optimizer_of(case, model, variant))
@@ -119,7 +122,7 @@ def whole_step(case, model, tokens_PS, variant, *, watched=lambda name, program:
 
 
 def words(vocab, ends):
-  """A Codec of numbers as words: token 17 is '17'."""
+  """A Codec whose words are numbers: token 17 is '17'."""
   read = lambda text: [int(word) for word in text.split()]
   render = lambda messages: [id_ for message in messages for id_ in read(message.content)]
   write = lambda ids: ' '.join(map(str, ids))
@@ -127,7 +130,7 @@ def words(vocab, ends):
 
 
 def reward_of(case):
-  """A reward of the text alone, which takes as long as the case says."""
+  """A reward of the text alone, which sleeps for the seconds that the case sets."""
 
   def odd(task, text):
     if case.reward_seconds:

@@ -1,7 +1,8 @@
-"""The side of Hugging Face transformers: `generate`, and a GRPO step written by hand in PyTorch.
+"""The side of Hugging Face transformers: `generate`, and a GRPO update written by hand in PyTorch.
 
-Variants: decode with the 'dynamic' or the 'static' cache; train with 'whole' batches or gradients added over 'micro' ones.
-A Llama of the case's shape with random weights, scaled-dot-product attention, fused AdamW: the fastest that CPU torch offers.
+Variants: decode with the 'dynamic' or the 'static' cache; train on 'whole' batches, or with
+gradients added over 'micro' batches. The model is a Llama of the case's shape with random weights.
+It uses scaled-dot-product attention and fused AdamW, the fastest that PyTorch offers on a CPU.
 """
 
 import sys
@@ -23,7 +24,7 @@ def main(variant):
 
 
 def llama(shape):
-  """A model of the shape, weights random."""
+  """A model of the shape with random weights."""
   torch.manual_seed(0)
   config = transformers.LlamaConfig(
     vocab_size=shape['vocab'],
@@ -48,8 +49,8 @@ def decode(case, model, variant):
   rows = random_tokens(case, case['prompt']).repeat_interleave(case['group_size'], dim=0)
   how = transformers.GenerationConfig(
     do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=case['new'],
-    eos_token_id=None, pad_token_id=1, cache_implementation='static' if variant == 'static' else None,
-    disable_compile=True,
+    eos_token_id=None, pad_token_id=1,
+    cache_implementation='static' if variant == 'static' else None, disable_compile=True,
   )  # fmt: skip
 
   @torch.inference_mode()
@@ -61,7 +62,7 @@ def decode(case, model, variant):
 
 
 def prefill(case, model, variant):
-  """Prompts to the logits of the first new token, and their cache."""
+  """A prefill of the prompts: their cache and the logits of the first new token."""
   rows = random_tokens(case, case['prompt'])
 
   @torch.inference_mode()
@@ -73,7 +74,7 @@ def prefill(case, model, variant):
 
 
 def train(case, model, variant):
-  """Clipped policy gradient on completion tokens, gradient clipping, AdamW; one update."""
+  """One update: clipped policy gradient on completion tokens, gradient clipping, AdamW."""
   model.train()
   S, N, B = case['prompt'], case['new'], case['prompts'] * case['group_size']
   rows = random_tokens(case, S + N).repeat_interleave(case['group_size'], dim=0)
@@ -98,13 +99,13 @@ def train(case, model, variant):
 
 
 def log_probs(logits, tokens):
-  """Log-prob of each token, without a second array of the logits' size."""
+  """Log-prob of each token, without a second array of the size of the logits."""
   chosen = logits.gather(-1, tokens[..., None])[..., 0]
   return chosen - torch.logsumexp(logits, dim=-1)
 
 
 def random_tokens(case, width):
-  """int64 [P, width]."""
+  """Random tokens, int64 [P, width]."""
   shape = (case['prompts'], width)
   return torch.randint(2, 500, shape, generator=torch.Generator().manual_seed(0))
 

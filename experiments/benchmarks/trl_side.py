@@ -1,7 +1,8 @@
-"""The side of TRL: whole steps of its GRPOTrainer on CPU.
+"""The side of TRL: whole steps of its GRPOTrainer on a CPU.
 
-Variants: 'whole' batches or 'micro' ones with gradient accumulation; with 'async' a reward function that awaits all
-completions at once, where rewards take time. Logging, evaluation and checkpoints are off, KL is off, one update per batch.
+Variants: 'whole' batches, or 'micro' batches with gradient accumulation. With 'async' the reward
+function awaits all completions at once; these variants run where rewards take time. Logging,
+evaluation and checkpoints are off, KL is off, one update per batch.
 """
 
 import asyncio
@@ -85,7 +86,7 @@ def step(case, shape, lengths, variant):
 
 
 class Pauses(transformers.TrainerCallback):
-  """Stops before the first step and after every step."""
+  """A callback that pauses before the first step and after every step."""
 
   def __init__(self, pause):
     self.pause = pause
@@ -100,11 +101,11 @@ class Pauses(transformers.TrainerCallback):
 
 
 def with_ends(generate, prompt, lengths):
-  """`generate` whose row i ends after lengths[i] tokens; a whole batch goes through it at once."""
+  """Wraps `generate`: row i ends after lengths[i] tokens. A call must hold the whole batch."""
   lengths_B = torch.tensor(lengths)
 
   class Ends(transformers.LogitsProcessor):
-    """The end token at its place and nowhere else."""
+    """Forces the end token at its place and forbids it elsewhere."""
 
     def __call__(self, tokens, scores):
       ends = lengths_B == tokens.shape[1] + 1 - prompt
@@ -120,7 +121,7 @@ def with_ends(generate, prompt, lengths):
 
 
 def reward_of(case, concurrent):
-  """A reward of the texts alone, which takes as long per completion as the case says."""
+  """A reward of the text alone, which sleeps per completion for the seconds that the case sets."""
   score = lambda text: len(text) % 7 / 7
 
   def serial(completions, **rest):
@@ -142,14 +143,14 @@ def reward_of(case, concurrent):
 
 
 def prompts(case, shape):
-  """A dataset of the case's prompts, random words."""
+  """A dataset of the case's prompts, which are random words."""
   torch.manual_seed(0)
   tokens = torch.randint(2, shape['vocab'], (case['prompts'], case['prompt'])).tolist()
   return datasets.Dataset.from_dict({'prompt': [' '.join(map(str, row)) for row in tokens]})
 
 
 def tokenizer(vocab):
-  """Words are numbers: '17' is token 17."""
+  """A tokenizer whose words are numbers: '17' is token 17."""
   model = tokenizers.models.WordLevel({str(i): i for i in range(vocab)}, unk_token=str(PAD))
   backend = tokenizers.Tokenizer(model)
   backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()

@@ -1,7 +1,8 @@
 """The side of Tunix: its Sampler, its actor update, and whole steps of its GRPOLearner.
 
-Its Qwen2 model in the case's shape with random weights; the cache has exactly the tokens needed, since the sampler attends to
-all of it; the update and the step use the learner's own compiled train step with its GRPO loss, without KL.
+The model is its Qwen2 in the case's shape with random weights. The cache has exactly the number of
+tokens needed, because the sampler attends to all of it. Update and step use the learner's own
+compiled train step with its GRPO loss, without KL.
 """
 
 import itertools
@@ -24,10 +25,10 @@ PAD, BOS, EOS = 1, 2, 0
 
 
 def main(variant):
-  """Serves the cases. Args: variant: 'plain', or of updates 'whole' or 'micro' batches."""
+  """Serves the cases. Args: variant: 'plain', or for updates and steps 'whole' or 'micro'."""
 
   def prepare(case, shape, lengths):
-    del lengths  # its sampler cannot be given any
+    del lengths  # its sampler cannot take lengths
     return KINDS[case['kind']](case, shape, variant == 'micro')
 
   from importlib import metadata
@@ -38,7 +39,7 @@ def main(variant):
 
 
 def qwen(shape):
-  """A model of the shape, weights random."""
+  """A model of the shape with random weights."""
   config = qwen2.ModelConfig(
     num_layers=shape['layers'],
     vocab_size=shape['vocab'],
@@ -55,7 +56,7 @@ def qwen(shape):
 
 
 class Numbers:
-  """A tokenizer of numbers as words: token 17 is '17'."""
+  """A tokenizer whose words are numbers: token 17 is '17'."""
 
   def encode(self, text, **how):
     """Ids of a text."""
@@ -66,7 +67,7 @@ class Numbers:
     return ' '.join(map(str, ids))
 
   def bos_id(self):
-    """Never written."""
+    """The beginning token."""
     return BOS
 
   def eos_id(self):
@@ -74,12 +75,12 @@ class Numbers:
     return EOS
 
   def pad_id(self):
-    """Left of prompts, right of completions."""
+    """The token left of prompts and right of completions."""
     return PAD
 
 
 class Plain(samplers.Sampler):
-  """The sampler without the beginning token that it writes before every prompt."""
+  """The sampler without the beginning token, which it otherwise puts before every prompt."""
 
   def tokenize(self, input_string):
     """Ids of a prompt."""
@@ -110,7 +111,10 @@ def decode(case, shape, micro):
 
 
 def train(case, shape, micro):
-  """One update of the learner's trainer on rollouts that were there before; micro-batches as its gradient accumulation has them."""
+  """One update of the learner's trainer on given rollouts.
+
+  Micro-batches use the trainer's gradient accumulation.
+  """
   B, random = case['prompts'] * case['group_size'], np.random.default_rng(0)
   pieces = B // case['micro'] if micro else 1
   learner, cluster = learner_of(case, shape, pieces, 1)
@@ -124,7 +128,7 @@ def train(case, shape, micro):
     ref_per_token_logps=None,
     old_per_token_logps=None,
   )
-  del learner  # it has given the trainer its loss
+  del learner  # creating it has set the trainer's loss
   update, _ = cluster.actor_trainer.jit_train_and_eval_step()
 
   rows = B // pieces
@@ -145,9 +149,8 @@ def step(case, shape, micro):
   learner, cluster = learner_of(
     case, shape, case['prompts'], max(1, case['micro'] // case['group_size']) if micro else None
   )
-  texts = prompts(
-    {**case, 'prompt': case['prompt'] - 1}, shape
-  )  # its rollout writes a beginning token
+  # One token less, because its rollout adds a beginning token.
+  texts = prompts({**case, 'prompt': case['prompt'] - 1}, shape)
 
   def loop(pause):
     def batches():
@@ -169,7 +172,10 @@ def step(case, shape, micro):
 
 
 def learner_of(case, shape, minibatch, micro):
-  """(learner, cluster) with everything on one device; an update is of `minibatch` parts, `micro` of them at once, or None."""
+  """(learner, cluster), all on one device.
+
+  Args: minibatch: parts of an update; micro: parts computed at once, or None.
+  """
   mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ('fsdp', 'tp'))
   size = case['prompt'] + case['new']
   cluster = rl_cluster.RLCluster(

@@ -1,4 +1,4 @@
-"""This library's updates: how long one takes, and the memory that the compiler sets aside for it."""
+"""This library's updates: their time, and the memory that the compiler reserves for them."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from sirl.types import Rewards, Rollouts
 
 
 def run_train(case, numbers, variant):
-  """One update on rollouts that were there before."""
+  """One update on given rollouts."""
   model, params = policy(case, numbers)
   P, G, T = case.prompts, case.group_size, case.prompt + case.new
   random = np.random.default_rng(0)
@@ -47,7 +47,11 @@ def run_train(case, numbers, variant):
 
 
 def run_memory(case, numbers, variant):
-  """Nothing but the compiler's account of an update: the memory it sets aside beside state and batch, and its largest array."""
+  """The compiler's account of an update; nothing is run.
+
+  The function returns bytes: 'temporary' memory besides state and batch, the 'largest' array, and
+  what all 'logits' would take; also 'tokens'.
+  """
   architecture = Architecture(**numbers, remat='block')
   model = functional.build(architecture)
   optimize = make_optimize(
@@ -73,7 +77,7 @@ def run_memory(case, numbers, variant):
   rewards = Rewards(array(jnp.float32, P, G), {})
   compiled = jax.jit(optimize, donate_argnums=0).lower(state, rollouts, rewards, key).compile()
   memory = compiled.memory_analysis()
-  assert memory is not None  # the CPU and the GPU backend have one
+  assert memory is not None  # the CPU and the GPU backend report it
   found = {
     'temporary': memory.temp_size_in_bytes,
     'largest': limits.largest_array(compiled.as_text()),
@@ -84,9 +88,10 @@ def run_memory(case, numbers, variant):
 
 
 def optimizer_of(case, model, variant):
-  """GRPO with AdamW, on whole batches, or a few rows at a time where the variant says so."""
+  """GRPO with AdamW, on whole batches or, in 'micro' variants, on a few rows at a time."""
   few = 'micro' in variant
-  # Prompts that nobody shares are cut with their completions; those of a group are computed once before.
+  # Without groups, micro-batches cut prompts together with their completions. With groups, the
+  # shared prompts are computed once, and only the rows of completions are cut.
   alone = case.group_size == 1 and case.lengths == 'fixed'
   shards = sharding.row_shards(jax.sharding.get_mesh())
   slices = max(1, case.prompts * case.group_size // (case.micro * shards))
@@ -104,5 +109,5 @@ def optimizer_of(case, model, variant):
 
 
 def widths(case):
-  """Completion widths that pieces may be cut to, where lengths differ."""
+  """Narrower completion widths for pieces, if lengths differ."""
   return (case.new // 4, case.new // 2) if case.lengths != 'fixed' else ()

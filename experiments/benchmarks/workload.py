@@ -1,4 +1,4 @@
-"""What this library's side of every case works on: random weights, random prompts, lengths, and where they are placed."""
+"""What this library's side works on: random weights and prompts, lengths, and their placement."""
 
 import itertools
 import math
@@ -17,49 +17,51 @@ from sirl.runtime import hosts, sharding
 from sirl.types import Model
 
 PAD, EOS = 1, 0
-SLOTS = 16  # rows at work at once where ended ones are refilled
+SLOTS = 16  # rows decoded at once with continuous batching
 OPTIMIZER = transforms.adamw(1e-5)
 
 
 def policy(case, numbers):
-  """A Model of random weights and its params, on the devices in use."""
+  """(Model, params) with random weights, on the devices in use."""
   model = functional.build(Architecture(**numbers))
   params = jax.jit(model.init)(jax.random.key(0))
   return model, placed(params)
 
 
 def prompts(case, numbers):
-  """int32 [P, S] of random tokens, none of them padding or an end."""
+  """Random tokens, int32 [P, S], none of them padding or an end token."""
   random = np.random.default_rng(0)
   return random.integers(2, numbers['vocab'], (case.prompts, case.prompt), np.int32)
 
 
 def learner(model, params):
-  """The policy as what a run trains."""
+  """The Learner of a policy."""
   return Learner(model=model, params=params, optimizer=OPTIMIZER)
 
 
 def fresh(model, params):
-  """TrainState around a copy of params: the copy may be donated."""
+  """A TrainState with a copy of params; the copy may be donated."""
   return placed(gro.start(learner(model, params)))
 
 
 def placed(tree):
-  """The tree whole on every device of the mesh in use."""
+  """The tree, replicated on every device of the mesh in use."""
   mesh = jax.sharding.get_mesh()
   return sharding.place(tree, mesh) if mesh.size > 1 else tree
 
 
 def on_devices(array):
-  """Rows [P, ...] split over the devices of the mesh in use, as `explore` does it."""
+  """Rows [P, ...], split over the devices of the mesh in use as `explore` splits them."""
   return jnp.asarray(hosts.global_rows(array))
 
 
 def ending(case, model: Model):
-  """(model, end tokens): never an end for fixed lengths, else ends at a rate that depends on position alone.
+  """(model, end tokens) for the lengths of a case.
 
-  With token 0 as the end, an inverse-CDF draw ends a row where its noise is below the rate: lengths are then a function of the
-  row's key, the same in every batch layout, and unknown to whatever batches the rows.
+  Fixed lengths: the model as it is, and no end token. Lognormal lengths: a model that ends at a
+  rate which depends on the position alone. The end token is 0, so an inverse-CDF draw ends a row if
+  its noise is below the rate. The length is then a function of the row's key: it is the same in
+  every batch layout, and the decoder cannot know it in advance.
   """
   if case.lengths == 'fixed':
     return model, ()
@@ -79,7 +81,10 @@ def ending(case, model: Model):
 
 
 def end_rates(limit, mean=40.0, sigma=0.75):
-  """Probability that a completion ends at each token if it came so far, float [limit], of lognormal lengths."""
+  """float [limit]: probability that a completion ends at each token, given that it got there.
+
+  The lengths are lognormal.
+  """
   normal = statistics.NormalDist(math.log(mean) - sigma**2 / 2, sigma)
   longer = [1.0] + [1 - normal.cdf(math.log(n)) for n in range(1, limit + 1)]
   rates = [1 - after / before for before, after in itertools.pairwise(longer)]
