@@ -1,4 +1,4 @@
-"""Generation: sampling transforms, the compiled decoder, and the Generate, Ask and likelihood functions built on it."""
+"""Generation: token sampling, compiled decoders, and the Generate, Ask and likelihood functions."""
 
 from sirl.generation.ask import greedy, make_ask
 from sirl.generation.explore import demonstrate, explore

@@ -1,4 +1,4 @@
-"""Ask: the policy as a function from texts to texts. Every method that works on text needs only this."""
+"""Ask: the policy as a function from texts to texts, the interface of all methods on text."""
 
 import numpy as np
 
@@ -24,11 +24,12 @@ def make_ask(
 ) -> Ask:
   """Ask(weights, prompts, key, n) -> n texts per prompt, drawn from the weights named `of`.
 
-  Prompts go through the decoder `batch` at a time, the last batch padded with copies of its first prompt, so any number
-  of prompts runs one compiled program per n. Noise is addressed by the prompt's text: order and batching change nothing.
-  `decode` may be another function of decode's signature, see `explore`.
-  Every process asks everything and sees the same texts.
-  Raises: ValueError here if the codec has ids that the model has not; later for a prompt longer than `max_prompt` tokens.
+  The decoder takes `batch` prompts at a time. The last batch is padded with copies of its first
+  prompt, so each n needs one compiled program. Noise depends on the prompt's text, so order and
+  batching do not change the texts. Every process decodes all prompts and returns the same texts.
+  Args: max_prompt, max_new, sampler, decode: as in `explore`.
+  Raises: ValueError if the codec has ids that the model lacks. The returned function raises
+    ValueError for a prompt longer than `max_prompt` tokens.
   """
   texts.check_fit(model, codec)
   sampler = sampler or sampling.sampler()
@@ -57,7 +58,7 @@ def make_ask(
 
 
 def greedy(model: Model, codec: Codec, **kwargs) -> Ask:
-  """make_ask with the most likely token at every position; asking for more than one text returns copies."""
+  """`make_ask` with the most likely token at every position; n > 1 returns copies of one text."""
   ask_one = make_ask(model, codec, sampler=sampling.greedy(), **kwargs)
 
   def ask(weights, prompts, key, n):

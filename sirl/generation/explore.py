@@ -1,6 +1,7 @@
-"""Generate functions: tasks to Samples. `explore` draws from the policy, `demonstrate` writes the known answer.
+"""Generate functions: tasks to Samples. `explore` samples the policy, `demonstrate` copies answers.
 
-The host side of generation: encode, call the compiled decoder; whoever reads the texts detokenizes them.
+This is the host side of generation: it encodes prompts and calls the compiled decoder. Completions
+are decoded to text when they are first read.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,20 +38,25 @@ def explore(
 ) -> Generate:
   """Generate that draws `group_size` completions of every task from the weights named `of`.
 
-  Lengths are in tokens; `max_new` counts the end token. The sampler defaults to temperature 1 without truncation.
-  `prompt_widths` are columns below `max_prompt`: a batch of short prompts gets the first width that holds them all, in the
-  decoder and in the update, which both compile once for each width. Samples change by rounding only.
-  `decode` may be another decoder with the same samples: `refill.decoder(slots)` where lengths differ,
-  `speculative.decoder(draft, width=...)` where a pass over few rows costs as much as over one.
-  Raises: ValueError here if the codec has ids that the model has not, or for a prompt width outside 1 .. max_prompt; later for a prompt
-  longer than `max_prompt`, with the task's id.
+  Args:
+    max_prompt, max_new: lengths in tokens; `max_new` includes the end token.
+    prompt_widths: prompt widths in columns below `max_prompt`. A batch uses the smallest that holds
+      all its prompts. Decoder and update compile once per width. Samples change by rounding only.
+    sampler: None: temperature 1 without truncation.
+    decode: the decoder. `refill.decoder(slots)` helps if lengths differ, and
+      `speculative.decoder(draft, width=...)` if a pass over few tokens costs as much as over one.
+      Both give the same samples.
+  Raises: ValueError for group_size < 1, a prompt width outside 1 .. max_prompt, or a codec with ids
+    that the model lacks. The returned function raises ValueError, with the task's id, for a prompt
+    longer than `max_prompt`.
   """
   texts.check_fit(model, codec)
   if group_size < 1:
     raise ValueError(f'group_size={group_size}; expected at least 1 completion per task')
   if any(not 1 <= width <= max_prompt for width in prompt_widths):
     raise ValueError(
-      f'prompt_widths={tuple(prompt_widths)}; expected columns between 1 and max_prompt={max_prompt}'
+      f'prompt_widths={tuple(prompt_widths)}; '
+      f'expected columns between 1 and max_prompt={max_prompt}'
     )
   sampling_params = SamplingParams(
     group_size=group_size,
@@ -63,7 +69,7 @@ def explore(
   def generate(weights, tasks, key, rows=None):
     names = [task.id for task in tasks]
     ids_P, first_P = texts.address(names, group_size)
-    # The whole batch has one width, in every slice of it and on every process.
+    # All slices and all processes use the prompt width of the whole batch.
     tokens_PS, valid_PS = texts.encode(
       codec, [task.prompt for task in tasks], max_prompt, names, prompt_widths
     )
@@ -84,11 +90,12 @@ def explore(
 def demonstrate(
   codec: Codec, *, max_prompt: int, max_new: int, solution: Callable[[Task], str | None] = answer_of
 ) -> Generate:
-  """Generate with G = 1 whose completion is a known solution: the "generation" of supervised fine-tuning.
+  """Generate for supervised fine-tuning: G = 1, and each completion is a known solution.
 
-  The log-probs are NaN: nobody sampled these tokens.
-  Args: solution: task -> the text to learn, its answer by default.
-  Raises: ValueError for a task without a solution, or a prompt or solution over its limit.
+  The log-probs are NaN, because these tokens were not sampled.
+  Args: solution: task -> the text to learn; its answer by default.
+  Raises: the returned function raises ValueError for a task without a solution, or a prompt or
+    solution over its limit.
   """
 
   def generate(weights, tasks, key, rows=None):

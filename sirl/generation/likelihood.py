@@ -1,4 +1,4 @@
-"""How likely the policy finds a task's text: the model's part of `selection.scores.perplexity`."""
+"""Log-probs of a task's answer or prompt under given weights, for `selection.scores.perplexity`."""
 
 import functools
 
@@ -22,15 +22,17 @@ def make_logp(
   batch: int = 64,
   of: str = 'policy',
 ):
-  """(weights, tasks) -> float32 numpy [n]: mean log-prob per token, in nats, of each task's answer under the weights `of`.
+  """(weights, tasks) -> float32 numpy [n]: mean log-prob per token, in nats, of each task's answer.
 
-  Judged are the answer and its end token after the rendered prompt, what `demonstrate` would teach; NaN for a task without an
-  answer. The distribution is the model's own, at temperature 1 and not truncated. Tasks are scored `batch` at a time, the
-  last batch padded with copies of its first row, so any number of them runs one compiled program. Every process scores
-  everything.
+  The function scores what `demonstrate` would teach: the answer and its end token after the
+  rendered prompt. A task without an answer gives NaN. The distribution is that of the model named
+  `of`, at temperature 1 and not truncated. Tasks are scored `batch` at a time. The last batch is
+  padded with copies of its first row, so one compiled program serves any number of tasks. Every
+  process scores all tasks.
 
-  Args: max_prompt, max_new: lengths in tokens as in `explore`.
-  Raises: ValueError later, with the task's id, for a text over its limit.
+  Args: max_prompt, max_new: lengths in tokens as in `explore`; of: name of the weights.
+  Raises: ValueError if the codec has ids that the model lacks. The returned function raises
+    ValueError, with the task's id, for a text over its limit.
   """
   texts.check_fit(model, codec)
   arrays = functools.partial(_answers, codec, max_prompt=max_prompt, max_new=max_new)
@@ -49,7 +51,7 @@ def make_prompt_logp(
 
 
 def _in_batches(model, of, arrays, batch, known, weights, tasks):
-  """Mean log-probs of the tasks that are `known`, NaN for the others."""
+  """Mean log-probs of the tasks that are `known`, NaN for the others; float32 numpy [n]."""
   tasks = list(tasks)
   means = np.full(len(tasks), np.nan, np.float32)
   scored = [i for i, task in enumerate(tasks) if known(task)]
@@ -63,7 +65,7 @@ def _in_batches(model, of, arrays, batch, known, weights, tasks):
 
 @functools.partial(jax.jit, static_argnames='model')
 def _mean_logp(model, params, rollouts):
-  """Mean log-prob of the action tokens, float32 [P], NaN for a row without any."""
+  """Mean log-prob of the action tokens, float32 [P]; NaN for a row without action tokens."""
   logp_PGT = logprobs.token_stats(model, params, rollouts).logp
   count_P = jnp.sum(rollouts.action, axis=(1, 2))
   sum_P = jnp.sum(jnp.where(rollouts.action, logp_PGT, 0.0), axis=(1, 2))
@@ -80,7 +82,7 @@ def _answers(codec, tasks, *, max_prompt, max_new):
 
 
 def _prompts(codec, tasks, *, max_prompt):
-  """Rollouts [P, 1, max_prompt] with the first token of each prompt as the prompt and the rest as its completion."""
+  """Rollouts [P, 1, max_prompt]: a prompt's first token is the prompt, the rest the completion."""
   tokens_PS, valid_PS = texts.encode(
     codec, [task.prompt for task in tasks], max_prompt, [task.id for task in tasks]
   )

@@ -1,4 +1,4 @@
-"""Text at the border of the decoder: prompts to padded ids, row keys by task id, completions back to text."""
+"""Text around the decoder: prompts to padded ids, completions to text, noise addresses of rows."""
 
 import collections.abc
 import functools
@@ -11,22 +11,28 @@ from sirl.tasks import text_of, turns
 
 
 def check_fit(model, codec):
-  """Raises ValueError if the codec has ids for which the model has no row. More rows than ids are usual."""
+  """Raises ValueError if the codec has ids for which the model's embedding has no row.
+
+  The embedding may have more rows than the codec has ids.
+  """
   largest = max(codec.vocab - 1, codec.pad_id, *codec.eos_ids)
   if largest >= model.vocab:
     raise ValueError(
-      f'the tokenizer has ids up to {largest} but the model only {model.vocab} rows in its embedding; '
-      f'use the tokenizer that belongs to the weights, or an architecture with vocab={largest + 1}'
+      f'the tokenizer has ids up to {largest} but the model only {model.vocab} rows in its '
+      f'embedding; use the tokenizer that belongs to the weights, or an architecture with '
+      f'vocab={largest + 1}'
     )
 
 
 def encode(codec, prompts, max_prompt, names=None, widths=()):
   """Left-padded prompts.
 
-  Args: prompts: texts or conversations; names: what to call them in an error, task ids by default the texts; widths: columns below
-    max_prompt, the first that holds the longest prompt is taken.
-  Returns: int32 numpy [P, S], bool numpy [P, S], S = max_prompt or one of the widths.
-  Raises: ValueError naming the prompt that is empty or too long.
+  Args:
+    prompts: texts or conversations.
+    names: names for error messages, such as task ids; None: the beginning of the text.
+    widths: numbers of columns below max_prompt; the smallest that holds the longest prompt is used.
+  Returns: int32 numpy [P, S] and bool numpy [P, S], where S is max_prompt or one of the widths.
+  Raises: ValueError that names the prompt, if it is empty or too long.
   """
   tokens_PS = np.full((len(prompts), max_prompt), codec.pad_id, np.int32)
   valid_PS = np.zeros((len(prompts), max_prompt), bool)
@@ -50,15 +56,15 @@ def encode(codec, prompts, max_prompt, names=None, widths=()):
 
 
 def address(ids, group_size):
-  """Whose noise each row gets: (uint32 numpy [P] of the ids, int32 numpy [P] first sample index).
+  """Noise address of each row: (uint32 numpy [P] of the ids, int32 numpy [P] first sample index).
 
-  An id standing twice in a batch continues the numbering of its samples, so its two groups differ.
+  An id that occurs twice in a batch continues its sample numbering, so its two groups differ.
   """
   return addressed.text_ids(ids), addressed.occurrences(ids) * np.int32(group_size)
 
 
 def completions(codec, tokens_PGT, action_PGT):
-  """Completions as text, P x G, end tokens and padding left out, from numpy arrays."""
+  """P x G texts from numpy arrays, without end tokens and padding."""
   ends = np.asarray(codec.eos_ids)
   shown_PGT = action_PGT & ~np.isin(tokens_PGT, ends)
   return [
@@ -68,9 +74,10 @@ def completions(codec, tokens_PGT, action_PGT):
 
 
 class Completions(collections.abc.Sequence):
-  """This process's completions as text, a list of G texts for each of its tasks, fetched and decoded when first read.
+  """Completions of this process, a list of G texts per task, fetched and decoded on first read.
 
-  Until then nobody has waited for the device: the thread that judges a slice reads it while the next one is generated.
+  Creating the object does not wait for the device. The thread that computes the rewards of one
+  slice reads it while the device generates the next.
   """
 
   def __init__(self, codec, rollouts):
@@ -96,9 +103,9 @@ class Completions(collections.abc.Sequence):
 
 
 def endings(codec, tasks, solutions, max_new):
-  """Completions that are known: each text's ids and the end token, as `pad_right` gives them.
+  """Known completions: the ids of each text and its end token, padded by `pad_right`.
 
-  Raises: ValueError naming the task whose text is longer than max_new tokens.
+  Raises: ValueError that names the task whose text is longer than max_new tokens.
   """
   rows = [[*codec.encode(text), codec.eos_ids[0]] for text in solutions]
   for task, text, ids in zip(tasks, solutions, rows):
@@ -111,7 +118,7 @@ def endings(codec, tasks, solutions, max_new):
 
 
 def pad_right(rows, width, pad_id):
-  """Ids of different lengths as int32 numpy [B, width] and which entries are filled, bool numpy [B, width]."""
+  """Right-padded ids, int32 numpy [B, width], and a bool mask of that shape, False in padding."""
   tokens = np.full((len(rows), width), pad_id, np.int32)
   filled = np.zeros((len(rows), width), bool)
   for i, ids in enumerate(rows):

@@ -1,1 +1,1 @@
-"""The compiled decoders: plain, with refilled slots, speculative."""
+"""The compiled decoders: static batches, continuous batching (`refill`), speculative decoding."""

@@ -1,7 +1,8 @@
 """Decoding: prompts to completions in one compiled program.
 
-A prompt is prefilled once and its cache repeated over the group; then a while loop writes one token per row and turn
-until every row has ended. What leaves has the layout of `types.Rollouts`.
+Each prompt is prefilled once, and its cache is repeated for the rows of its group. A while loop
+then adds one token per iteration to every row, until every row has ended. The result is a
+`types.Rollouts`.
 """
 
 import functools
@@ -20,9 +21,10 @@ def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
   """Samples G = sampling_params.group_size completions of each prompt.
 
   Args:
-    prompts_PS: int32 [P, S], left-padded, at least one valid token each; valid_PS: bool [P, S].
-    address: (ids_P uint32 [P], first_P int32 [P]), whose noise each row gets, see `keys.rows`; a token's noise is its
-      row's key folded with the token's index in the completion.
+    prompts_PS: int32 [P, S], left-padded, with at least one valid token each.
+    valid_PS: bool [P, S].
+    address: (ids_P uint32 [P], first_P int32 [P]), the noise address of each row, see `keys.rows`.
+      A token's noise comes from its row's key, folded with the token's index in the completion.
     sampling_params: a `SamplingParams`.
   Returns: Rollouts [P, G, S + max_new].
   """
@@ -31,7 +33,7 @@ def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
 
 
 def static(model, params, prompts_PS, valid_PS, address, key, sampling_params):
-  """`decode` as a `slots.Decode`: all rows at once, until the longest has ended; it counts nothing."""
+  """`decode` as a `slots.Decode`: all rows run until the longest has ended; it has no metrics."""
   return decode(model, params, prompts_PS, valid_PS, address, key, sampling_params), {}
 
 
@@ -71,13 +73,14 @@ def _rows(model, sampling_params, params, key, prompts_PS, valid_PS, address):
   return layout.beside_prompts(prompts_PS, valid_PS, out, ~done_B, G)
 
 
-# ---------------------------------------------------------------- parts that other decoders share
+# ---------------------------------------------------------------- shared with other decoders
 
 
 def draw(logits_BV, noise_B, done_B, sampling_params):
-  """The next token of each row's completion with the noise that belongs to it; padding for rows that are done.
+  """Draws the next token of each row with the given noise; rows that are done get padding.
 
-  Returns: tokens int32 [B], log-probs float32 [B], and which rows have ended by now, bool [B].
+  Args: logits_BV: [B, V]; noise_B: float32 [B] in [0, 1); done_B: bool [B].
+  Returns: tokens int32 [B], log-probs float32 [B], and bool [B], True for rows that have now ended.
   """
   token_B, logp_B = sampling.draw(logits_BV, noise_B, sampling_params.sampler)
   ended_B = ends(token_B, sampling_params)
@@ -89,12 +92,12 @@ def draw(logits_BV, noise_B, done_B, sampling_params):
 
 
 def ends(tokens, sampling_params):
-  """Which of the tokens end a completion, bool of the same shape."""
+  """bool of the same shape: True for tokens that end a completion."""
   return jnp.isin(tokens, jnp.asarray(sampling_params.eos_ids, jnp.int32))
 
 
 def blank(rows, sampling_params):
-  """Completions without a token: ids, log-probs and which entries are tokens, each [rows, max_new]."""
+  """Empty completions: pad ids, log-probs 0 and an all-False token mask, each [rows, max_new]."""
   shape = (rows, sampling_params.max_new)
   return (
     jnp.full(shape, sampling_params.pad_id, jnp.int32),
@@ -104,7 +107,7 @@ def blank(rows, sampling_params):
 
 
 def write(out, where, token_B, logp_B, done_B):
-  """Completions with one more token per row that is not done, at the index `where`."""
+  """Adds one token at index `where` to the completion of every row that is not done."""
   tokens, logp, action = out
   return (
     tokens.at[where].set(token_B),

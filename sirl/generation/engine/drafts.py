@@ -1,6 +1,7 @@
-"""Drafts: where the guesses of speculative decoding come from, the row's own text or a smaller model.
+"""Drafts propose the tokens ("guesses") that speculative decoding checks.
 
-A guess may be anything: it decides how many passes are saved, never what is drawn.
+A draft copies from the row's own text or samples from a smaller model. Guesses change the speed of
+decoding, never the distribution of its samples.
 """
 
 from collections.abc import Callable
@@ -14,25 +15,28 @@ from sirl.generation.engine import sampling
 from sirl.ops import logprobs, prefill
 from sirl.types import Array, PyTree
 
-NONE = -1  # the guess that there is no guess
+NONE = -1  # sentinel: no token proposed
 
 
 class Text(NamedTuple):
-  """What is known of every row: columns first .. end - 1, prompt and completion."""
+  """The known tokens of every row, prompt and completion, in columns first .. end - 1."""
 
   tokens: Array  # int32 [B, T]
-  first: Array  # int32 [B]  behind the left padding
-  end: Array  # int32 [B]
+  first: Array  # int32 [B]  column after the left padding
+  end: Array  # int32 [B]  column after the last known token
 
 
 @struct.dataclass
 class Draft:
-  """Pure functions of an explicit state. Build one and keep it: each new one compiles `speculate` anew.
+  """A source of guesses: pure functions of an explicit state.
 
   start(params, prompts_PS, valid_PS, *, group_size, room) -> state.
-  propose(params, state, text, uniform_BW, sampler) -> (guess_BW, logits_BWV, state): int32 guesses of the W tokens after
-  the text, NONE where there is none, and the tempered logits they were drawn from, or None for fixed guesses.
-  uniform_BW is the noise of those tokens; params may change between calls without compiling.
+  propose(params, state, text, uniform_BW, sampler) -> (guess_BW, logits_BWV, state).
+
+  guess_BW: int32 guesses of the W tokens after the text; NONE where no token is proposed.
+  logits_BWV: the tempered logits that the guesses were drawn from, or None for deterministic
+  guesses. uniform_BW: the noise of these tokens. Build a Draft once and reuse it, because
+  `speculate` is compiled for each one. New params need no compilation.
   """
 
   params: PyTree
@@ -41,11 +45,14 @@ class Draft:
 
 
 def prompt_lookup(ngram=3):
-  """Draft that copies what followed the last tokens when they stood in the row's text before.
+  """Draft that finds the row's last tokens earlier in its text and copies what followed them.
 
-  The longest repeated suffix of up to `ngram` tokens wins, among equals the latest. A copy that reaches the end of the text
-  goes on with what it has copied, as in LZ77: 'abcab' is continued 'cabcab...'. Free, and good at quoting and repetition.
-  Source: Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding. Differs: no fixed n-gram size, copies may overlap.
+  It searches for the longest repeated suffix of up to `ngram` tokens and takes its latest
+  occurrence. A copy that reaches the end of the text continues with its own output, as in LZ77:
+  'abcab' is continued 'cabcab...'. The draft needs no model pass and works well for quotes and
+  repetition.
+  Source: Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding. Differs: the n-gram size is
+    not fixed, and copies may overlap.
   Raises: ValueError for ngram < 1.
   """
   if ngram < 1:
@@ -59,7 +66,7 @@ def prompt_lookup(ngram=3):
     W, columns_T = uniform_BW.shape[1], jnp.arange(text.tokens.shape[1])
     known_BT = (text.first[:, None] <= columns_T) & (columns_T < text.end[:, None])
     same_BT, length_BT = known_BT, jnp.zeros(known_BT.shape, jnp.int32)
-    # length: how many tokens before a column equal the last ones of the text
+    # length_BT: how many tokens directly before a column equal the last tokens of the text
     for back in range(1, ngram + 1):
       last_B1 = read(text.tokens, jnp.maximum(text.end - back, 0), 1)
       same_BT &= shifted(known_BT, back) & (shifted(text.tokens, back) == last_B1)
@@ -75,9 +82,10 @@ def prompt_lookup(ngram=3):
 
 
 def draft_model(model, params):
-  """Draft that draws from a smaller model with the same tokenizer, through the same sampler and its own cache.
+  """Draft that samples from a smaller model with the same tokenizer and the target's sampler.
 
-  It draws with the noise that the target will use. Embeddings may be padded to different numbers of rows.
+  It draws with the noise that the target model will use. The embeddings of the two models may be
+  padded to different numbers of rows.
   """
 
   def start(params, prompts_PS, valid_PS, *, group_size, room):
@@ -100,7 +108,8 @@ def draft_model(model, params):
       token_B, logits_BV = choose(x_B1D[:, 0], uniform_B)
       return (token_B, cache), (token_B, logits_BV)
 
-    # Where the last round was accepted whole, the last but one token was never fed. Feeding it to all rows costs no pass.
+    # If all guesses of the last round were accepted, the second to last token is not in the cache.
+    # Feeding two tokens to every row needs no extra pass.
     known_B2 = read(text.tokens, text.end - 2, 2)
     x_B2D, cache = forward(model, params, known_B2, text.end - 2, text.first, cache, T)
     first = choose(x_B2D[:, 1], uniform_BW[:, 0])
@@ -115,7 +124,7 @@ def draft_model(model, params):
 
 
 def forward(model, params, tokens_BK, column_B, first_B, cache, T):
-  """Hidden states of the tokens at columns column_B .. column_B + K - 1 of T, and the cache with them at these columns."""
+  """Hidden states of K tokens at columns column_B .. column_B + K - 1 of T, and the new cache."""
   columns_BK = column_B[:, None] + jnp.arange(tokens_BK.shape[1])
   sources_T = jnp.arange(T)
   see_BKT = (first_B[:, None, None] <= sources_T) & (sources_T <= columns_BK[..., None])
@@ -123,10 +132,10 @@ def forward(model, params, tokens_BK, column_B, first_B, cache, T):
 
 
 def read(x_BT, column_B, n):
-  """[B, n]: n entries of every row from its column on."""
+  """[B, n]: n entries of every row, starting at its column."""
   return jnp.take_along_axis(x_BT, column_B[:, None] + jnp.arange(n), axis=1)
 
 
 def shifted(x_BT, n):
-  """[B, T]: column t holds what stood n columns before it; 0 in the first n."""
+  """[B, T]: the rows moved n columns to the right; the first n columns are 0."""
   return jnp.pad(x_BT, ((0, 0), (n, 0)))[:, : x_BT.shape[1]]

@@ -1,4 +1,7 @@
-"""The layout of a Rollouts row: left padding, prompt, completion, right padding. Every builder of rows stands here."""
+"""The layout of a Rollouts row: left padding, prompt, completion, right padding.
+
+All functions that build such rows are in this file.
+"""
 
 from typing import Any
 
@@ -12,7 +15,9 @@ from sirl.types import Rollouts
 def beside_prompts(prompts_PS, valid_PS, out, truncated_B, group_size) -> Rollouts:
   """Rollouts [P, G, S + N] of prompts and the completions that a decoder wrote.
 
-  Args: out: tokens int32, log-probs float32 and which entries are tokens, bool, each [P * G, N]; truncated_B: bool.
+  Args:
+    out: token ids int32, log-probs float32 and token mask bool, each [P * G, N].
+    truncated_B: bool [P * G], True for completions without an end token.
   """
 
   def beside(prompt_PS, new_BN):
@@ -33,9 +38,11 @@ def beside_prompts(prompts_PS, valid_PS, out, truncated_B, group_size) -> Rollou
 def in_columns(
   tokens_BT, logp_BT, first_B, count_B, truncated_B, *, prompt_width, group_size
 ) -> Rollouts:
-  """Rollouts [P, G, T] of rows whose tokens stand in their columns already.
+  """Rollouts [P, G, T] of rows that already hold prompt and completion at their final columns.
 
-  Args: first_B: int32, column of the prompt's first token; count_B: int32, tokens of the completion.
+  Args:
+    first_B: int32 [B], column of the prompt's first token.
+    count_B: int32 [B], number of tokens of the completion.
   """
   columns_T = jnp.arange(tokens_BT.shape[1])
   written_BT = columns_T < (prompt_width + count_B)[:, None]
@@ -51,9 +58,10 @@ def in_columns(
 
 
 def given(prompts_PS, valid_PS, tokens_PN, action_PN) -> Rollouts:
-  """Rollouts [P, 1, S + N] of completions that nobody sampled: their log-probs are NaN.
+  """Rollouts [P, 1, S + N] of known completions; their log-probs are NaN because none was sampled.
 
-  Args: numpy arrays, int32 and bool. Returns: leaves of numpy, so that every process of several may hand them to one program.
+  Args: numpy arrays, int32 and bool.
+  Returns: numpy leaves; several processes may pass them to the same compiled program.
   """
   tokens = np.concatenate([prompts_PS, tokens_PN], axis=1)[:, None]
   valid = np.concatenate([valid_PS, action_PN], axis=1)[:, None]

@@ -1,12 +1,13 @@
-"""Continuous batching: a slot whose row has ended takes the next row of the queue, all in one compiled program.
+"""Continuous batching in one compiled program: when a row ends, its slot takes the next queued row.
 
-Static batches wait for their longest completion. Here W slots work on the B = P * G rows: rows that have ended make room in
-blocks, and a row's cache starts as a copy of its prompt's, which is computed once for the whole group. When the queue is
-empty and few rows are left, they go on in a narrower loop. Samples are those of `decode`: a token's noise belongs to its row
-and its index in the completion, wherever and whenever it is computed.
+A static batch waits for its longest completion. Here W slots process the B = P * G rows. A turn is
+one model pass, which adds a token to every slot that is not done. New rows enter in blocks. Each
+prompt is prefilled once per group, and a row's cache starts as a copy of its prompt's. When the
+queue is empty and few rows are unfinished, these rows continue in a narrower loop. The samples are
+those of `decode`, because a token's noise depends only on its row and its index in the completion.
 
-The caches of all P prompts stay in memory beside those of the slots. On several data shards each has its part of the slots and
-of the queue, and waits for no other.
+Memory holds the caches of all P prompts as well as those of the slots. Each data shard has its own
+part of the slots and of the queue, and waits for no other shard.
 
 Letters: W slots, E rows that enter at once; the rest as in `types`.
 """
@@ -27,17 +28,20 @@ from sirl.types import Array, PyTree, Ratio
 
 
 class Slots(NamedTuple):
-  """What is being worked on. A slot that is done goes on computing, for shapes are fixed, and its results are padding."""
+  """State of the W slots. A slot that is done still computes (fixed shapes) and gives padding."""
 
-  row: Array  # int32 [W]  which of the B rows, prompt-major
-  length: Array  # int32 [W]  tokens of its completion so far
-  token: Array  # int32 [W]  the last of them
+  row: Array  # int32 [W]  index among the B rows, prompt-major
+  length: Array  # int32 [W]  tokens of the completion so far
+  token: Array  # int32 [W]  the newest token
   done: Array  # bool [W]
-  cache: PyTree  # leaves [W, K, S + max_new, H]; completion token t stands at slot S + t
+  cache: PyTree  # leaves [W, K, S + max_new, H]; completion token t is at index S + t
 
 
 def decoder(slots) -> Decode:
-  """`decode` with so many slots, beside its rollouts the `slot_use`: for `explore` and `make_ask`."""
+  """`decode` with a fixed number of slots, for `explore` and `make_ask`.
+
+  It also returns the metric `slot_use`. Raises: ValueError for slots < 1.
+  """
   _block(slots, None, 1, slots)
 
   def in_slots(model, params, prompts_PS, valid_PS, address, key, sampling_params):
@@ -51,7 +55,10 @@ def decoder(slots) -> Decode:
 
 @jax.jit
 def slot_use(rollouts, slot_turns):
-  """Ratio of slot-turns that gave a token to those computed. First tokens come with the prompt and take no turn."""
+  """Ratio of the slot-turns that gave a token to all computed slot-turns.
+
+  A row's first token comes from the prefill, takes no turn and is not counted.
+  """
   return Ratio(jnp.sum(rollouts.action) - rollouts.truncated.size, slot_turns)
 
 
@@ -59,13 +66,15 @@ def slot_use(rollouts, slot_turns):
 def decode(
   model, params, prompts_PS, valid_PS, address, key, sampling_params, *, slots, block=None
 ):
-  """Samples G = sampling_params.group_size completions of each prompt, and counts the work.
+  """Samples G = sampling_params.group_size completions of each prompt, and counts slot-turns.
 
-  Args: as for `sirl.generation.engine.decode`, and
-    slots: rows at work at once, which bounds the memory of the cache; more than there are rows means all of them.
-    block: slots that must be free before rows enter, by default an eighth of them. Entering costs an unembedding and a
-      copy of the prompts' caches, waiting costs idle slots. Every data shard has its part of both, rounded up.
-  Returns: Rollouts [P, G, S + max_new], and int32 [], turns times the slots computed in each, for `slot_use`.
+  Args: as for `sirl.generation.engine.decode.decode`, and
+    slots: rows decoded at the same time, which bounds the memory of the cache; at most P * G are
+      used.
+    block: slots that must be free before rows enter; None: an eighth of the slots. Entering costs
+      an unembedding and a copy of the prompts' caches; waiting leaves slots idle. Slots and block
+      are split over the data shards, rounded up.
+  Returns: Rollouts [P, G, S + max_new], and for `slot_use` the computed slot-turns, int32 [].
   Raises: ValueError for slots < 1, or a block that is not between 1 and slots.
   """
   P = len(prompts_PS)
@@ -80,7 +89,7 @@ def decode(
 
 
 def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, address):
-  """`decode` for the tasks of one shard, with W slots of which E are filled at once; the count is int32 [1]."""
+  """`decode` for the tasks of one shard: W slots, E rows enter at once; the count is int32 [1]."""
   (P, S), G, max_new = prompts_PS.shape, sampling_params.group_size, sampling_params.max_new
   B = P * G
   ids_P, first_P = address
@@ -93,12 +102,12 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
     return draw(logits_WV, noise_BN[row_W, t_W], done_W, sampling_params)
 
   def enter(first, slots, out):
-    """Rows first .. first + E - 1, as far as there are any, take idle slots and draw their first token."""
+    """Rows first .. first + E - 1 that exist take idle slots and draw their first token."""
     row_E = first + jnp.arange(E)
     absent_E = row_E >= B
     row_E = jnp.minimum(row_E, B - 1)
     token_E, logp_E, ended_E = choose(x_PD[row_E // G], row_E, jnp.zeros(E, jnp.int32), absent_E)
-    # A scatter drops what has an index past the end: there an absent row's results go.
+    # A scatter drops indices past the end, so absent rows get such an index.
     out = write(out, (jnp.where(absent_E, B, row_E), 0), token_E, logp_E, absent_E)
     (slot_E,) = jnp.nonzero(slots.done, size=E)
     slot_E = jnp.where(absent_E, W, slot_E)
@@ -116,7 +125,7 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
     return slots, out
 
   def turn(work):
-    """One more token in every slot."""
+    """Adds one token to every slot that is not done."""
     slots, out, slot_turns = work
     p_W, t_W = slots.row // G, slots.length
     visible_WT = jnp.concatenate([valid_PS[p_W], jnp.arange(max_new) < t_W[:, None]], axis=1)
@@ -135,18 +144,21 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
     return slots, out, slot_turns + token_W.size
 
   def until(active, work):
-    """Turns until no more than so many slots are active."""
+    """Runs turns until at most `active` slots are active."""
     return jax.lax.while_loop(lambda work: jnp.sum(~work[0].done) > active, turn, work)
 
   def admit(carry):
-    """A block of rows enters; turns until the next block has room or, with an empty queue, few rows are left."""
+    """A block of rows enters, then turns run until the next block has room.
+
+    With an empty queue they run until few rows are unfinished.
+    """
     first, (slots, out, slot_turns) = carry
     work = (*enter(first, slots, out), slot_turns)
     left = B - (first + E)
     active = jnp.where(left > 0, W - jnp.minimum(E, left), few)
     return first + E, until(active, work)
 
-  # A slot that has had no row yet stands at length max_new, where nothing can be written.
+  # A slot without a row has length max_new, where writes to the completions are out of range.
   idle = Slots(
     row=jnp.zeros(W, jnp.int32),
     length=jnp.full(W, max_new),
@@ -158,7 +170,7 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
   carry = (jnp.int32(0), (idle, blank(B, sampling_params), jnp.int32(0)))
   _, (slots, out, slot_turns) = jax.lax.while_loop(lambda carry: carry[0] < B, admit, carry)
   if few:
-    # A turn of fewer slots costs less: the last rows, which are the longest, move to a quarter of them.
+    # Fewer slots make a turn cheaper, so the last rows move to a quarter of the slots.
     active_first = jnp.argsort(slots.done, stable=True)[:few]
     slots = jax.tree.map(lambda x: x[active_first], slots)
     _, out, slot_turns = until(0, (slots, out, slot_turns))

@@ -1,7 +1,8 @@
-"""Sampling: how a logit vector becomes a token, and the log-prob of the distribution really sampled from.
+"""Sampling: draws a token from logits and returns its log-prob under the distribution drawn from.
 
-The order of truncations is temperature, top-k, top-p, min-p, each on the distribution that the one before leaves.
-Thresholds come from bisection and the draw from an inverse CDF in two levels: no sort, no noise of vocabulary size.
+Temperature, top-k, top-p and min-p apply in this order, each to the result of the previous one.
+Bisection finds the thresholds and a two-level inverse CDF draws the token. So nothing is sorted,
+and a token needs one random number instead of one per vocabulary entry.
 """
 
 import jax
@@ -12,19 +13,21 @@ from sirl.ops import logprobs
 from sirl.types import Sampler
 
 BLOCK = 256  # vocabulary entries per block of the two-level draw
-SIGN = np.uint32(1 << 31)  # the bit of a float32 that negative numbers have
-HALVINGS = 32  # of all float32 numbers: the threshold is then exact
+SIGN = np.uint32(1 << 31)  # sign bit of a float32
+HALVINGS = 32  # bisection steps over 32-bit patterns; after 32 the threshold is exact
 
 
 def sampler(*, temperature=1.0, top_k=None, top_p=None, min_p=None):
-  """A Sampler of the usual knobs; every one that is None is off.
+  """A Sampler with the usual options; None turns an option off.
 
-  Raises: ValueError for a temperature <= 0 (use `greedy()`), top_k < 1, top_p or min_p outside (0, 1].
+  Raises: ValueError for a temperature <= 0 (use `greedy()`), top_k < 1, or top_p or min_p outside
+    (0, 1].
   Sources: top-p arXiv 1904.09751; min-p arXiv 2407.01082.
   """
   if temperature <= 0:
     raise ValueError(
-      f'temperature={temperature}: must be positive; use sampling.greedy() for the most likely token'
+      f'temperature={temperature}: must be positive; '
+      f'use sampling.greedy() for the most likely token'
     )
   if top_k is not None and top_k < 1:
     raise ValueError(f'top_k={top_k}: must be at least 1, or None for no limit')
@@ -62,7 +65,7 @@ def greedy():
 def most_likely(logits):
   """int32 [...]: the index of the largest logit, the lowest on ties.
 
-  Of two plain maxima, since `argmax` runs element by element on a CPU.
+  It uses two plain maxima, because `argmax` runs element by element on a CPU.
   """
   V = logits.shape[-1]
   from_end = V - jnp.arange(V, dtype=jnp.int32)
@@ -80,7 +83,7 @@ def top_k_support(logits, k):
 
 
 def top_p_support(logits, p):
-  """bool [..., V]: the smallest set of most likely tokens with mass >= p; ties at the threshold all stay."""
+  """bool [..., V]: the smallest set of most likely tokens with mass >= p; ties all stay."""
   probs = jax.nn.softmax(logits, axis=-1)
   enough = lambda kept: jnp.sum(jnp.where(kept, probs, 0.0), axis=-1) >= p
   return (
@@ -96,7 +99,7 @@ def min_p_support(logits, p):
 def _bisect(scores, low, high, enough):
   """The largest float32 threshold in [low, high] with enough(scores >= threshold); [...].
 
-  Halves the numbers that lie between, not the distance: one score far below the others costs no precision.
+  It bisects float32 bit patterns, so outliers cost no precision.
   """
 
   def halve(_, bounds):
@@ -105,26 +108,27 @@ def _bisect(scores, low, high, enough):
     ok = enough(scores >= _number(middle)[..., None])
     return jnp.where(ok, middle, low), jnp.where(ok, high, middle)
 
-  # The largest score itself may be the answer (one token holds the mass): test it before halving below it.
+  # Bisection never tests `high` itself, but the largest score may be the answer.
   alone = enough(scores >= high[..., None])
   rank, _ = jax.lax.fori_loop(0, HALVINGS, halve, (_rank(low), _rank(high)))
   return jnp.where(alone, high, _number(rank))
 
 
 def _rank(x):
-  """uint32 [...]: the place of a float32 number among all of them, in their order."""
+  """uint32 [...]: the rank of a float32 among all float32 numbers."""
   bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
   return jnp.where(bits < SIGN, bits + SIGN, ~bits)
 
 
 def _number(rank):
-  """The float32 number at that place."""
+  """The float32 of that rank."""
   return jax.lax.bitcast_convert_type(jnp.where(rank < SIGN, ~rank, rank - SIGN), jnp.float32)
 
 
 def draw(logits_BV, uniform_B, sampler):
-  """Tokens by inverse CDF in two levels, and their log-probs under the distribution drawn from.
+  """Draws tokens by a two-level inverse CDF; also returns their log-probs.
 
+  The log-probs belong to the distribution drawn from.
   Args: logits_BV: [B, V]; uniform_B: float32 [B] in [0, 1).
   Returns: tokens int32 [B], logp float32 [B].
   """
@@ -134,7 +138,7 @@ def draw(logits_BV, uniform_B, sampler):
   blocks = -(-V // BLOCK)
   weights = jnp.pad(weights_BV, ((0, 0), (0, blocks * BLOCK - V))).reshape(B, blocks, BLOCK)
 
-  # Sums over blocks first: one float32 cumsum over the whole vocabulary would lose the tail.
+  # Blocks are summed first: one float32 cumsum over the whole vocabulary would lose the tail.
   ends = jnp.cumsum(jnp.sum(weights, axis=-1), axis=-1)
   target = uniform_B * ends[:, -1]
   block = jnp.minimum(jnp.sum(ends <= target[:, None], axis=-1), blocks - 1)
@@ -145,7 +149,7 @@ def draw(logits_BV, uniform_B, sampler):
   offset = jnp.sum(jnp.cumsum(inside, axis=-1) <= (target - before)[:, None], axis=-1)
   tokens = jnp.minimum(block * BLOCK + jnp.minimum(offset, BLOCK - 1), V - 1)
 
-  # Rounding at the end of a block can point at a token of weight zero; the most likely one stands in.
+  # Rounding at a block end can select a token of weight zero; the most likely token replaces it.
   chosen = jnp.take_along_axis(weights_BV, tokens[:, None], axis=1)[:, 0]
   tokens = jnp.where(chosen > 0, tokens, most_likely(logits_BV)).astype(jnp.int32)
   return tokens, logprobs.of_tokens(logits_BV, tokens)

@@ -1,16 +1,19 @@
-"""Speculative decoding: a cheap draft guesses several tokens, the model checks them all in one pass.
+"""Speculative decoding: a cheap draft proposes tokens ("guesses"), the model checks all in a pass.
 
-One pass over K tokens costs little more than over one where reading the weights is what takes time, so every guess that
-holds saves a pass; the papers measured 2 to 3 times the speed on accelerators with one row. On a CPU core a pass
-over the 36 tokens of four rows and their eight guesses costs far more than one over four tokens: at nine of ten guesses right it
-pays for one row and not for four (`sirl bench --cases speculate`).
-A draft decides how fast, a rule decides what is drawn; no draft can change the distribution.
+Where reading the weights dominates, a pass over K tokens costs little more than a pass over one,
+and each accepted guess saves a pass. The papers measured 2 to 3 times the speed on accelerators
+with one row. On a CPU core, a pass over 36 tokens (four rows with eight guesses each) costs far
+more than a pass over four. With 90% of the guesses right, one row gains there and four rows do not
+(`sirl bench --cases speculate`).
 
-A round of one row with width 3. The last known token `c` is not in the cache yet; three guesses follow it:
+The draft sets the speed; a rule sets what is drawn. No draft can change the distribution.
+
+A round of one row with width 3. The last known token `c` is not in the cache yet; three guesses
+follow:
 
   fed             c   d0  d1  d2
   model draws     y0  y1  y2  y3     y0 holds anyway; y1 if d0 = y0; y2 if also d1 = y1; ...
-  if d1 differs   y0  y1             are appended; the cache entries of d1 and d2 are overwritten by the next round
+  if d1 differs   y0  y1             are appended; the next round overwrites d1, d2 in the cache
 
 Sources: Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318.
 """
@@ -31,17 +34,19 @@ from sirl.slots import Decode
 from sirl.types import Array, PyTree, Ratio
 
 # ---------------------------------------------------------------- rules
-# (logits_BKV, guess_BW, guess_logits_BWV or None, keys_BK, sampler) -> (token_BK, logp_BK, kept_B), K = W + 1: guess i is
-# about the token that logits i predict. The first kept_B[b] tokens are guesses, the next is the model's, the rest is noise.
+# (logits_BKV, guess_BW, guess_logits_BWV or None, keys_BK, sampler) -> (token_BK, logp_BK, kept_B).
+# K = W + 1; logits i predict the token that guess i proposes. The first kept_B[b] tokens of row b
+# are accepted guesses, the next is the model's, the rest has no meaning.
 
 
 def coupled(logits_BKV, guess_BW, guess_logits_BWV, keys_BK, sampler):
-  """The model draws every token with the noise that `decode` would use; a guess holds if it is the token drawn.
+  """The model draws each token with the noise of `decode`; a guess that equals it is accepted.
 
-  So the samples are those of `decode`, and the distribution trivially is; only rounding of logits can tell the two apart.
-  A fixed guess x holds with probability p(x): no rule does better. A guess drawn from q with the same noise holds where
-  the two inverse CDFs give one token: certainly if q = p, but with less than the best probability 1 - TV(p, q) otherwise.
-  The flatter the distribution the more is lost: for a draft model and flat distributions prefer `rejection`.
+  So the samples are those of `decode`, up to rounding of the logits. A fixed guess x is accepted
+  with probability p(x), which no rule exceeds. A guess drawn from q with the same noise is accepted
+  if both inverse CDFs give the same token. That is certain for q = p and otherwise less likely than
+  the optimum 1 - TV(p, q). The loss grows with the flatness of the distributions, so prefer
+  `rejection` for a draft model with flat distributions.
   """
   del guess_logits_BWV
   B, K, V = logits_BKV.shape
@@ -53,24 +58,26 @@ def coupled(logits_BKV, guess_BW, guess_logits_BWV, keys_BK, sampler):
 
 
 def rejection(logits_BKV, guess_BW, guess_logits_BWV, keys_BK, sampler):
-  """The rule of the papers: a guess drawn from q holds with probability min(1, p / q), 1 - TV(p, q) on average.
+  """The papers' rule: accepts a guess drawn from q with probability min(1, p / q).
 
-  More guesses of a draft model hold than under `coupled`; the samples have the same distribution as those of `decode` but
-  are others, and depend on draft and width.
+  The mean probability is 1 - TV(p, q), with TV the total variation distance. With a draft model
+  this rule accepts more guesses than `coupled`. The samples have the distribution of `decode` but
+  are other samples, which depend on draft and width.
   """
   logits_BKV = logprobs.tempered(logits_BKV, sampler)
   V = logits_BKV.shape[-1]
   if guess_logits_BWV is None:
     q_BWV = jax.nn.one_hot(guess_BW, V)
   else:
-    # Embeddings of one tokenizer may be padded differently; a guess that the target does not have fails.
+    # Two embeddings of one tokenizer may have different padding. A guess that the target lacks is
+    # rejected.
     extra = guess_logits_BWV.shape[-1] - V
     widen = lambda x, n: jnp.pad(
       x, ((0, 0), (0, 0), (0, max(n, 0))), constant_values=logprobs.EXCLUDED
     )
     logits_BKV, guess_logits_BWV = widen(logits_BKV, extra), widen(guess_logits_BWV, -extra)
     q_BWV = jax.nn.softmax(guess_logits_BWV, axis=-1)
-  # The draft has drawn with the tokens' keys themselves.
+  # The draft used the tokens' own keys, so acceptance uses derived ones.
   pair = jax.vmap(jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 1), (2,))))
   accept_BK, correct_BK = jnp.moveaxis(pair(keys_BK), -1, 0)
   p_BKV = jax.nn.softmax(logits_BKV, axis=-1)
@@ -79,11 +86,12 @@ def rejection(logits_BKV, guess_BW, guess_logits_BWV, keys_BK, sampler):
 
 
 def accept_or_correct(p_BKV, guess_BW, q_BWV, accept_BW, correct_BK):
-  """Keeps guess i if accept * q(guess) < p(guess); after the first that fails, draws from max(p - q, 0), normalised.
+  """Accepts guess i if accept * q(guess) < p(guess); draws one more token after the accepted ones.
 
-  If all hold, one more token is drawn from p.
+  The token after a rejection comes from max(p - q, 0), normalised. If all guesses are accepted, it
+  comes from p.
   Args: p_BKV, q_BWV: probabilities, K = W + 1; accept_BW, correct_BK: uniform noise in [0, 1).
-  Returns: token int32 [B, K], kept int32 [B].
+  Returns: tokens int32 [B, K], and the number of accepted guesses, int32 [B].
   """
   chosen_BW1 = jnp.maximum(guess_BW, 0)[..., None]
   p_guess_BW = jnp.take_along_axis(p_BKV[:, :-1], chosen_BW1, axis=-1)[..., 0]
@@ -91,9 +99,11 @@ def accept_or_correct(p_BKV, guess_BW, q_BWV, accept_BW, correct_BK):
   kept_B = leading((guess_BW != drafts.NONE) & (accept_BW * q_guess_BW < p_guess_BW))
 
   here = lambda x: jnp.take_along_axis(x, kept_B.reshape(-1, *[1] * (x.ndim - 1)), axis=1)[:, 0]
-  p_BV, q_BV = here(p_BKV), here(jnp.pad(q_BWV, ((0, 0), (0, 1), (0, 0))))  # no guess: q = 0
+  # q = 0 where there is no guess
+  p_BV, q_BV = here(p_BKV), here(jnp.pad(q_BWV, ((0, 0), (0, 1), (0, 0))))
   left_BV = jnp.maximum(p_BV - q_BV, 0)
-  left_BV = jnp.where(jnp.any(left_BV > 0, axis=-1, keepdims=True), left_BV, p_BV)  # p = q, rounded
+  # p = q up to rounding: draw from p
+  left_BV = jnp.where(jnp.any(left_BV > 0, axis=-1, keepdims=True), left_BV, p_BV)
   logits_BV = jnp.where(left_BV > 0, jnp.log(jnp.maximum(left_BV, 1e-38)), logprobs.EXCLUDED)
   corrected_B, _ = sampling.draw(logits_BV, here(correct_BK), logprobs.PLAIN)
   guess_BK = jnp.pad(guess_BW, ((0, 0), (0, 1)), constant_values=drafts.NONE)
@@ -106,38 +116,39 @@ def accept_or_correct(p_BKV, guess_BW, q_BWV, accept_BW, correct_BK):
 
 @struct.dataclass
 class Statistics:
-  """How the guesses of every row fared. The pass that fills the cache and gives the first token is no round."""
+  """Outcome of the guesses per row. The prefill, which gives the first token, is not a round."""
 
   rounds: Array  # int32 [P, G]  passes of the model while the row was unfinished
   drafted: Array  # int32 [P, G]  guesses made
-  tested: Array  # int32 [P, G]  guesses beside a token that was appended; what comes after a failed guess is not tested
+  # int32 [P, G]  guesses compared with an appended token, so none after the first rejected one
+  tested: Array
   accepted: Array  # int32 [P, G]  guesses appended
 
   @property
   def acceptance(self):
-    """float32 [P, G]: the probability that a tested guess holds (alpha in 2211.17192); NaN where none was tested."""
+    """float32 [P, G]: accepted share of tested guesses, alpha in 2211.17192; NaN without any."""
     return jnp.where(self.tested > 0, self.accepted / jnp.maximum(self.tested, 1), jnp.nan)
 
   @property
   def accepted_per_round(self):
-    """float32 [P, G]: tokens that cost no pass; 0 where no round was needed."""
+    """float32 [P, G]: accepted guesses per pass; 0 where no round was needed."""
     return self.accepted / jnp.maximum(self.rounds, 1)
 
 
 class Progress(NamedTuple):
-  """How far every row is, between two rounds."""
+  """State of every row between two rounds."""
 
   tokens: Array  # int32 [B, T]  prompt and completion
   logp: Array  # float32 [B, T]
   count: Array  # int32 [B]  tokens of the completion
   ended: Array  # bool [B]
-  cache: PyTree  # every known token but the last is in it, at its column
+  cache: PyTree  # holds every known token except the last, at its column
   memory: PyTree  # the draft's state
   statistics: Statistics  # leaves [B]
 
 
 def decoder(draft, *, width, rule=coupled) -> Decode:
-  """A function with the signature of `decode`, which says beside the rollouts how the guesses fared."""
+  """A function with the signature of `decode` that also returns the metrics of `summary`."""
 
   def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
     rollouts, statistics = speculate(
@@ -151,7 +162,7 @@ def decoder(draft, *, width, rule=coupled) -> Decode:
 
 @jax.jit
 def summary(statistics):
-  """Of a whole batch: how many of the tested guesses held, and tokens per pass that came for free."""
+  """Metrics of a batch: accepted guesses per tested guess, and accepted guesses per pass."""
   total = jax.tree.map(jnp.sum, statistics)
   return {
     'sampling/acceptance': Ratio(total.accepted, total.tested),
@@ -166,7 +177,8 @@ def speculate(
   """`decode` in fewer passes: the same arguments, layout, distribution and log-probs.
 
   Args:
-    draft: a Draft; width: guesses per round. Each round computes logits of width + 1 tokens of every row.
+    draft: a Draft.
+    width: guesses per round. Each round computes logits of width + 1 tokens per row.
     rule: `coupled`, whose samples are those of `decode`, or `rejection`.
   Returns: Rollouts [P, G, S + max_new] and Statistics [P, G].
   Raises: ValueError for width < 1.
@@ -180,14 +192,14 @@ def speculate(
 def _rows(model, sampling_params, width, rule, params, key, draft, prompts_PS, valid_PS, address):
   """`speculate` for the tasks of one shard."""
   (P, S), G, max_new = prompts_PS.shape, sampling_params.group_size, sampling_params.max_new
-  room = max_new + width + 1  # a finished row still writes, behind its last token
+  room = max_new + width + 1  # a finished row still writes after its last token
   T = S + room
   ids_P, samples_P = address
   keys_B = addressed.rows(key, ids_P, samples_P, G).reshape(-1)
   first_B = jnp.repeat(S - jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
 
   def append(now, token_BK, logp_BK, offered_B):
-    """Progress with the first offered_B tokens, or fewer: up to the end token, up to max_new. And how many."""
+    """Appends the first offered_B tokens, up to the end token or max_new; also returns how many."""
     at_K = jnp.arange(token_BK.shape[1])
     end_BK = ends(token_BK, sampling_params)
     ends_before_BK = jnp.cumsum(end_BK, axis=1) - end_BK
@@ -265,11 +277,11 @@ def _rows(model, sampling_params, width, rule, params, key, draft, prompts_PS, v
 
 
 def write(x_BT, new_BK, column_B):
-  """x_BT with every row's new entries from its column on."""
+  """x_BT with each row's new entries from its column on."""
   put = lambda x_T, new_K, column: jax.lax.dynamic_update_slice(x_T, new_K, (column,))
   return jax.vmap(put)(x_BT, new_BK, column_B)
 
 
 def leading(true_BW):
-  """int32 [B]: entries before the first that is False."""
+  """int32 [B]: number of entries before the first False."""
   return jnp.sum(jnp.cumprod(true_BW, axis=1, dtype=jnp.int32), axis=1, dtype=jnp.int32)
