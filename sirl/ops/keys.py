@@ -1,8 +1,9 @@
-"""Addressed randomness: a key is a function of (seed, purpose, counters), never a thread of splits.
+"""Addressed randomness: a key is a function of (seed, purpose, counters), never of earlier splits.
 
-A run's key is `at(seed, purpose, round, step)`; a row's key folds in the task's id and the sample's index;
-a token's key folds in its index in the completion. So the noise that a sample sees does not depend on batch
-layout, slicing, hosts, worker timing or restarts, and resuming needs counters, not generator state.
+A run's key is `at(seed, purpose, round, step)`. A row's key folds in the task's id and the sample's
+index. A token's key folds in its index in the completion. So a sample's noise does not depend on
+batch layout, slicing, hosts, worker timing or restarts. A resumed run needs its counters only, no
+generator state.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# The index of a purpose is part of every key, so append new purposes at the end.
 PURPOSES = (
   'init',
   'acquire',
@@ -23,7 +25,7 @@ PURPOSES = (
   'bootstrap',
   'report',
   'anchor',
-)  # an index is part of every key: add at the end only
+)
 
 
 def at(seed, purpose, *counters):
@@ -36,29 +38,29 @@ def at(seed, purpose, *counters):
     raise ValueError(f'unknown purpose {purpose!r}; expected one of {", ".join(PURPOSES)}')
   key = jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
   for counter in counters:
-    key = jax.random.fold_in(key, int(counter) + 1)  # round -1 exists: before any training
+    key = jax.random.fold_in(key, int(counter) + 1)  # round -1 means before any training
   return key
 
 
 def text_id(text):
-  """A stable uint32 of a text (a task id, a prompt), independent of process and hash seed."""
+  """uint32 hash of a text (a task id, a prompt), the same in every process."""
   return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), 'little')
 
 
 def named(key, name):
-  """The key of one of several parts that have names, such as the terms of a reward."""
+  """The key of a part that has a name, such as one term of a reward."""
   return jax.random.fold_in(key, np.uint32(text_id(name)))
 
 
 def text_ids(texts):
-  """uint32 numpy [P] of texts."""
+  """`text_id` of every text, uint32 numpy [P]."""
   return np.asarray([text_id(text) for text in texts], np.uint32)
 
 
 def occurrences(texts):
-  """How often each text already stood before it in the list, int32 numpy [P].
+  """How often each text occurs earlier in the list, int32 numpy [P].
 
-  A task drawn twice into one batch continues the numbering of its samples, so its groups differ.
+  A task drawn twice into one batch continues its sample numbering, so its groups differ.
   """
   seen = {}
   counts = []
@@ -82,9 +84,10 @@ def rows(key, ids_P, first_P, group_size):
 
 
 def token_noise(keys_B, count):
-  """float32 [B, count] in [0, 1): the draw of token t of row b, from keys_B[b] folded with t.
+  """Uniform noise, float32 [B, count] in [0, 1): token t of row b uses keys_B[b] folded with t.
 
-  All at once: inside a loop over tokens the hash would be several small operations of every turn.
+  All tokens are drawn at once, because inside a loop over tokens the hash would add several small
+  operations to every iteration.
   """
   return uniform(token_keys(keys_B, jnp.zeros(len(keys_B), jnp.int32), count))
 
@@ -97,5 +100,5 @@ def token_keys(keys_B, first_B, count):
 
 
 def uniform(keys_BN):
-  """float32 [B, N] in [0, 1), one number of each key: what tokens are drawn with."""
+  """Uniform noise for drawing tokens: one number per key, float32 [B, N] in [0, 1)."""
   return jax.vmap(jax.vmap(jax.random.uniform))(keys_BN)

@@ -1,7 +1,8 @@
-"""Log-probabilities of chosen tokens: the one function that sampler and learner share, and KL estimators.
+"""Log-probabilities of given tokens, by the same code for sampler and learner, and KL estimators.
 
-`token_stats` computes a prompt once for its whole group, as the sampler does. It unembeds completion columns only, at most `chunk`
-of them at a time, and recomputes each of several chunks in the backward pass: logits are alive for [B, chunk] tokens, never for all.
+`token_stats` computes a prompt once for its whole group, as the sampler does. It unembeds only
+completion columns, at most `chunk` at a time, and recomputes the chunks in the backward pass if
+there are several. So the logits in memory are those of [B, chunk] tokens, never of all.
 """
 
 import jax
@@ -17,8 +18,10 @@ PLAIN = Sampler()
 def tempered(logits, sampler, keep=None):
   """Logits of the distribution that a sampler draws from.
 
-  Args: logits: [..., V]; keep: int [...] or None, a token that stays in the support even if truncation drops it. The
-    learner keeps the sampled token, so that a weight update cannot make its log-prob minus infinity.
+  Args:
+    logits: [..., V].
+    keep: int [...] or None, a token that stays in the support even if truncation drops it. The
+      learner keeps the sampled token, so a weight update cannot make its log-prob minus infinity.
   Returns: float32 [..., V]; EXCLUDED outside the support.
   """
   logits = logits.astype(jnp.float32) / sampler.temperature
@@ -38,7 +41,8 @@ def of_tokens(logits, tokens):
 
 def entropy_of(logits):
   """Entropy in nats, float32 [...], of softmax(logits [..., V]). Excluded tokens add exactly 0."""
-  # log Z - mean(l), both of l = logits - max: the same exponentials as in `of_tokens`, computed once for the two.
+  # With l = logits - max, the entropy is log Z - mean(l). `of_tokens` needs the same exponentials,
+  # so the compiler computes them once.
   l = logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
   weights = jnp.exp(l)
   Z = jnp.sum(weights, axis=-1)
@@ -46,10 +50,13 @@ def entropy_of(logits):
 
 
 def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=64):
-  """Log-prob and entropy of every completion token under `params`, as the sampler would have drawn it.
+  """Log-prob and entropy of every completion token under `params`, with the sampler's transforms.
 
-  Args: rollouts: Rollouts with leaves [P, G, T]; prompts: what the rows' prompts left behind, from `prefill.for_rows`,
-    None to compute each group's here; chunk: completion columns unembedded at once.
+  Args:
+    rollouts: Rollouts with leaves [P, G, T].
+    prompts: prefilled state of the rows' prompts, from `prefill.for_rows`; None: it is computed
+      here, once per group.
+    chunk: completion columns unembedded at once.
   Returns: TokenStats with float32 [P, G, T] leaves, 0 in the first `prompt_width` columns.
   """
   P, G, T = rollouts.tokens.shape
@@ -59,9 +66,10 @@ def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=6
     model, params, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S], group_size=G, room=0
   )
   x_BCD = x_BD[:, None]
-  # Completions attend over as many slots as the rollouts have columns. Unless they were narrowed, those are the sampler's: sums
-  # then run in its order, and float32 log-probs of small models agree to 1e-6.
-  if T - 1 > S:  # the state before a column predicts its token, so the last column is no input
+  # Completions attend over one cache slot per column of the rollouts. Unless the rollouts were
+  # narrowed, the sampler used the same slots. Sums then run in the same order, and float32
+  # log-probs of small models agree to 1e-6.
+  if T - 1 > S:  # each state predicts the next token, so the last column is no input
     see_BTS = prefill.causal_mask(valid_BT)[:, S : T - 1]
     where_BT = prefill.positions(valid_BT)[:, S : T - 1]
     rest, _ = model.hidden(params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache)
@@ -77,7 +85,7 @@ def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=6
 
 
 def _chunked(model, params, x_BCD, targets_BC, sampler, chunk):
-  """Log-prob and entropy, float32 [B, C] each, at most `chunk` columns of logits alive at a time."""
+  """Log-prob and entropy, float32 [B, C] each; at most `chunk` columns of logits in memory."""
 
   def score(piece):
     x, targets = piece
@@ -85,7 +93,8 @@ def _chunked(model, params, x_BCD, targets_BC, sampler, chunk):
     return of_tokens(logits, targets), entropy_of(logits)
 
   B, C = targets_BC.shape
-  if chunk >= C:  # alive at once either way, so nothing would be saved by computing them again
+  # a single chunk is in memory anyway, so recomputing it would save nothing
+  if chunk >= C:
     return score((x_BCD, targets_BC))
   n = -(-C // chunk)
   pad = n * chunk - C
@@ -97,12 +106,14 @@ def _chunked(model, params, x_BCD, targets_BC, sampler, chunk):
   )
 
 
-# ---------------------------------------------------------------- KL(policy || reference), d = logp - ref_logp
-# Schulman, "Approximating KL divergence" (2020). With samples from the policy, k1 and k3 have mean KL; k2 is close to it.
-# As a loss differentiated with the samples fixed, the mean gradient of k2 is that of KL(policy || reference), that of k3
-# is that of KL(reference || policy), and that of k1 is zero.
+# ---------------------------------------------------------------- KL(policy || reference)
+# d = logp - ref_logp
+# Schulman, "Approximating KL divergence" (2020). Over samples from the policy, k1 and k3 have the
+# KL as their mean; the mean of k2 is close to it. As losses, with the samples held fixed, k2 has
+# the mean gradient of KL(policy || reference), k3 that of KL(reference || policy), and k1 has mean
+# gradient zero.
 
-LIMIT = 20.0  # nats; keeps exp finite for tokens that one of the two finds impossible
+LIMIT = 20.0  # nats; keeps exp finite for tokens that are impossible under one of the two models
 
 
 def log_ratio(logp, ref_logp):
@@ -111,7 +122,7 @@ def log_ratio(logp, ref_logp):
 
 
 def k1(logp, ref_logp):
-  """d. Unbiased as a value, may be negative; useless as a loss (its gradient has mean zero)."""
+  """d. Unbiased as a value, but may be negative. Useless as a loss: its gradient has mean zero."""
   return log_ratio(logp, ref_logp)
 
 
@@ -133,6 +144,6 @@ def k3_straight_through(logp, ref_logp):
 
 
 def kl_exact(logits, ref_logits):
-  """KL over the whole vocabulary, float32 [...], from two logits [..., V]: the oracle of the estimators."""
+  """Exact KL over the vocabulary, float32 [...], from two logits [..., V]; a reference for tests."""
   logp, ref = jax.nn.log_softmax(logits, axis=-1), jax.nn.log_softmax(ref_logits, axis=-1)
   return jnp.sum(jnp.exp(logp) * (logp - ref), axis=-1)

@@ -1,13 +1,14 @@
 """Reductions over the True entries of a mask. Masked-out values may be anything, NaN included.
 
-Sum and count travel separately and divide last: a mean of means is wrong as soon as parts differ in size.
+To average over several parts of a batch, add their sums and counts and divide at the end: a mean of
+means is wrong if the parts differ in size.
 """
 
 import jax.numpy as jnp
 
 
 def clean(x, where):
-  """x with 0 outside the mask, safe to differentiate: the undone branch never holds NaN or inf."""
+  """x with 0 outside the mask. Masked-out NaN and inf do not reach values or gradients."""
   return jnp.where(where, x, jnp.zeros((), jnp.asarray(x).dtype))
 
 
@@ -27,7 +28,7 @@ def mean(x, where, axis=None):
 
 
 def std(x, where, axis=None, ddof=0):
-  """Standard deviation of masked-in entries with n - ddof below; 0 where n <= ddof."""
+  """Standard deviation of masked-in entries with divisor n - ddof; 0 where n <= ddof."""
   n = count(where, axis)
   center = jnp.expand_dims(mean(x, where, axis), axis) if axis is not None else mean(x, where)
   squares = sum(jnp.square(clean(x, where) - center), where, axis)

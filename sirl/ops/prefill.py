@@ -1,9 +1,12 @@
-"""The prompt, computed once per task and shared by its group: by the sampler, and by the learner with gradients."""
+"""Prefill: a prompt is computed once per task and shared by its group, in sampler and learner.
+
+In the learner, gradients flow through it.
+"""
 
 import jax
 import jax.numpy as jnp
 
-PIECE = 1024  # tokens
+PIECE = 1024  # tokens per pass on a CPU
 
 
 def causal_mask(valid_BT):
@@ -18,7 +21,7 @@ def positions(valid_BT):
 
 
 def once(model, params, prompts_PS, valid_PS):
-  """What P left-padded prompts leave behind: the state after the last token, x_PD, and a cache [P, K, S, H].
+  """State after P left-padded prompts: x_PD of each last token, and a cache [P, K, S, H].
 
   Args: prompts_PS: int32 [P, S]; valid_PS: bool [P, S].
   """
@@ -27,10 +30,10 @@ def once(model, params, prompts_PS, valid_PS):
 
 
 def in_pieces(model, params, prompts_PS, valid_PS):
-  """`once`, for sampler and learner. On a CPU at most PIECE tokens go through the model at a time, so that what one product leaves
-  for the next is still in the processor's cache. Elsewhere all go together.
+  """`once`; on a CPU at most PIECE tokens at a time, so that activations stay in the CPU cache.
 
-  Also all at once where P has no fitting divisor, or where the compiler splits the rows over devices.
+  All prompts go together on other backends, if P has no fitting divisor, or if the compiler splits
+  the rows over devices.
   """
   P, S = prompts_PS.shape
   n = max((n for n in range(1, P + 1) if P % n == 0 and n * S <= PIECE), default=P)
@@ -44,12 +47,15 @@ def in_pieces(model, params, prompts_PS, valid_PS):
 
 
 def prefill(model, params, prompts_PS, valid_PS, *, group_size, room):
-  """`in_pieces`, repeated for the G rows of each group: x_BD and a cache of S + room slots for B = P * G rows."""
+  """`in_pieces`, repeated for the G rows of each group.
+
+  Returns: x_BD and a cache of S + room slots, for B = P * G rows.
+  """
   state = in_pieces(model, params, prompts_PS, valid_PS)
   x_BD, cache = jax.tree.map(lambda x: jnp.repeat(x, group_size, axis=0), state)
   return x_BD, jax.tree.map(lambda kv: jnp.pad(kv, ((0, 0), (0, 0), (0, room), (0, 0))), cache)
 
 
 def for_rows(state, prompt_B):
-  """The state that `once` returned, for rows in any order: row b continues prompt number prompt_B[b] (int32 [B])."""
+  """State of `once` for chosen rows: row b continues prompt number prompt_B[b] (int32 [B])."""
   return jax.tree.map(lambda x: x[prompt_B], state)

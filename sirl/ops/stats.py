@@ -1,7 +1,8 @@
-"""Statistics of evaluation, in numpy float64: estimates, their standard errors, intervals, comparisons, votes.
+"""Evaluation statistics in numpy float64: estimates, errors, intervals, comparisons, votes.
 
-The unit of independence is the task. G samples of one task are a cluster: a hundred tasks with eight samples
-each carry far less information than eight hundred tasks, and every error below says so.
+The unit of independence is the task. The G samples of one task are a cluster: a hundred tasks with
+eight samples each carry far less information than eight hundred tasks. Every standard error here
+accounts for that.
 """
 
 import math
@@ -17,17 +18,20 @@ LARGEST_VOTE = 1000  # above it, binomial coefficients leave the range of float6
 
 
 class Difference(NamedTuple):
-  """Of two scores of the same tasks: a - b."""
+  """Difference a - b between two scores of the same tasks."""
 
   mean: float
   sem: float
   low: float
   high: float
-  p: float  # share of resamples in which a is not better than b; small means better
+  p: float  # share of resamples in which a is not better than b; small means a is better
 
 
 def generator(key):
-  """A numpy Generator that is a function of an addressed jax key: for sizes that vary, as numpy compiles for none."""
+  """A numpy Generator seeded by an addressed jax key.
+
+  It serves arrays whose size varies, because numpy does not compile for each size.
+  """
   return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
 
 
@@ -35,10 +39,10 @@ def generator(key):
 
 
 def pass_at_k(samples, successes, k):
-  """Unbiased probability that at least one of k completions is right, from n samples with c right ones.
+  """Unbiased probability that one or more of k completions are right; c of n samples are right.
 
-  pass@k = 1 - C(n - c, k) / C(n, k) = 1 - prod_{j < k} (n - c - j) / (n - j); every factor lies in [0, 1].
-  The plug-in 1 - (1 - c/n)^k would be biased low.
+  pass@k = 1 - C(n - c, k) / C(n, k) = 1 - prod_{j < k} (n - c - j) / (n - j). Every factor lies in
+  [0, 1]. The plug-in estimate 1 - (1 - c/n)^k is biased low.
 
   Args: samples: n, int or int array; successes: c, int or int array that broadcasts with n; k: int.
   Returns: float64 of the broadcast shape.
@@ -60,13 +64,15 @@ def pass_at_k(samples, successes, k):
 
 
 def maj_at_k(answers: Sequence[Hashable | None], scores: Sequence[float], k: int) -> float:
-  """Expected score of the majority answer among k of the n samples of one task; exact over all subsets.
+  """Expected score of the majority answer among k of n samples of a task, exact over all subsets.
 
-  Samples without an answer (None) may be drawn but do not vote; a draw without any vote scores 0. A tie is
-  broken at random (its expectation is taken). The score of an answer is the mean over the samples that gave it.
+  Samples without an answer (None) may be drawn but do not vote. A draw without any vote scores 0. A
+  tie is broken at random, and its expected score is used. The score of an answer is the mean over
+  the samples that gave it.
 
-  For every answer with c samples and every winning number of votes v, the ways to fill the other k - v places
-  with answers of at most v votes are counted by a product of polynomials, keeping apart how many of them tie.
+  Method: for every answer with c samples and every winning number of votes v, a product of
+  polynomials counts the ways to fill the other k - v places with answers of at most v votes each.
+  It counts separately by the number of answers that tie.
 
   Args: answers: n of them; scores: n in [0, 1]; k: size of a subset.
   Raises: ValueError unless 1 <= k <= n <= 1000.
@@ -94,12 +100,12 @@ def maj_at_k(answers: Sequence[Hashable | None], scores: Sequence[float], k: int
 
 
 def _fillings(counts, blank, most, places):
-  """Ways to fill `places` from answers with at most `most` votes each, by number of answers with exactly `most`.
+  """Ways to fill `places` with answers of at most `most` votes, by number of answers with `most`.
 
   Returns: float64 [ties + 1].
   """
   ties = places // most
-  ways_FT = np.zeros((places + 1, ties + 1))  # F places filled, T answers that tie
+  ways_FT = np.zeros((places + 1, ties + 1))  # F places filled, T tied answers
   for used in range(min(blank, places) + 1):
     ways_FT[used, 0] = math.comb(blank, used)
   for count in counts:
@@ -116,8 +122,8 @@ def _fillings(counts, blank, most, places):
 def plurality(answers: Sequence[Hashable | None], weights: Sequence[float] | None = None):
   """The winning answer of a vote, or None when nobody voted.
 
-  The largest total weight wins (each vote weighs 1 by default), then the most votes, then the answer seen
-  first. None is an abstention, never an answer.
+  The largest total weight wins (each vote weighs 1 by default). Ties go to the answer with more
+  votes, then to the one seen first. None is an abstention, never an answer.
   """
   weights = [1.0] * len(answers) if weights is None else weights
   total, votes = {}, Counter()
@@ -125,7 +131,7 @@ def plurality(answers: Sequence[Hashable | None], weights: Sequence[float] | Non
     if answer is not None:
       total[answer] = total.get(answer, 0.0) + weight
       votes[answer] += 1
-  # max() keeps the first of equals, and a dict remembers who came first.
+  # max() returns the first of equals, and a dict keeps the order of insertion.
   return max(total, key=lambda answer: (total[answer], votes[answer]), default=None)
 
 
@@ -135,11 +141,11 @@ def plurality(answers: Sequence[Hashable | None], weights: Sequence[float] | Non
 def clustered_mean(scores) -> tuple[float, float]:
   """Mean over all scores and its standard error with tasks as clusters.
 
-  With n_p scores of task p: sem^2 = P / (P - 1) * sum_p (sum_p - mean * n_p)^2 / (sum_p n_p)^2. For equal n_p this
-  is the standard deviation of the task means over sqrt(P), so it holds both parts of the noise: which tasks
-  were drawn, and which samples.
+  With n_p scores of task p: sem^2 = P / (P - 1) * sum_p (sum_p - mean * n_p)^2 / (sum_p n_p)^2. For
+  equal n_p this is the standard deviation of the task means over sqrt(P). So it covers both sources
+  of noise: which tasks were drawn, and which samples.
 
-  Args: scores: [P] or [P, G]; NaN entries (not judged) are left out.
+  Args: scores: [P] or [P, G]; NaN entries (not judged) are skipped.
   Returns: (mean, sem); the mean is NaN without any score, the sem is NaN with fewer than two tasks.
   """
   scores = np.asarray(scores, np.float64)
@@ -158,9 +164,11 @@ def clustered_mean(scores) -> tuple[float, float]:
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-  """Wilson score interval of a proportion; n and successes need not be whole (an effective sample size).
+  """Wilson score interval of a proportion.
 
-  Source: Wilson 1927. Unlike mean +- z sem it stays inside [0, 1] and has width at 0 and at n successes.
+  n may be an effective sample size, so n and successes need not be whole numbers. Unlike mean +- z
+  sem, the interval stays inside [0, 1] and is not empty for 0 or n successes.
+  Source: Wilson 1927.
   Raises: ValueError unless 0 <= successes <= n and n > 0.
   """
   if not 0 <= successes <= n or n <= 0:
@@ -175,13 +183,15 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
 def proportion_interval(
   scores, *, per_task: int = 1, confidence: float = 0.95
 ) -> tuple[float, float]:
-  """Interval of a mean of scores in [0, 1] that come in clusters: Wilson's, at the effective sample size.
+  """Wilson interval of a mean of clustered scores in [0, 1], at the effective sample size.
 
-  n_eff = mean (1 - mean) / sem^2, between P (samples of a task all alike) and P * per_task (no more than if all
-  were independent). With every score 0 or every score 1 the sem says nothing and n_eff = P.
+  n_eff = mean (1 - mean) / sem^2, clipped to the range from P (the samples of a task are all alike)
+  to P * per_task (all samples are independent). If every score is 0 or every score is 1, the sem is
+  uninformative and n_eff = P.
 
-  Args: scores: [P] or [P, G]; per_task: independent scores behind a row, G when scores is [P, G].
+  Args: scores: [P] or [P, G]; per_task: number of samples behind each row, at least G for [P, G].
   Returns: (low, high); NaN without any score.
+  Raises: ValueError for a score outside [0, 1].
   """
   scores = np.asarray(scores, np.float64)
   mean, sem = clustered_mean(scores)
@@ -228,9 +238,9 @@ def paired_difference(
   resamples: int = 10_000,
   confidence: float = 0.95,
 ) -> Difference:
-  """a - b over the same tasks, with a bootstrap interval over tasks and a one-sided p that a is not better.
+  """Mean of a - b over the same tasks, a bootstrap interval over tasks and a one-sided p-value.
 
-  p = (1 + #{resampled difference <= 0}) / (1 + resamples).
+  p = (1 + #{resampled difference <= 0}) / (1 + resamples), for the hypothesis that a is not better.
   Args: a_P, b_P: one value per task, in the same order.
   """
   a_P, b_P = _values(a_P, 'paired_difference'), _values(b_P, 'paired_difference')
@@ -260,7 +270,8 @@ def _values(values_P, who):
   values_P = np.asarray(values_P, np.float64)
   if values_P.ndim != 1 or values_P.size == 0 or not np.all(np.isfinite(values_P)):
     raise ValueError(
-      f'{who}: expected one finite value per task, got shape {values_P.shape} of {_range(values_P)}.'
+      f'{who}: expected one finite value per task, '
+      f'got shape {values_P.shape} of {_range(values_P)}.'
     )
   return values_P
 

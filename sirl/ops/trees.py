@@ -5,7 +5,10 @@ import jax.numpy as jnp
 
 
 def flatten_groups(tree):
-  """[P, G, ...] leaves -> [P * G, ...]. The only place, with `split_groups`, that knows rows are prompt-major."""
+  """[P, G, ...] leaves -> [P * G, ...].
+
+  Only this function and `split_groups` know that rows are prompt-major.
+  """
   return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), tree)
 
 
@@ -15,12 +18,16 @@ def split_groups(tree, group_size):
 
 
 def split_leading(tree, parts):
-  """[P, ...] leaves -> [parts, P / parts, ...], for a scan over slices of P. Raises ValueError if P does not divide."""
+  """[P, ...] leaves -> [parts, P / parts, ...], for a scan over slices of P.
+
+  Raises: ValueError if `parts` does not divide P.
+  """
 
   def split(x):
     if x.shape[0] % parts:
       raise ValueError(
-        f'{x.shape[0]} rows cannot be cut into {parts} equal parts; choose a divisor of {x.shape[0]}'
+        f'{x.shape[0]} rows cannot be cut into {parts} equal parts; '
+        f'choose a divisor of {x.shape[0]}'
       )
     return x.reshape(parts, x.shape[0] // parts, *x.shape[1:])
 
@@ -34,7 +41,7 @@ def global_norm(tree):
 
 
 def copy(tree):
-  """New buffers with the same values: what must survive a donation is copied first."""
+  """Copies every array into a new buffer, so the copy survives when the original is donated."""
   return jax.tree.map(jnp.copy, tree)
 
 
@@ -44,7 +51,10 @@ def ema(old, new, decay):
 
 
 def merged(frozen, trained):
-  """One nested dict of two that hold different leaves; `trained` itself where nothing is frozen."""
+  """Merges two nested dicts with different leaves; returns `trained` itself if `frozen` is None.
+
+  Raises: ValueError for an array that is in both.
+  """
   if frozen is None:
     return trained
   both = {**frozen, **trained}
