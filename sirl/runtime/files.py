@@ -1,13 +1,14 @@
-"""Writing a file so that an interruption leaves the old one or the new one."""
+"""Atomic file writes: an interruption leaves the old file or the new one."""
 
 import os
 import pathlib
 
 
 def atomic_write(path, content):
-  """Writes a text or bytes to path; a reader, or a crash, sees the old file or the whole new one, never a part.
+  """Writes a text or bytes to path; readers and crashes find the old file or the whole new one.
 
-  The folder is made when missing. Processes that write the same path at once do not meet: the last one wins.
+  The folder is created if it is missing. If several processes write the same path at the same time,
+  the last one wins.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,11 +23,11 @@ def atomic_write(path, content):
     temporary.unlink(missing_ok=True)
   descriptor = os.open(path.parent, os.O_RDONLY)
   try:
-    os.fsync(descriptor)  # the name, too, must outlive a crash of the machine
+    os.fsync(descriptor)  # so that the new name survives a crash of the machine
   finally:
     os.close(descriptor)
 
 
 def leftovers(folder):
-  """Half-written files that killed processes left in a folder; only its owner may remove them."""
+  """Half-written files of killed processes in a folder; only the folder's owner may remove them."""
   return sorted(pathlib.Path(folder).glob('.*.tmp'))

@@ -1,4 +1,4 @@
-"""Memory that a program on a CPU gives back stays with the process, ready for its next call."""
+"""Keeps the memory that CPU programs free in the process, ready for their next call."""
 
 import ctypes
 import platform
@@ -9,12 +9,16 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4  # parameters of glibc's mallopt, from its mal
 
 
 def keep_freed():
-  """Makes programs on the CPU reuse the memory of their last call; returns whether the C library could be told to.
+  """Makes CPU programs reuse the memory of their last call; returns whether glibc accepted this.
 
-  A compiled program allocates its temporary buffers anew on every call. glibc fetches large ones from the system, which clears
-  each page first, and hands them back after the call: a tenth of the time of an update of SmolLM2-135M. It is told to keep them
-  here, which only the first thread's memory can; so programs are to run in the thread that calls them, not in one of JAX's.
-  Nothing here waits longer for that. Call it before JAX starts its backend. Other backends and C libraries are left as they are.
+  A compiled program allocates its temporary buffers anew on every call. By default glibc takes
+  large buffers from the system, which clears each page, and returns them after the call. That costs
+  a tenth of the time of an update of SmolLM2-135M. This function tells glibc to keep the memory.
+  glibc can do this only for the main thread, so JAX must run programs in the calling thread:
+  asynchronous dispatch is turned off. In this library nothing waits longer because of that.
+
+  Call it before JAX starts its backend. Other backends are unchanged. With another C library than
+  glibc only the dispatch changes.
   """
   jax.config.update('jax_cpu_enable_async_dispatch', False)
   if platform.libc_ver()[0] != 'glibc':

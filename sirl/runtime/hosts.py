@@ -1,7 +1,7 @@
-"""Processes and threads: who speaks, which rows are whose, and host work that keeps its order.
+"""Processes and threads: which process prints, which rows it holds, and ordered work on threads.
 
-On one process every function here is the identity or a plain loop; on a pod each process holds its own
-rows of a batch [P, ...] and the device arrays are global.
+With one process every function here is the identity or a plain loop. With several, each process
+holds its own rows of a batch [P, ...], and the device arrays are global.
 """
 
 import concurrent.futures
@@ -15,11 +15,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 
 def initialize():
-  """Joins the processes of a run, before any other use of JAX.
+  """Joins the processes of a run; call it before any other use of JAX.
 
-  On TPU and under Slurm JAX finds the others by itself; elsewhere three environment variables say who they are:
-  JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and JAX_PROCESS_ID.
-  Raises: ValueError when only some of them are set, or one is no number.
+  On TPU and under Slurm JAX finds the other processes by itself. Elsewhere it needs three
+  environment variables: JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES and
+  JAX_PROCESS_ID.
+  Raises: ValueError if only some of them are set, or if one of the last two is not a number.
   """
   names = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
   given = {name: os.environ[name] for name in names if name in os.environ}
@@ -51,7 +52,7 @@ def is_first():
 
 
 def barrier(name):
-  """Waits until every process has arrived here; a no-op for one process."""
+  """Waits until every process has called it; does nothing with one process."""
   if count() > 1:
     multihost_utils.sync_global_devices(name)
 
@@ -59,8 +60,8 @@ def barrier(name):
 def ordered_map(fn, items, workers=1):
   """[fn(item) for item in items] on `workers` threads, in the order of the items.
 
-  An exception is re-raised after the others have finished or were cancelled; when several calls fail,
-  the one of the smallest index is raised, whichever came first in time.
+  An exception is raised again after the other calls have finished or were cancelled. If several
+  calls fail, the exception of the smallest index is raised.
 
   Raises: ValueError when workers < 1; whatever fn raises.
   """
@@ -76,16 +77,16 @@ def ordered_map(fn, items, workers=1):
       try:
         results.append(future.result())
       except BaseException:
-        # Later items are given up; earlier ones have all succeeded, so this is the smallest index.
+        # Later items are cancelled. Earlier ones have all succeeded, so this is the smallest index.
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     return results
 
 
 def share(items):
-  """This process's consecutive part of a sequence that every process holds; all of it on one process.
+  """This process's part of a sequence that every process holds; parts are consecutive and equal.
 
-  Raises: ValueError when the processes cannot get equally many.
+  Raises: ValueError if the sequence cannot be split evenly over the processes.
   """
   n = count()
   if len(items) % n:
@@ -97,10 +98,10 @@ def share(items):
 
 
 def global_rows(array, mesh=None):
-  """Process-local rows [P_local, ...] as one global array [P, ...], split over the mesh's (data, fsdp) axes.
+  """One global array [P, ...] from each process's rows [P_local, ...], split over (data, fsdp).
 
-  Processes hold consecutive rows in the order of their index. The mesh defaults to the one set by `jax.set_mesh`; with one
-  process and one device, or no mesh, the array is returned as it came.
+  Processes hold consecutive rows in the order of their index. The mesh defaults to the one set by
+  `jax.set_mesh`. Without a mesh, or with a mesh of one device, the array is returned unchanged.
   Raises: ValueError for several processes without a mesh.
   """
   mesh = jax.sharding.get_mesh() if mesh is None else mesh
@@ -116,9 +117,10 @@ def global_rows(array, mesh=None):
 
 
 def local_rows(array) -> np.ndarray:
-  """This process's rows [P_local, ...] of a global array [P, ...], as numpy, in order, however it is laid out.
+  """This process's rows [P_local, ...] of a global array [P, ...] with any sharding, as numpy.
 
-  Raises: ValueError when the processes' shares are not equal, or when some of the rows lie on other processes only.
+  Raises: ValueError if the rows cannot be split evenly over the processes, or if some of this
+    process's rows lie only on other processes.
   """
   if not isinstance(array, jax.Array) or array.is_fully_addressable:
     return np.asarray(array)
@@ -129,10 +131,10 @@ def local_rows(array) -> np.ndarray:
 
 
 def assembled(array, first, size) -> np.ndarray:
-  """Rows first .. first + size - 1 of a global array, numpy [size, ...], from the shards that this process holds.
+  """Rows first .. first + size - 1 of a global array as numpy [size, ...], from local shards.
 
-  A shard may hold other rows as well (a compiled program may replicate what it returns) or only some of the columns.
-  Raises: ValueError when they do not cover the rows.
+  A shard may hold further rows (a compiled program may replicate its results) or only some columns.
+  Raises: ValueError if the shards do not cover the rows.
   """
   rows = np.empty((size, *array.shape[1:]), array.dtype)
   covered = np.zeros(rows.shape, bool)
@@ -145,14 +147,14 @@ def assembled(array, first, size) -> np.ndarray:
       covered[where] = True
   if not covered.all():
     raise ValueError(
-      f'rows {first} to {first + size - 1} of an array {array.shape} are not all on this process, its sharding is '
-      f'{array.sharding}; shard rows over (data, fsdp), as hosts.global_rows does'
+      f'rows {first} to {first + size - 1} of an array {array.shape} are not all on this process, '
+      f'its sharding is {array.sharding}; shard rows over (data, fsdp), as hosts.global_rows does'
     )
   return rows
 
 
 def everywhere(tree):
-  """The tree of arrays, sharded or not, as numpy on every process; what lies here comes in one transfer."""
+  """The tree's arrays, sharded or not, as numpy on every process; local ones in one transfer."""
 
   def here(x):
     return not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
@@ -162,7 +164,7 @@ def everywhere(tree):
 
 
 def gather(items):
-  """The items of every process as one list, in the order of the processes. Items are JSON values."""
+  """The items of all processes as one list, ordered by process. Items are JSON values."""
   if count() == 1:
     return list(items)
   own = json.dumps(items).encode()
@@ -172,10 +174,13 @@ def gather(items):
 
 
 def agree(value):
-  """The JSON value of process 0 on every process, which then decide alike, whatever the others hold."""
+  """The JSON value of process 0, on every process, so that all make the same decision.
+
+  The values of the other processes are ignored.
+  """
   if count() == 1:
     return value
-  # As text: JAX would round to float32, and rows of one process may have a number that those of another have not.
+  # The value is sent as text. JAX would round it to float32, and its shape may differ by process.
   own = json.dumps(value).encode()
   size = int(multihost_utils.broadcast_one_to_all(np.int32(len(own))))
   sent = multihost_utils.broadcast_one_to_all(np.frombuffer(own.ljust(size)[:size], np.uint8))

@@ -1,8 +1,9 @@
-"""One mesh, one table: which devices there are and how each weight is split over them.
+"""One mesh and one table: which devices there are, and how each weight is split over them.
 
-Tasks are split over (data, fsdp); a weight over fsdp on one axis and over tensor on the other. jit over this
-mesh lets the compiler place the collectives, so model code holds no sharding. Only where weights are split does
-the caller also pin the residual stream with `constrain`: else the compiler shards features and reduces activations.
+Tasks are split over (data, fsdp). A weight is split over fsdp on one axis and over tensor on the
+other. Under jit the compiler inserts the collectives, so model code contains no sharding. If
+weights are split, the caller must also pin the residual stream with `constrain`. Otherwise the
+compiler shards features and reduces activations.
 """
 
 import logging
@@ -17,11 +18,12 @@ from jax.sharding import PartitionSpec as P
 log = logging.getLogger(__name__)
 
 AXES = ('data', 'fsdp', 'tensor')
-ROWS = ('data', 'fsdp')  # what the tasks of a batch are split over
+ROWS = ('data', 'fsdp')  # axes that the tasks of a batch are split over
 
-# First match wins. Weights are stored (out, in): a layer that reads the residual stream splits its outputs over
-# tensor, one that writes to it splits its inputs, so a block needs one reduction. The patterns match the tail of a
-# path, hence optimizer moments and the reference weights too.
+# The first match wins. Weights are stored (out, in). A layer that reads the residual stream splits
+# its outputs over tensor, and a layer that writes to it splits its inputs, so a block needs one
+# reduction. A pattern matches the end of a path, so it also covers optimizer moments and the
+# reference.
 TABLE = (
   (r'embed/weight$', P('tensor', 'fsdp')),  # [V, D]
   (r'value_head/weight$', P(None, 'fsdp')),  # [1, D]
@@ -36,7 +38,9 @@ TABLE = (
 def make_mesh(config, devices=None):
   """The mesh ('data', 'fsdp', 'tensor') over all devices.
 
-  Args: config: `config.Mesh`, devices per axis, where one -1 takes what is left; devices: default jax.devices().
+  Args:
+    config: `config.Mesh`, devices per axis; one axis may be -1 and takes the rest.
+    devices: default jax.devices().
   Raises: ValueError when the axes do not multiply to the number of devices.
   """
   devices = jax.devices() if devices is None else devices
@@ -53,15 +57,16 @@ def make_mesh(config, devices=None):
       'or leave one axis at -1 to take the rest'
     )
   shape = tuple(len(devices) // known if size == -1 else size for size in sizes)
-  # Auto is stated because the default of make_mesh, Explicit, is refused by the scatter into the cache.
+  # make_mesh defaults to Explicit axes, which the scatter into the cache does not accept.
   return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
 def shardings(tree, mesh, table=TABLE):
   """A NamedSharding for every leaf of params, optimizer state or a whole TrainState.
 
-  Leaves of rank 0 and 1 are whole on every device, and so is everything on a mesh that splits no weights. An axis
-  that does not divide its dimension is left out (and logged), which costs memory and changes no number.
+  Leaves of rank 0 and 1 are replicated, and so are all leaves on a mesh that splits no weights. If
+  a mesh axis does not divide a dimension, the dimension is not split over it. This is logged; it
+  costs memory and changes no number.
 
   Raises: ValueError naming path and shape of a leaf of rank 2 or more that no pattern matches.
   """
@@ -76,7 +81,8 @@ def shardings(tree, mesh, table=TABLE):
       if re.search(f'(^|/){pattern}', name):
         return NamedSharding(mesh, _dividing(spec, shape, mesh, name))
     raise ValueError(
-      f'no sharding for {name} of shape {list(shape)}; add a pattern for its path to sirl/runtime/sharding.py'
+      f'no sharding for {name} of shape {list(shape)}; '
+      f'add a pattern for its path to sirl/runtime/sharding.py'
     )
 
   return jax.tree_util.tree_map_with_path(sharding, tree)
@@ -88,7 +94,7 @@ def place(tree, mesh, table=TABLE):
 
 
 def _put(x, where):
-  # device_put compares a host array over all processes, and NaN equals no NaN.
+  # device_put checks that all processes hold equal host arrays, which fails for NaN.
   if isinstance(x, np.ndarray):
     return jax.make_array_from_callback(x.shape, where, lambda index: x[index])
   return jax.device_put(x, where)
@@ -100,36 +106,46 @@ def batch_sharding(mesh):
 
 
 def row_shards(mesh):
-  """Into how many parts the tasks of a batch are split; 1 for an empty mesh."""
+  """Number of parts that the tasks of a batch are split into; 1 for an empty mesh."""
   return math.prod(mesh.shape.get(axis, 1) for axis in ROWS)
 
 
 def check_rows(prompts, mesh, processes=None):
-  """Raises ValueError when P tasks cannot be split evenly over the mesh, or its data shards over the processes (default: all)."""
+  """Checks that tasks, mesh and processes fit together.
+
+  Raises: ValueError if P tasks cannot be split evenly over the data shards of the mesh, or the data
+    shards over the processes (default: all).
+  """
   shards, processes = row_shards(mesh), processes or jax.process_count()
   if prompts % shards:
     raise ValueError(
-      f'prompts={prompts} cannot be split over {shards} data shards (mesh.data={mesh.shape["data"]} x '
-      f'mesh.fsdp={mesh.shape["fsdp"]}); choose a multiple of {shards} or fewer shards'
+      f'prompts={prompts} cannot be split over {shards} data shards '
+      f'(mesh.data={mesh.shape["data"]} x mesh.fsdp={mesh.shape["fsdp"]}); '
+      f'choose a multiple of {shards} or fewer shards'
     )
   if shards % processes:
     raise ValueError(
-      f'mesh.data={mesh.shape["data"]} x mesh.fsdp={mesh.shape["fsdp"]} = {shards} data shards cannot be split over {processes} '
-      f'processes, each of which brings tasks of its own; choose a multiple of {processes}, and fewer for mesh.tensor'
+      f'mesh.data={mesh.shape["data"]} x mesh.fsdp={mesh.shape["fsdp"]} = {shards} data shards '
+      f'cannot be split over {processes} processes, each of which brings tasks of its own; '
+      f'choose a multiple of {processes}, and fewer for mesh.tensor'
     )
 
 
 def on_data_shards(fn, whole, rows, *, parts=1, merge=None):
-  """fn(*whole, *rows), computed by every shard of the mesh's data axis for its own rows, in step only where results meet.
+  """fn(*whole, *rows) with a separate computation of its own rows on every shard of the data axis.
 
-  Left to the compiler, a loop over tokens waits in every turn for the slowest shard, and a loop over pieces of a batch sums
-  gradients after each. The other axes stay the compiler's. With one shard, see `data_shards`, fn is called as it is.
+  The shards wait for each other only in `merge`. If the compiler split the rows instead, a loop
+  over tokens would wait in every iteration for the slowest shard, and a loop over pieces of a batch
+  would sum gradients after each piece. The compiler still handles the other mesh axes. With one
+  shard (see `data_shards`) fn is called directly.
 
   Args:
-    fn: under jit, of trees; whole: arguments that every shard sees whole; rows: trees of [P, ...] leaves.
-    parts: equal pieces that fn cuts its rows into.
-    merge: from what fn returns to the same of all shards together, by collectives over 'data'; None: fn returns trees of
-      [P, ...] leaves, which are put one after the other.
+    fn: takes and returns trees; it runs under jit.
+    whole: arguments that every shard receives unsplit.
+    rows: trees of [P, ...] leaves.
+    parts: number of equal pieces that fn cuts its rows into.
+    merge: combines the results of all shards into the same result on each, by collectives over
+      'data'. None: fn returns trees of [P, ...] leaves, which are concatenated.
   """
   if data_shards(jax.tree.leaves(rows)[0].shape[0], parts) == 1:
     return fn(*whole, *rows)
@@ -139,7 +155,7 @@ def on_data_shards(fn, whole, rows, *, parts=1, merge=None):
     return found if merge is None else merge(found)
 
   out = P('data') if merge is None else P()
-  # With the check on, gradients would be summed in every turn of a loop: the replicated weights would demand it.
+  # check_vma=True would sum the gradients of the replicated weights in every iteration of a loop.
   split = jax.shard_map(
     own, in_specs=(P(), P('data')), out_specs=out, axis_names={'data'}, check_vma=False
   )
@@ -147,20 +163,21 @@ def on_data_shards(fn, whole, rows, *, parts=1, merge=None):
 
 
 def data_shards(rows, parts=1):
-  """Into how many shards `on_data_shards` splits so many rows: the size of the data axis; 1 without a mesh, or where the rows do
-  not divide into so many shards of `parts` pieces each.
+  """Number of shards that `on_data_shards` splits the rows into: the size of the data axis.
+
+  It is 1 without a mesh, or if the rows cannot be split into shards of `parts` equal pieces.
   """
   shards = jax.sharding.get_abstract_mesh().shape.get('data', 1)
   return 1 if rows % (shards * parts) else shards
 
 
 def constrain(mesh):
-  """x_BTD -> x_BTD, rows pinned to (data, fsdp): the `constrain` argument of a model whose weights are split."""
+  """The `constrain` argument of a model with split weights: pins x_BTD's rows to (data, fsdp)."""
 
   def pin(x_BTD):
     axes, over = ROWS, mesh
     here = jax.sharding.get_abstract_mesh()
-    if 'data' in here.manual_axes:  # in `on_data_shards` the rows are those of one shard already
+    if 'data' in here.manual_axes:  # inside `on_data_shards`: these are the rows of one shard
       axes, over = ROWS[1:], here
     if x_BTD.shape[0] % math.prod(mesh.shape[axis] for axis in axes):
       return x_BTD

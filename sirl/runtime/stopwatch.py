@@ -1,11 +1,11 @@
-"""Where the time of a run goes, in seconds by stage."""
+"""Time of a run in seconds per stage."""
 
 import contextlib
 import time
 
 
 class Stopwatch:
-  """Adds up seconds by stage until they are taken, and says on `announce` which stage is running."""
+  """Sums seconds per stage until `take`; calls announce(stage) when a stage starts."""
 
   def __init__(self, announce=lambda stage: None):
     self.announce = announce
@@ -22,7 +22,7 @@ class Stopwatch:
       self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
   def take(self):
-    """{'time/<stage>': seconds} since the last call; starts again from nothing."""
+    """{'time/<stage>': seconds} since the last call; resets the sums."""
     taken = {f'time/{stage}': seconds for stage, seconds in self.seconds.items()}
     self.seconds = {}
     return taken
