@@ -1,4 +1,4 @@
-"""Policies as pure functions of a params tree. The only package that knows flax.nnx and transformers."""
+"""Policies as pure functions of a params tree. Only this package uses flax.nnx and transformers."""
 
 from sirl.models.functional import build
 from sirl.models.presets import preset

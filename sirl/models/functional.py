@@ -1,7 +1,8 @@
 """The decoder as a `Model` of pure functions over a plain nested dict of arrays.
 
-The module is taken apart once: its static structure is closed over, its arrays become params with string keys,
-such as params['layers']['0']['attention']['q']['weight']. Outside this package nobody knows about flax.
+The flax module is split once. The functions keep its static structure, and its arrays become params
+with string keys, such as params['layers']['0']['attention']['q']['weight']. No code outside this
+package uses flax modules.
 """
 
 import functools
@@ -14,10 +15,10 @@ from sirl.types import Model
 
 
 def build(architecture, *, constrain=None):
-  """Model of an `Architecture`. No array is made before `init`.
+  """Model of an `Architecture`. `build` allocates no array; `init` does.
 
-  Args: constrain: x_BTD -> x_BTD, applied to the residual stream after the embedding and every layer; the place of
-    a `with_sharding_constraint` when the params are sharded.
+  Args: constrain: x_BTD -> x_BTD, applied to the residual stream after the embedding and after
+    every layer; use it for `with_sharding_constraint` when the params are sharded.
   """
   graph, expected = skeleton(architecture, constrain)
 
@@ -54,10 +55,13 @@ def build(architecture, *, constrain=None):
 
 
 def with_noise(state, key):
-  """Fills every parameter that names a std with std * normal noise; one draw for all of them, cut in order of paths."""
+  """Fills every parameter that has a std with std * normal noise, in the order of their paths.
+
+  All noise comes from one draw, which is cut into pieces.
+  """
   leaves = [leaf for _, leaf in nnx.to_flat_state(state) if leaf.get_metadata().get('std')]
   draws = jax.random.normal(key, (sum(leaf.size for leaf in leaves),))
-  draws = jax.lax.optimization_barrier(draws)  # else drawn again inside every cut
+  draws = jax.lax.optimization_barrier(draws)  # otherwise XLA draws again for every piece
   start = 0
   for leaf in leaves:
     draw = draws[start : start + leaf.size].reshape(leaf.shape)
@@ -78,7 +82,7 @@ def count(architecture):
 
 @functools.lru_cache(maxsize=16)
 def skeleton(architecture, constrain):
-  """(static structure of the module, its params as shapes). Cached: tracing 30 layers takes a while."""
+  """(static structure of the module, its params as shapes). Cached, because tracing is slow."""
 
   def make():
     return transformer.Decoder(architecture, constrain=constrain)
@@ -108,21 +112,22 @@ def unflatten(flat):
 
 
 def with_string_keys(tree):
-  """The nested dict with every key as str, as params are kept."""
+  """The nested dict with str keys, the form of params."""
   if not isinstance(tree, dict):
     return tree
   return {str(name): with_string_keys(node) for name, node in tree.items()}
 
 
 def with_integer_layers(params):
-  """The params with layer numbers as int, as the module expects them."""
+  """The params with layer numbers as int, the form of the module."""
   return {**params, 'layers': {int(i): layer for i, layer in params['layers'].items()}}
 
 
 def mismatch(params, expected):
-  """What is missing and what is too much, as an error message."""
+  """Error message that names missing and unexpected params."""
   got, expected = set(flatten(params)), set(flatten(expected))
   return (
-    f'params do not belong to this model: missing {sorted(expected - got)[:3]}, unexpected {sorted(got - expected)[:3]}; '
+    f'params do not belong to this model: missing {sorted(expected - got)[:3]}, '
+    f'unexpected {sorted(got - expected)[:3]}; '
     f'use params made by its init or loaded with its architecture (value_head included)'
   )

@@ -1,7 +1,7 @@
-"""Published architectures by name, and small ones to train from nothing.
+"""Published architectures by name, and small ones to train from scratch.
 
-`toy` learns small procedural tasks on a laptop, `tiny` and `small` are sizes for measurements; the others carry the
-numbers of the config files that their makers released.
+`toy` learns small procedural tasks on a laptop. `tiny` and `small` are sizes for measurements. The
+others have the numbers of the published config files.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ from sirl.models.transformer import Architecture
 
 
 def preset(name, **changes):
-  """The named architecture with some fields changed, such as preset('toy', vocab=codec.vocab, value_head=True).
+  """The named architecture with changed fields: preset('toy', vocab=codec.vocab, value_head=True).
 
-  Raises: ValueError for an unknown name or field, naming the nearest known one.
+  Raises: ValueError for an unknown name or field; it suggests the nearest known one.
   """
   if name not in PRESETS:
     raise ValueError(
@@ -24,7 +24,8 @@ def preset(name, **changes):
   for field in changes:
     if field not in fields:
       raise ValueError(
-        f'an architecture has no field {field!r}{nearest(field, fields)}; known: {", ".join(fields)}'
+        f'an architecture has no field {field!r}{nearest(field, fields)}; '
+        f'known: {", ".join(fields)}'
       )
   return dataclasses.replace(PRESETS[name], **changes)
 
@@ -50,7 +51,7 @@ def llama(*, width, layers, heads, kv_heads, ffw, head_width=64, norm_eps=1e-5, 
 
 
 def llama3(factor, **numbers):
-  """Llama 3.x with its frequency scaling."""
+  """An architecture of the Llama 3.x families, with their frequency scaling."""
   scaling = Scaling(kind='llama3', factor=factor, original_context=8192)
   return llama(
     vocab=128_256, rope_theta=500_000.0, rope_scaling=scaling, context=131_072, **numbers
@@ -78,7 +79,7 @@ def qwen3(**numbers):
 
 
 def gemma3(*, width, layers, heads, kv_heads, ffw):
-  """An architecture of the Gemma 3 text family: five local layers to a global one."""
+  """An architecture of the Gemma 3 text family: every sixth layer is global, the others local."""
   return Architecture(
     vocab=262_144,
     width=width,
@@ -98,9 +99,7 @@ def gemma3(*, width, layers, heads, kv_heads, ffw):
     embed_scale=width**0.5,
     query_scale=256,
     sliding_window=512,
-    local_layers=tuple(
-      i for i in range(layers) if (i + 1) % 6
-    ),  # every sixth layer sees everything
+    local_layers=tuple(i for i in range(layers) if (i + 1) % 6),
   )
 
 

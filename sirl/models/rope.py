@@ -1,6 +1,7 @@
-"""Rotary position embedding: every pair of a head's features turns by an angle proportional to the position.
+"""Rotary position embedding: rotates each pair of a head's features by an angle.
 
-Half-split form, as in Hugging Face files: feature i is paired with feature i + H/2.
+The angle is proportional to the position. Half-split form, as in Hugging Face files: feature i is
+paired with feature i + H/2.
 Source: Su et al. 2021, arXiv 2104.09864.
 """
 
@@ -16,21 +17,19 @@ KINDS = ('linear', 'llama3', 'yarn')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scaling:
-  """How frequencies are stretched so that a model reads further than it was trained for."""
+  """Stretches the rotary frequencies for contexts longer than the trained one."""
 
   kind: str  # one of KINDS
-  factor: float  # how much further
-  original_context: int = 0  # tokens; llama3 and yarn
+  factor: float  # new context / trained context
+  original_context: int = 0  # trained context in tokens; llama3 and yarn
   low_frequency: float = 1.0  # llama3: waves longer than original_context / this are stretched
   high_frequency: float = 4.0  # llama3: waves shorter than original_context / this are kept
-  beta_fast: float = (
-    32.0  # yarn: pairs that turn more often than this over original_context are kept
-  )
+  # yarn: pairs that turn more often than this over original_context are kept
+  beta_fast: float = 32.0
   beta_slow: float = 1.0  # yarn: pairs that turn less often than this are stretched
-  attention_factor: float | None = (
-    None  # yarn: multiplies queries and keys; None: 0.1 ln(factor) + 1
-  )
-  truncate: bool = True  # yarn: round the borders of the ramp outwards to whole pairs
+  # yarn: multiplies queries and keys; None: 0.1 ln(factor) + 1
+  attention_factor: float | None = None
+  truncate: bool = True  # yarn: round the ends of the ramp outwards to whole pairs
 
   def __post_init__(self):
     if self.kind not in KINDS:
@@ -46,7 +45,7 @@ class Scaling:
 
 
 def rotation(positions_BT, head_width, theta, scaling):
-  """(cos, sin), each float32 [B, T, 1, H/2], of the angles by which `rotate` turns."""
+  """(cos, sin), each float32 [B, T, 1, H/2], of the angles for `rotate`."""
   frequencies, amplitude = stretched(theta, head_width, scaling)
   angles = positions_BT[..., None, None].astype(jnp.float32) * jnp.asarray(frequencies, jnp.float32)
   cos, sin = kept(amplitude * jnp.stack([jnp.cos(angles), jnp.sin(angles)]))
@@ -54,10 +53,12 @@ def rotation(positions_BT, head_width, theta, scaling):
 
 
 def kept(x):
-  """x [..., H/2], computed once on a CPU as well.
+  """x [..., H/2], computed only once on a CPU too.
 
-  XLA fuses cosines into whatever reads them there, and every head of every layer computed its own, in both passes: a tenth of an
-  update of a small model. It ignores `optimization_barrier` when it fuses, but never fuses across a matrix product.
+  On a CPU, XLA fuses the cosines into every operation that reads them. Every head of every layer
+  then computed its own, in both passes, which took a tenth of an update of a small model. XLA
+  ignores `optimization_barrier` when it fuses, but never fuses across a matrix product, so x is
+  multiplied by the identity.
   """
   if jax.default_backend() != 'cpu':
     return x
@@ -65,7 +66,7 @@ def kept(x):
 
 
 def rotate(x_BTNH, cos_sin):
-  """x turned, in float32 and back."""
+  """x rotated, in float32 and then cast back."""
   cos, sin = cos_sin
   first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
   turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
@@ -85,7 +86,10 @@ def stretched(theta, head_width, scaling):
 
 
 def llama3(frequencies, scaling):
-  """Long waves are stretched, short ones kept, those between interpolated. Source: Llama 3.1's released code."""
+  """Stretches long waves, keeps short ones, interpolates between.
+
+  Source: Llama 3.1's released code.
+  """
   turns = scaling.original_context * frequencies / (2 * math.pi)  # over the original context
   keep = (turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency)
   keep = np.clip(keep, 0.0, 1.0)
@@ -93,7 +97,10 @@ def llama3(frequencies, scaling):
 
 
 def yarn(frequencies, theta, head_width, scaling):
-  """As llama3, with a ramp over pair indices and warmer attention. Source: Peng et al. 2023, arXiv 2309.00071, sec. 3."""
+  """As llama3, with a ramp over pair indices and a factor on cos and sin.
+
+  Source: Peng et al. 2023, arXiv 2309.00071, sec. 3.
+  """
 
   def pair(turns):  # index of the pair that turns this often over the original context
     return (
@@ -106,9 +113,8 @@ def yarn(frequencies, theta, head_width, scaling):
   if scaling.truncate:
     low, high = math.floor(low), math.ceil(high)
   low, high = max(low, 0), min(high, head_width - 1)
-  high = (
-    high + 0.001 if high == low else high
-  )  # as the released code does, against dividing by zero
+  # As in the released code, to avoid a division by zero.
+  high = high + 0.001 if high == low else high
   stretch = np.clip((np.arange(head_width // 2) - low) / (high - low), 0.0, 1.0)
   amplitude = scaling.attention_factor
   if amplitude is None:

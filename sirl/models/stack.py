@@ -1,26 +1,31 @@
-"""The layers of a decoder one after the other: written out, or as one loop whose backward pass computes again.
+"""Runs the layers of a decoder: unrolled, or as a scan that recomputes in the backward pass.
 
-Written out is faster, and what decoding needs: a cache is then written in place. The loop exists for the memory of training:
-recomputation that is written out stands beside the forward pass in one program, and XLA's CPU scheduler may do it first, which
-saves nothing. The loop stacks the weights of all layers for the time of a pass.
+Unrolled layers are faster, and decoding needs them: its cache is then written in place. The scan
+saves memory in training. In unrolled layers XLA's CPU scheduler may run the recomputation early,
+beside the forward pass, which saves nothing; the scan prevents that. The scan stacks the weights of
+all layers for the duration of a pass.
 """
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-REMAT = {  # what the backward pass finds stored; the rest is computed again
+REMAT = {  # what is stored for the backward pass; the rest is recomputed
   'none': None,  # everything: fastest where memory allows
   'block': jax.checkpoint_policies.nothing_saveable,  # only the input of every layer
-  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # outputs of the weight products
+  # outputs of the weight products
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
 
 
 def written_out(blocks, x_BTD, views, cache, start_B, constrain):
-  """Hidden states after all layers, and the tuple of their caches.
+  """Unrolled layers: the hidden states after the last one, and the tuple of all caches.
 
-  Args: blocks: (x_BTD, rotation, mask_BTS, cache, start_B) -> (x_BTD, cache) each; views: (rotation, mask_BTS) of a layer that
-    sees everything, and of a local one; cache, start_B: as in `Decoder.hidden`; constrain: applied after every layer.
+  Args:
+    blocks: functions (x_BTD, rotation, mask_BTS, cache, start_B) -> (x_BTD, cache).
+    views: (rotation, mask_BTS) of global layers, and the same of local ones.
+    cache, start_B: as in `Decoder.hidden`.
+    constrain: applied after every layer.
   """
   kept = []
   for i, block in enumerate(blocks):
@@ -32,8 +37,8 @@ def written_out(blocks, x_BTD, views, cache, start_B, constrain):
 
 
 def looped(blocks, x_BTD, views, cache, start_B, constrain, remat):
-  """The same as a scan over layers, storing for the backward pass what `remat`, a key of REMAT, names."""
-  graph, _ = nnx.split(blocks[0])  # layers differ in their weights and in what they see
+  """`written_out` as a scan. `remat`, a key of REMAT, sets what is stored for the backward pass."""
+  graph, _ = nnx.split(blocks[0])  # layers differ in their weights and in being local
   weights = stacked([nnx.split(block)[1] for block in blocks])
   local_L = jnp.asarray([block.local for block in blocks])
   mixed = len({block.local for block in blocks}) > 1
@@ -48,7 +53,7 @@ def looped(blocks, x_BTD, views, cache, start_B, constrain, remat):
     return constrain(x_BTD), own_cache
 
   inputs = weights, local_L, None if cache is None else stacked(cache)
-  # The loop alone keeps the two passes apart.
+  # The scan already separates forward pass and recomputation, so prevent_cse is not needed.
   layer = jax.checkpoint(layer, policy=REMAT[remat], prevent_cse=False)
   x_BTD, kept = jax.lax.scan(layer, x_BTD, inputs)
   keys, values = kept
@@ -56,5 +61,5 @@ def looped(blocks, x_BTD, views, cache, start_B, constrain, remat):
 
 
 def stacked(trees):
-  """Trees of like structure as one, leaves [L, ...]."""
+  """Trees of the same structure as one tree with leaves [L, ...]."""
   return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

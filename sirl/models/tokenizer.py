@@ -103,21 +103,21 @@ def pretrained(name, *, system=None):
   """Codec of the tokenizer in a Hugging Face folder, or of a model on the hub.
 
   `encode` reads text as plain text: a special token spelled out in it stays letters, so decode
-  gives the text back. `render` puts the messages into the chat template, and there a special
-  token spelled out counts as one, unless the tokenizer's own split_special_tokens is set.
-  Without a template, `render` joins the messages with newlines and puts the tokenizer's
-  beginning-of-sequence token before them, if it has one. A template writes that token itself,
-  so a prompt never begins with two.
+  gives the text back. `render` applies the chat template. There a special token spelled out becomes
+  the special token, unless the tokenizer sets split_special_tokens. Without a template, `render`
+  joins the messages with newlines and puts the tokenizer's beginning-of-sequence token before them,
+  if it has one. A template writes that token itself, so a prompt never begins with two.
 
-  Where a tokenizer has no padding token, the first end token stands in: masks come from lengths.
+  A tokenizer without a padding token pads with its first end token. This is safe, because masks
+  come from lengths.
 
-  `save` copies the tokenizer's files. With a system turn it also writes the chat template with
-  that turn in it, so the copy renders the same prompts without being told.
+  `save` copies the tokenizer's files. With `system` it also writes that turn into the chat
+  template, so the copy renders the same prompts without the argument.
 
   Args:
     name: what `files.pretrained.load` takes: a folder, a GGUF file, or a hub name 'owner/model'.
-    system: system turn before a conversation that has none; None leaves it to the template,
-      which may have a default.
+    system: system turn before a conversation that has none; None leaves it to the template, which
+      may have a default.
   Raises: FileNotFoundError for a missing folder; ValueError where there is no tokenizer or end
     token in it, and for a system turn that has no place in the template.
   """
@@ -143,7 +143,7 @@ def pretrained(name, *, system=None):
     return ids(text, split_special_tokens=True)
 
   def decode(ids):
-    plain = [int(id_) for id_ in ids]  # numpy's too
+    plain = [int(id_) for id_ in ids]  # numpy integers become int
     return tokenizer.decode(plain, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
   starts = tokenizer('')['input_ids'][:1]
@@ -158,7 +158,7 @@ def pretrained(name, *, system=None):
     return ids(_template(name, tokenizer, said))
 
   if tokenizer.chat_template:
-    render(turns(''))  # a template that refuses the system turn refuses it here
+    render(turns(''))  # a template that rejects the system turn raises here
 
   def save(to):
     to = pathlib.Path(to)
@@ -192,11 +192,11 @@ def _folder(name):
 
 def load(folder):
   """The tokenizer of a folder, as transformers reads it. Raises ValueError for a damaged one."""
-  import transformers  # importing it takes seconds, so only the functions that use it do
+  import transformers  # slow to import, so not at the top of the file
 
   # A class named in tokenizer_config.json may rebuild the tokenizer with its own pre-tokenizer
-  # (GPT2Tokenizer does not split digits as SmolLM2 does). So tokenizer.json is read as it stands,
-  # wherever there is one.
+  # (GPT2Tokenizer does not split digits as SmolLM2 does). So tokenizer.json is read unchanged if
+  # there is one.
   as_it_is = (folder / 'tokenizer.json').is_file()
   loader = transformers.PreTrainedTokenizerFast if as_it_is else transformers.AutoTokenizer
   try:
@@ -242,7 +242,7 @@ def _write(folder, model, pre_tokenizer, decoder, template):
   folder.mkdir(parents=True, exist_ok=True)
   tokenizer.save(str(folder / 'tokenizer.json'))
   config = {
-    'tokenizer_class': 'PreTrainedTokenizerFast',  # reads tokenizer.json as it stands
+    'tokenizer_class': 'PreTrainedTokenizerFast',  # reads tokenizer.json unchanged
     'pad_token': PAD,
     'eos_token': EOS,
     'split_special_tokens': True,  # '<eos>' in a text is five characters, as in our codecs

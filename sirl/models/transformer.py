@@ -1,11 +1,11 @@
 """One decoder for Llama, SmolLM2, Qwen2, Qwen2.5, Qwen3, Gemma 2 and Gemma 3 text.
 
-Read it top down: `Architecture` says how the families differ, `Decoder` is the whole forward pass, `Block`
-one layer of it, and the parts of a layer follow. Who may see whom (mask) and where a token stands
-(positions) is the caller's knowledge; nothing here looks at columns, padding or pad ids.
+Read it top down: `Architecture` lists how the families differ, `Decoder` is the whole forward pass,
+`Block` is one layer, and the parts of a layer follow. The caller gives the mask and the positions;
+no code here uses columns, padding or pad ids.
 
-Letters: B rows, T query positions, S source positions, D width, N query heads = K kv heads * R, H head width,
-F ffw width, V vocabulary. Weights are stored (out, in), as in Hugging Face files.
+Letters: B rows, T query positions, S source positions, D width, N query heads = K kv heads * R, H
+head width, F ffw width, V vocabulary. Weights are stored (out, in), as in Hugging Face files.
 """
 
 import dataclasses
@@ -22,12 +22,15 @@ ACTIVATIONS = {
   'silu': jax.nn.silu,
   'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
 }
-MASKED = -1e30  # finite, so that a row that may see nothing gives a plain average instead of NaN
+MASKED = -1e30  # finite, so that a row that may see nothing gives an average instead of NaN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
-  """What distinguishes one decoder from another. Hashable, JSON-friendly; raises ValueError when contradictory."""
+  """All settings in which decoders differ. Hashable and JSON-friendly.
+
+  Raises: ValueError for contradictory settings.
+  """
 
   vocab: int  # V, rows of the embedding; may exceed the tokenizer's ids
   width: int  # D
@@ -36,7 +39,7 @@ class Architecture:
   kv_heads: int  # K
   head_width: int  # H; need not be D / N
   ffw: int  # F
-  context: int = 8192  # positions the weights were trained for; recorded, not enforced
+  context: int = 8192  # trained context; for information, not enforced
   norm_eps: float = 1e-6
   rope_theta: float = 10_000.0
   rope_scaling: rope.Scaling | None = None
@@ -44,22 +47,19 @@ class Architecture:
   tied: bool = True  # the embedding is also the head
   qkv_bias: bool = False  # Qwen2
   qk_norm: bool = False  # RMSNorm on every query and key head: Qwen3, Gemma 3
-  post_norms: bool = (
-    False  # RMSNorm also on what attention and ffw add to the residual stream: Gemma
-  )
+  # RMSNorm also on what attention and ffw add to the residual stream: Gemma
+  post_norms: bool = False
   norm_plus_one: bool = False  # norms multiply by 1 + weight: Gemma
   embed_scale: float = 1.0  # Gemma: sqrt(D)
-  query_scale: int | None = None  # scores are divided by its square root; None: head_width
+  query_scale: int | None = None  # scores are divided by sqrt(query_scale); None: head_width
   attention_softcap: float | None = None  # scores become cap * tanh(scores / cap): Gemma 2
   logit_softcap: float | None = None  # Gemma 2
-  sliding_window: int | None = (
-    None  # newest keys that a local layer sees, the token itself included
-  )
+  # number of newest keys that a local layer sees, the token itself included
+  sliding_window: int | None = None
   local_layers: tuple[int, ...] = ()  # indices of the layers with a sliding window
-  rope_local_theta: float | None = (
-    None  # of local layers, never scaled; None: as in the other layers. Gemma 3
-  )
-  value_head: bool = False  # a scalar per position besides the logits
+  # rope_theta of local layers, without scaling; None: as in the other layers. Gemma 3
+  rope_local_theta: float | None = None
+  value_head: bool = False  # adds one scalar output per position
   dtype: str = 'float32'  # of the computation; params, norms, softmax and logits stay float32
   remat: str = 'none'  # a key of `stack.REMAT`
 
@@ -69,7 +69,8 @@ class Architecture:
         raise ValueError(f'{name}={getattr(self, name)} must be at least 1')
     if self.heads % self.kv_heads:
       raise ValueError(
-        f'heads={self.heads} cannot be shared evenly by kv_heads={self.kv_heads}; choose a divisor of {self.heads}'
+        f'heads={self.heads} cannot be shared evenly by kv_heads={self.kv_heads}; '
+        f'choose a divisor of {self.heads}'
       )
     if self.head_width % 2:
       raise ValueError(
@@ -77,7 +78,8 @@ class Architecture:
       )
     if self.local_layers and not self.sliding_window:
       raise ValueError(
-        f'local_layers={self.local_layers} need a window; set sliding_window to a positive number of tokens'
+        f'local_layers={self.local_layers} need a window; '
+        f'set sliding_window to a positive number of tokens'
       )
     if any(not 0 <= layer < self.layers for layer in self.local_layers):
       raise ValueError(
@@ -93,9 +95,9 @@ class Architecture:
 class Decoder(nnx.Module):
   """Tokens -> hidden states -> logits.
 
-  `constrain` is applied to the residual stream [B, T, D] after the embedding and after every layer. With weights
-  sharded over a mesh it is where the caller pins the activations' sharding (else the compiler shards features and
-  reduces activations); on one device it is the identity.
+  `constrain` is applied to the residual stream [B, T, D] after the embedding and after every layer.
+  If weights are sharded over a mesh, it must pin the activations' sharding; otherwise the compiler
+  shards features and reduces activations. By default it is the identity.
   """
 
   def __init__(self, architecture: Architecture, *, constrain=None):
@@ -109,19 +111,24 @@ class Decoder(nnx.Module):
     self.value_head = Linear(a.width, 1, a, bias=True, std=0.0) if a.value_head else None
 
   def hidden(self, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None):
-    """Hidden states after the final norm, and keys and values.
+    """Hidden states after the final norm, and the keys and values.
 
     Args:
-      tokens_BT: int [B, T]; positions_BT: int [B, T], the number of real tokens before each one, not its column.
-      mask_BTS: bool [B, T, S], True where query t may see source s, itself included. What a row may see
-        stands in the order of its positions along S. A query that may see nothing gives finite numbers without meaning.
-      cache: None: S = T and the tokens attend to one another. Else a tuple over layers of (keys, values), each
-        [B, K, slots, H].
-      start_B: int [B], with a cache of S slots only: row b's T tokens are written at slots start_B[b] .. start_B[b] + T - 1 and
-        attend over all S; start_B[b] + T <= S is the caller's duty, it cannot be checked under jit. None: the tokens stand right
-        after the slots of the cache, and empty ones fill it up to S; if nobody uses the wider cache, remat stores none.
+      tokens_BT: int [B, T].
+      positions_BT: int [B, T], the number of real tokens before each token, not its column.
+      mask_BTS: bool [B, T, S], True where query t may see source s, itself included. The sources
+        that a row may see must be in the order of their positions along S. A query that may see
+        nothing gives finite numbers without meaning.
+      cache: None: S = T, and the tokens attend to one another. Otherwise a tuple over layers of
+        (keys, values), each [B, K, slots, H].
+      start_B: int [B] or None, used with a cache. int: the cache has S slots, row b's T tokens are
+        written at slots start_B[b] .. start_B[b] + T - 1, and they attend over all S. The caller
+        must ensure start_B[b] + T <= S, which cannot be checked under jit. None: the tokens follow
+        the slots of the cache, and empty slots fill it up to S. If the caller does not use the
+        wider cache, remat stores none.
 
-    Returns: x_BTD in the compute dtype, and the cache: with the tokens written, or without one exactly theirs (S = T).
+    Returns: x_BTD in the compute dtype, and the cache with the tokens written. Without a cache, the
+      returned one holds exactly the tokens (S = T).
     Raises: ValueError when shapes do not fit.
     """
     a = self.architecture
@@ -135,7 +142,7 @@ class Decoder(nnx.Module):
 
     x_BTD = self.constrain(self.embed(tokens_BT))
     through = self.layers, x_BTD, views, cache, start_B, self.constrain
-    decoding = start_B is not None  # then nobody differentiates, and the cache is written in place
+    decoding = start_B is not None  # no gradients then, and the cache is written in place
     if a.remat == 'none' or decoding:
       x_BTD, cache = stack.written_out(*through)
     else:
@@ -156,7 +163,10 @@ class Decoder(nnx.Module):
 
 
 def init_cache(a: Architecture, rows, slots):
-  """Zeros for B rows of S slots: a tuple over layers of (keys, values), each [B, K, S, H] in the compute dtype."""
+  """Zeros for B rows of S slots: a tuple over layers of (keys, values), each [B, K, S, H].
+
+  The arrays have the compute dtype.
+  """
   zeros = lambda: jnp.zeros((rows, a.kv_heads, slots, a.head_width), a.dtype)
   return tuple((zeros(), zeros()) for _ in range(a.layers))
 
@@ -183,7 +193,7 @@ def check_shapes(tokens_BT, mask_BTS, cache, start_B):
 
 
 def newest(mask_BTS, window):
-  """Keeps the `window` last True entries of every query: its newest keys, wherever their slots are.
+  """Keeps the last `window` True entries of every query: its newest keys, in whatever slots.
 
   mask  0 1 1 1 1 0     seen from the right  4 4 3 2 1 0     window 2 -> 0 0 0 1 1 0
   """
@@ -220,7 +230,7 @@ class Block(nnx.Module):
 
 
 class Attention(nnx.Module):
-  """Grouped-query attention: R = N / K query heads share one kv head, which is never repeated in memory."""
+  """Grouped-query attention: R = N / K query heads share one kv head, without copies of it."""
 
   def __init__(self, a: Architecture):
     self.architecture = a
@@ -256,20 +266,24 @@ class Attention(nnx.Module):
     )
     scores_BKRTS = jnp.where(mask_BTS[:, None, None], scores_BKRTS, MASKED)
     weights_BKRTS = jax.nn.softmax(scores_BKRTS, axis=-1).astype(a.dtype)
-    # Tokens stay behind heads until after the product, which then reads the values as they lie.
+    # The product keeps heads before tokens, so it reads the values in their memory layout.
     mixed_BTKRH = jnp.moveaxis(jnp.einsum('BKRTS,BKSH->BKRTH', weights_BKRTS, v_BKSH), 3, 1)
     return self.o(mixed_BTKRH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
 
 
 def write(cache_BKSH, new_BKTH, start_B, slots):
-  """The cache with row b's T new entries at slots start_B[b] onwards, or None: after those it has, filled up to `slots`."""
+  """The cache with row b's T new entries at slots start_B[b] onwards.
+
+  If start_B is None, the entries follow those of the cache, and zeros fill it up to `slots`.
+  """
   B, K, T, _ = new_BKTH.shape
   new_BKTH = new_BKTH.astype(cache_BKSH.dtype)
   if start_B is None:
     both_BKSH = jnp.concatenate([cache_BKSH, new_BKTH], axis=2)
     return jnp.pad(both_BKSH, ((0, 0), (0, 0), (0, slots - both_BKSH.shape[2]), (0, 0)))
   if T == 1:
-    # By row and head: XLA makes a slice of an update that is alone, and copies the whole cache of a single row around it.
+    # Indexed by row and head. XLA turns a single update into a slice, and with one row it would
+    # copy the whole cache around it.
     slots = cache_BKSH.at[jnp.arange(B)[:, None], jnp.arange(K), start_B[:, None]]
     return slots.set(new_BKTH[:, :, 0], unique_indices=True, mode='promise_in_bounds')
   put = lambda cache_KSH, new_KTH, start: jax.lax.dynamic_update_slice(
@@ -306,7 +320,7 @@ class RMSNorm(nnx.Module):
 
 
 class Embedding(nnx.Module):
-  """Rows of weight [V, D] by id, times the family's scale."""
+  """The rows of weight [V, D] for the token ids, times the scale of the family."""
 
   def __init__(self, a: Architecture):
     self.scale, self.dtype = a.embed_scale, a.dtype
@@ -318,7 +332,7 @@ class Embedding(nnx.Module):
 
 
 class Linear(nnx.Module):
-  """x weight^T + bias with weight (out, in): the layout of the files, and the faster one on CPU."""
+  """x weight^T + bias with weight (out, in): the layout of the files, and faster on a CPU."""
 
   def __init__(self, inputs, outputs, a: Architecture, *, bias=False, std=None):
     self.dtype = a.dtype
@@ -332,16 +346,18 @@ class Linear(nnx.Module):
     return y if self.bias is None else y + self.bias[...].astype(dtype)
 
 
-FEW_ROWS = 64  # tokens at once, up to which a CPU multiplies by weights from the left; from 128 on it is slower so
+FEW_ROWS = 64  # most tokens for which a CPU has the weight as left factor; slower from 128 on
 
 
 def product(x, weight, dtype):
   """x [..., in] times weight (out, in), inputs in x's dtype, result in `dtype`.
 
-  As rows: the gradient of the weight is then a product over one axis, for which XLA makes no transposed copy of x or of its gradient.
-  On a CPU XLA repacks the right factor of every product. Of few rows, as in decoding, that costs as much as multiplying them, if it is
-  the weight: there the rows stand on the right, and the barrier keeps XLA from turning them back. The transposed copy of the result is
-  small beside it.
+  x is flattened to rows. The gradient of the weight is then a product over one axis, and XLA makes
+  no transposed copy of x or of its gradient.
+
+  On a CPU, XLA repacks the right factor of every product. With few rows, as in decoding, repacking
+  the weight costs as much as the product, so the weight is the left factor. The barrier keeps XLA
+  from swapping the factors back. The result must be transposed, which costs little in comparison.
   """
   x_RI = x.reshape(-1, x.shape[-1])
   weight = weight.astype(x.dtype)
@@ -359,13 +375,16 @@ def softcap(x, cap):
 
 
 def noise(shape, std):
-  """A parameter that `functional` fills with normal numbers of deviation std: all in one draw, which compiles fast."""
+  """A parameter that `functional` fills with normal noise of standard deviation std.
+
+  One draw fills all parameters, which compiles fast.
+  """
   return nnx.Param(jnp.zeros(shape), std=std)
 
 
-EMBED_STD = 0.02  # small beside what the layers add, and nearly uniform first predictions when tied
+EMBED_STD = 0.02  # small against the layers; nearly uniform first predictions when tied
 
 
 def residual_std(inputs, a):
-  """Fan-in, divided by the root of the number of additions to the residual stream (GPT-2)."""
+  """1 / sqrt(inputs * n), with n = 2 * layers additions to the residual stream (GPT-2)."""
   return 1 / math.sqrt(inputs * 2 * a.layers)

@@ -144,6 +144,6 @@ def k3_straight_through(logp, ref_logp):
 
 
 def kl_exact(logits, ref_logits):
-  """Exact KL over the vocabulary, float32 [...], from two logits [..., V]; tests compare with it."""
+  """Exact KL over the vocabulary, float32 [...], from two logits [..., V]; tests rely on it."""
   logp, ref = jax.nn.log_softmax(logits, axis=-1), jax.nn.log_softmax(ref_logits, axis=-1)
   return jnp.sum(jnp.exp(logp) * (logp - ref), axis=-1)
