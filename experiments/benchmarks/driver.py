@@ -205,9 +205,7 @@ class Worker:
 
 
 def pinned(command, cores):
-  """The command, pinned to the last `cores` of the cores in use. Thread pools take their size from
-  it.
-  """
+  """The command, pinned to the last `cores` cores in use; its thread pools then have that size."""
   held = held_cores()[-cores:]
   return ['taskset', '--cpu-list', ','.join(map(str, held)), *command]
 

@@ -205,7 +205,7 @@ def _absolute(row, name, entry, rows):
 
 
 def _times(row, entry, name, base, more):
-  """How many times as fast as `base` our variant `name` is, and the text of `more` for its first
+  """The speed of our variant `name` in multiples of `base`, and the text of `more` for its first
   run.
   """
   by, ours = row['case']['by'], row['sides'][cases.OURS]
