@@ -121,9 +121,9 @@ class Decoder(nnx.Module):
         nothing gives finite numbers without meaning.
       cache: None: S = T, and the tokens attend to one another. Otherwise a tuple over layers of
         (keys, values), each [B, K, slots, H].
-      start_B: int [B] or None, used with a cache. int: the cache has S slots, row b's T tokens are
-        written at slots start_B[b] .. start_B[b] + T - 1, and they attend over all S. The caller
-        must ensure start_B[b] + T <= S, which cannot be checked under jit. None: the tokens follow
+      start_B: int [B] or None, used with a cache. int: the cache has S slots; row b's T tokens are
+        written to slots start_B[b] .. start_B[b] + T - 1 and attend over all S. The caller must
+        ensure start_B[b] + T <= S, which cannot be checked under jit. None: the tokens follow
         the slots of the cache, and empty slots fill it up to S. If the caller does not use the
         wider cache, remat stores none.
 

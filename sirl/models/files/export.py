@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 
 def export(folder, architecture, params, codec, *, sampler=None, max_new=None):
-  """Writes a folder that transformers and this library load, whole or not at all.
+  """Writes a folder that transformers and this library load, either completely or not at all.
 
   The files are written into a temporary folder beside it, which is then renamed.
 
   Args:
     folder: must be missing or empty.
     architecture: of the policy, `model.architecture`.
-    params: of the policy; a tree in parts must be merged before.
+    params: of the policy; merge frozen and trained parts first.
     codec: the one that the policy was trained with.
-    sampler: how the policy draws tokens. None: generation_config.json keeps what the codec's own
-      folder says, if it has one. A temperature and greedy decoding can be expressed; a truncation
-      (top-k, top-p, min-p) cannot, and is left out with a warning.
+    sampler: how the policy draws tokens. None: generation_config.json keeps the settings of the
+      codec's own folder, if it has one. A temperature and greedy decoding can be expressed. A
+      truncation (top-k, top-p, min-p) cannot and is omitted with a warning.
     max_new: tokens of a completion.
   Returns: the folder as a `pathlib.Path`.
   Raises: ValueError for a folder that is not empty, an architecture of None or without a Hugging
@@ -73,7 +73,7 @@ def _check(folder, architecture, params, codec):
 
 
 def check_empty(folder):
-  """Raises ValueError unless the folder is empty or missing: nothing is written over."""
+  """Raises ValueError unless the folder is empty or missing, so no file is overwritten."""
   if folder.is_dir() and any(folder.iterdir()):
     raise ValueError(
       f'{folder} exists and is not empty; name another folder, or remove this one first'
@@ -85,7 +85,7 @@ def check_empty(folder):
 def _token_ids(codec, folder):
   """Special token ids for config.json.
 
-  A None is written as null: for a missing entry transformers would take an id of its own.
+  None is written as null, because transformers would use a default id for a missing entry.
   """
   ends = list(codec.eos_ids)
   return {
@@ -118,14 +118,14 @@ def _how_to_draw(sampler, vocab, folder):
 
 
 def _is_greedy(sampler, vocab):
-  """Whether the sampler keeps a single token even where all are as good as equally likely."""
+  """Whether the sampler keeps a single token even if all tokens are almost equally likely."""
   if sampler.support is None:
     return False
   return int(jnp.sum(sampler.support(jnp.zeros(vocab).at[0].set(1e-6)))) == 1
 
 
 def _check_saved(folder, codec):
-  """Raises ValueError if the saved tokenizer is not that of the codec."""
+  """Raises ValueError if the saved tokenizer differs from the codec."""
   saved = tokenizer.pretrained(folder)
   for field in ('pad_id', 'vocab'):
     expected, got = getattr(codec, field), getattr(saved, field)

@@ -1,9 +1,9 @@
-"""Translates between Hugging Face's names and ours.
+"""Translates between Hugging Face's names and ours, in both directions.
 
-`Architecture` becomes config.json, paths of params become tensor names, and both the other way
-round. Three tables say what each family is in our terms, how its config spells our fields, and
-what its tensors are called. Rotary embeddings are read in both spellings, `rope_parameters`
-(transformers 5) and `rope_theta` with `rope_scaling` (before), and written in the first.
+`Architecture` corresponds to config.json, and paths of params to tensor names. Tables list what
+each family implies, how its config names our fields, and how its tensors are named. Rotary
+embeddings are read in both forms, `rope_parameters` (transformers 5) and `rope_theta` with
+`rope_scaling` (before), and written in the first.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ GEMMA = {
   'post_norms': True,
   'norm_plus_one': True,
 }
-FAMILIES = {  # model_type -> what the family fixes without writing it into its config
+FAMILIES = {  # model_type -> fields that the family implies and its config does not contain
   'llama': {},
   'qwen2': {'qkv_bias': True},
   'qwen3': {'qk_norm': True},
@@ -58,14 +58,14 @@ SCALING_USED = {
   'llama3': ('factor', 'original_context', 'low_frequency', 'high_frequency'),
   'yarn': ('factor', 'original_context', 'beta_fast', 'beta_slow', 'attention_factor', 'truncate'),
 }
-UNSUPPORTED = {  # key of a config -> the only values that leave our decoder right
+UNSUPPORTED = {  # key of a config -> the only values for which our decoder is right
   'attention_bias': (None, False),
   'mlp_bias': (None, False),
   'use_bidirectional_attention': (None, False),
   'quantization_config': (None,),
   'partial_rotary_factor': (None, 1, 1.0),
 }
-OURS_ALONE = ('value_head', 'dtype', 'remat')  # no part of a family's config
+OURS_ALONE = ('value_head', 'dtype', 'remat')  # not in the config of any family
 TAILS = {  # our name inside a layer -> theirs
   'attention_norm': 'input_layernorm',
   'attention.q': 'self_attn.q_proj',
@@ -79,7 +79,7 @@ TAILS = {  # our name inside a layer -> theirs
   'mlp.up': 'mlp.up_proj',
   'mlp.down': 'mlp.down_proj',
 }
-POST_NORM_TAILS = {  # Gemma: its post_attention_layernorm is another norm than Llama's
+POST_NORM_TAILS = {  # Gemma's post_attention_layernorm is not the norm of that name in Llama
   'attention_post_norm': 'post_attention_layernorm',
   'mlp_norm': 'pre_feedforward_layernorm',
   'mlp_post_norm': 'post_feedforward_layernorm',
@@ -192,8 +192,8 @@ def nearest_family(a):
 
 
 def read_activation(config, family):
-  """The activation that a config.json asks for. Raises ValueError for one not in ACTIVATIONS."""
-  gemma = family.startswith('gemma')  # its older files hold a hidden_act that was never used
+  """{'activation': ...} of a config.json. Raises ValueError for one not in ACTIVATIONS."""
+  gemma = family.startswith('gemma')  # older Gemma files hold a hidden_act that is not used
   default = 'gelu_pytorch_tanh' if gemma else 'silu'
   name = config.get('hidden_activation' if gemma else 'hidden_act') or default
   if name not in ACTIVATIONS:
@@ -204,7 +204,7 @@ def read_activation(config, family):
 
 
 def read_window(config, family, layers):
-  """sliding_window and local_layers."""
+  """The fields sliding_window and local_layers of a config.json; empty without a window."""
   window = config.get('sliding_window')
   if family.startswith('qwen') and not config.get('use_sliding_window'):
     window = None
@@ -228,7 +228,7 @@ def read_window(config, family, layers):
 
 
 def read_gemma(config, family, width):
-  """Fields that only the Gemma families have; empty for the others."""
+  """Fields that only the Gemma families have."""
   softcaps = (50.0, 30.0) if family == 'gemma2' else (None, None)
   attention_softcap = config.get('attn_logit_softcapping', softcaps[0])
   if family == 'gemma3_text' and attention_softcap is not None:
@@ -245,7 +245,7 @@ def read_gemma(config, family, width):
 
 
 def read_rope(config, family):
-  """rope_theta, rope_scaling and rope_local_theta."""
+  """The fields rope_theta, rope_scaling and rope_local_theta of a config.json."""
   written = config.get('rope_parameters') or {}
   nested = isinstance(written.get('full_attention'), dict)
   full = written['full_attention'] if nested else written

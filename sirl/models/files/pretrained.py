@@ -1,9 +1,9 @@
 """Reads weights from Hugging Face folders, hub names and GGUF files, and writes such folders.
 
-A folder holds config.json and model.safetensors, or shards with model.safetensors.index.json.
-Files are mapped into memory and read tensor by tensor; torch is not needed. What does not fit is
-reported in one error that names the file or tensor, what was expected and what to do. `save`
-writes weights alone; `export.export` writes them with a tokenizer.
+A folder holds config.json and model.safetensors, or shards with model.safetensors.index.json. Files
+are mapped into memory and read tensor by tensor, without torch. Contents that do not fit raise one
+error, which names the file or tensor, the expectation and the remedy. `save` writes weights alone;
+`export.export` writes them with a tokenizer.
 """
 
 import logging
@@ -114,7 +114,7 @@ def save(
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   with tempfile.TemporaryDirectory(dir=folder) as scratch:
-    scratch = pathlib.Path(scratch)  # an earlier save stays whole until this one is
+    scratch = pathlib.Path(scratch)  # an earlier save stays complete until this one is
     weights.write_tensors(scratch, stored, dtype, max_shard_bytes)
     weights.write_json(scratch / CONFIG, config)
     for file in copied:
@@ -211,10 +211,10 @@ def read_params(folder, architecture, dtype='float32'):
 
 
 def ignorable(name, architecture):
-  """Whether a tensor of a file may be left out.
+  """Whether a tensor of a file may be ignored.
 
-  These are the rope tables of old exports, a tied model's second copy of its embedding, and a
-  value head that was not asked for.
+  These are the rope tables of old exports, a tied model's second copy of its embedding, and a value
+  head that was not asked for.
   """
   if name.startswith('value_head.') and not architecture.value_head:
     logging.warning('the checkpoint has %s, which is left out; load it with value_head=True', name)
@@ -256,7 +256,7 @@ def stored_token_ids(folder):
 
 
 def converted(gguf_file):
-  """The folder `x.gguf` was converted to, `x` beside it; converted now unless it is there."""
+  """The folder of `x.gguf`, named `x` beside it; the file is converted unless the folder exists."""
   from sirl.models.files import gguf  # only this path needs the gguf package
 
   folder = gguf_file.with_suffix('')
@@ -269,7 +269,7 @@ def converted(gguf_file):
 
 
 def fetched(name):
-  """The local folder of a hub model, downloaded unless it is in the cache."""
+  """The local folder of a hub model; it is downloaded unless it is in the cache."""
   import huggingface_hub  # only this path may use the network
 
   patterns = ['*.json', '*.safetensors', '*.txt', '*.model', '*.jinja']

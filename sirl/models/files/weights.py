@@ -1,7 +1,7 @@
-"""Reads folders of safetensors files as dicts of arrays, and writes them, without torch.
+"""Reads and writes folders of safetensors files as dicts of arrays, without torch.
 
-Nothing here depends on a model. Files are mapped into memory, so a tensor costs nothing until it
-is used.
+This file is independent of any model. Files are mapped into memory, so a tensor uses no memory
+until it is read.
 """
 
 import json
@@ -66,7 +66,7 @@ def read_safetensors(file):
 
 
 def view(file, data, name, entry):
-  """One tensor of a mapped file."""
+  """One tensor of a mapped file, read-only."""
   dtype, shape, (start, stop) = DTYPES.get(entry['dtype']), entry['shape'], entry['data_offsets']
   if dtype is None:
     raise ValueError(
@@ -82,7 +82,10 @@ def view(file, data, name, entry):
 
 
 def write_tensors(folder, tensors, dtype, max_shard_bytes):
-  """One file, or as many as needed and their index."""
+  """Writes one safetensors file, or as many as needed and their index.
+
+  Args: dtype: of the stored tensors, None: as they are; max_shard_bytes: most bytes per file.
+  """
   width = lambda x: x.size * np.dtype(dtype or x.dtype).itemsize
   shards, filled = [[]], 0
   for name, tensor in tensors.items():
@@ -108,7 +111,7 @@ def write_tensors(folder, tensors, dtype, max_shard_bytes):
 def read_json(file, advice):
   """Contents of a JSON file.
 
-  Raises: FileNotFoundError with the advice; ValueError for a file that is no JSON.
+  Raises: FileNotFoundError with the advice; ValueError for a file that is not JSON.
   """
   if not file.is_file():
     raise FileNotFoundError(f'{file} does not exist; {advice}')
