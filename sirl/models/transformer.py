@@ -39,7 +39,7 @@ class Architecture:
   kv_heads: int  # K
   head_width: int  # H; need not be D / N
   ffw: int  # F
-  context: int = 8192  # trained context; for information, not enforced
+  context: int = 8192  # positions the weights were trained for; recorded, not enforced
   norm_eps: float = 1e-6
   rope_theta: float = 10_000.0
   rope_scaling: rope.Scaling | None = None
@@ -121,9 +121,9 @@ class Decoder(nnx.Module):
         nothing gives finite numbers without meaning.
       cache: None: S = T, and the tokens attend to one another. Otherwise a tuple over layers of
         (keys, values), each [B, K, slots, H].
-      start_B: int [B] or None, used with a cache. int: the cache has S slots; row b's T tokens are
-        written to slots start_B[b] .. start_B[b] + T - 1 and attend over all S. The caller must
-        ensure start_B[b] + T <= S, which cannot be checked under jit. None: the tokens follow
+      start_B: int [B] or None, used with a cache. If given, the cache has S slots; row b's T tokens
+        are written to slots start_B[b] .. start_B[b] + T - 1 and attend over all S. The caller must
+        ensure start_B[b] + T <= S, which cannot be checked under jit. If None, the tokens follow
         the slots of the cache, and empty slots fill it up to S. If the caller does not use the
         wider cache, remat stores none.
 

@@ -77,7 +77,7 @@ def rejection(logits_BKV, guess_BW, guess_logits_BWV, keys_BK, sampler):
     )
     logits_BKV, guess_logits_BWV = widen(logits_BKV, extra), widen(guess_logits_BWV, -extra)
     q_BWV = jax.nn.softmax(guess_logits_BWV, axis=-1)
-  # The draft used the tokens' own keys, so acceptance uses derived ones.
+  # The draft used the tokens' own keys, so the rule derives new ones from them.
   pair = jax.vmap(jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 1), (2,))))
   accept_BK, correct_BK = jnp.moveaxis(pair(keys_BK), -1, 0)
   p_BKV = jax.nn.softmax(logits_BKV, axis=-1)

@@ -117,7 +117,7 @@ class _Family:
   architecture: str
   block: dict[str, str]  # name inside a block -> Hugging Face name inside a layer
   permuted: bool = False  # rows of q and k are interleaved: a head pairs rows 2i and 2i + 1
-  norm_offset: float = 0.0  # what the file adds to norm weights
+  norm_offset: float = 0.0  # the number that the file adds to norm weights
 
 
 _FAMILIES = {
