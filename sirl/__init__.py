@@ -1,6 +1,7 @@
-"""sirl: a language model improves itself, in a loop that is watched and can be stopped.
+"""sirl trains a language model on its own rollouts, in a loop that you can watch and stop.
 
-What a notebook needs first stands here; everything else is imported from its own module, such as `sirl.rewards`.
+The names that a notebook needs first are exported here. Import everything else from its own
+module, such as `sirl.rewards`.
 
   import sirl
   sirl.run(experiment, 'runs/mine')
@@ -26,7 +27,7 @@ __all__ = [
 
 
 def __getattr__(name):
-  """Imports the names above when one is first asked for, so that `import sirl` itself loads no other library."""
+  """Imports the exported names on first use, so `import sirl` alone loads no other library."""
   if name not in __all__:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
   from sirl.experiment import Experiment
@@ -40,12 +41,13 @@ def __getattr__(name):
   from sirl.tasks import Task
 
   values = (
-    Experiment, Task, diagnose, explore, make_ask, make_optimize, make_step, per_completion, read, run, weighted,
+    Experiment, Task, diagnose, explore, make_ask, make_optimize, make_step, per_completion, read,
+    run, weighted,
   )  # fmt: skip
   globals().update({value.__name__: value for value in values})
   return globals()[name]
 
 
 def __dir__():
-  """The names above complete as if they were here already."""
+  """Lists the exported names too, so that tab completion finds them."""
   return sorted({*globals(), *__all__})

@@ -1,7 +1,8 @@
-"""The command line: it parses a line and calls the function of its command.
+"""The command line: parses the arguments and calls the function of the command.
 
-A mistake of the user, or an error that the project understands, is one line on stderr and exit code 2; the traceback
-is one flag away. Exit codes: 0 done, 2 error, 3 the run waits for a human, 130 interrupted.
+A user's mistake, or an error that sirl recognises, prints one line on stderr and exits with 2;
+--traceback shows the traceback. Exit codes: 0 done, 2 error, 3 the run waits for a human,
+130 interrupted.
 """
 
 import argparse
@@ -36,10 +37,11 @@ def main(argv=None):
 
 
 def exit_code(arguments, code):
-  """The exit code. One of several processes exits at once instead: a normal exit waits for the others.
+  """Returns the exit code. With --distributed, exits the process at once instead.
 
-  They wait for it in a collective that it will never join. They end when their connection breaks (CPU and GPU hosts), at the
-  latest when its heartbeat is missed, and the same command resumes the run.
+  A normal exit would wait for the other processes, while they wait for this one in a collective
+  that it never joins. They end when their connection to it breaks (CPU and GPU hosts), or at the
+  latest when its heartbeat is missed. The same command then resumes the run.
   """
   if getattr(arguments, 'distributed', False):
     sys.stdout.flush()
@@ -49,20 +51,26 @@ def exit_code(arguments, code):
 
 
 def understood(error):
-  """Whether the message alone says what was wrong: wrong values, files, and the errors this project defines."""
+  """Whether the message alone explains the error, without a traceback.
+
+  True for ValueError, OSError, RuntimeError and the exceptions that sirl defines.
+  """
   plain = isinstance(error, ValueError | OSError) or type(error) is RuntimeError
   return plain or type(error).__module__.split('.')[0] == 'sirl'
 
 
 def raised_here(error):
-  """Whether the message is this project's own: one of an experiment's code, or of a library, may need its traceback."""
+  """Whether sirl or experiments/ raised the error.
+
+  Other errors, from a user's experiment or a library, may need their traceback.
+  """
   raised = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
   package = pathlib.Path(__file__).resolve().parent
   return any(raised.is_relative_to(home) for home in (package, package.parent / 'experiments'))
 
 
 def parser():
-  """The argument parser; every command carries its function as `command`."""
+  """The argument parser. Each command's function is stored as `command`."""
   top = argparse.ArgumentParser(
     prog='sirl', description='A language model improves itself, in a loop that is watched.'
   )
@@ -101,7 +109,8 @@ def parser():
   sub.add_argument(
     '--workdir',
     metavar='DIR',
-    help='where everything is written (default: runs/<name of the file>, and the overrides: runs/quickstart-seed=1)',
+    help='where everything is written (default: runs/<name of the file>, and the overrides: '
+    'runs/quickstart-seed=1)',
   )
   sub.add_argument('--distributed', action='store_true', help='one of several processes of a pod')
   sub.add_argument(
@@ -171,7 +180,8 @@ def parser():
   )
   sub.add_argument(
     '--cases', default='all', metavar='SETS',
-    help='all, or some of tiny,smol,step,sampling,refill,speculate,overhead,memory,growth (default: all)',
+    help='all, or some of tiny,smol,step,sampling,refill,speculate,overhead,memory,growth '
+    '(default: all)',
   )  # fmt: skip
   default = ' (default: %(default)s)'
   sub.add_argument(

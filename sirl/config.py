@@ -1,6 +1,6 @@
-"""Numbers of a run: a frozen dataclass per experiment, `--set a.b=v` overrides, a dump and a hash.
+"""The numbers of a run: a frozen dataclass, `--set a.b=v` overrides, a JSON dump and a hash.
 
-Choices (which reward, which objective) are not here; they are Python in the experiment's `build`.
+Choices of functions (reward, objective) are not config; the experiment's `build` makes them.
 """
 
 import ast
@@ -14,10 +14,11 @@ import sys
 import types
 import typing
 
-# These may differ between a checkpoint and the run that resumes it: they change when a run ends
-# or how often it is saved, not what it computes.
+# Fields that may differ between a checkpoint and the run that resumes it. They decide when a run
+# ends and how often it is saved, not what it computes.
 FREE = ('max_rounds', 'checkpoint_every', 'allow_changed_config')
-# What --set takes besides Python's literals; the infinite ones only to be refused by their name.
+# Words that --set accepts besides Python's literals. Infinities and NaN are parsed only so that the
+# error message can name them.
 WORDS = {
   'true': True,
   'false': False,
@@ -30,7 +31,7 @@ WORDS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mesh:
-  """Devices per axis; -1 takes what is left."""
+  """Devices per mesh axis; -1 takes all remaining devices."""
 
   data: int = -1
   fsdp: int = 1
@@ -39,39 +40,38 @@ class Mesh:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Base:
-  """What every run has. Experiments subclass it and add their own numbers."""
+  """The numbers that every run has. Experiments subclass it and add their own."""
 
   seed: int = 0
-  max_rounds: int = 10  # hard limit that no rule can move
+  max_rounds: int = 10  # hard limit; no steering rule can raise it
   steps_per_round: int = 10  # GRO steps between two evaluations
-  checkpoint_every: int = (
-    10  # GRO steps between checkpoints inside a round; each round end is saved anyway
-  )
+  # GRO steps between checkpoints inside a round; the end of a round is always saved.
+  checkpoint_every: int = 10
   prompts: int = 16  # P, tasks per GRO step
-  max_logp_gap: float = (
-    1e-5  # nats; largest sampler-learner difference allowed in a run's first step
-  )
+  # Nats; the largest sampler-learner log-prob difference allowed in the run's first step.
+  max_logp_gap: float = 1e-5
   mesh: Mesh = Mesh()
-  debug: bool = False  # shrink to about a minute on a laptop
-  allow_changed_config: bool = False  # resume although numbers differ from the checkpoint's
+  debug: bool = False  # shrink the run to about a minute on a laptop
+  allow_changed_config: bool = False  # resume even if numbers differ from the checkpoint's
 
   def __post_init__(self):
-    """Raises ValueError for a number that no run can have."""
+    """Raises ValueError for a number out of range."""
     least = {'max_rounds': 0, 'steps_per_round': 1, 'checkpoint_every': 1, 'prompts': 1}
     for name, low in least.items():
       if getattr(self, name) < low:
         raise ValueError(f'{name}={getattr(self, name)}; expected at least {low}')
-    if not self.max_logp_gap >= 0:  # nor NaN
+    if not self.max_logp_gap >= 0:  # catches NaN too
       raise ValueError(
-        f'max_logp_gap={self.max_logp_gap}; expected at least 0 nats, such as the default, {Base.max_logp_gap}, '
-        'or more for a lower compute precision'
+        f'max_logp_gap={self.max_logp_gap}; expected at least 0 nats, such as the default, '
+        f'{Base.max_logp_gap}, or more for a lower compute precision'
       )
 
 
 def override(config, assignments):
   """The config with assignments such as 'kl=0.01' or 'mesh.fsdp=2' applied, left to right.
 
-  Raises: ValueError for an assignment without '=', an unknown name (with the nearest one), a value of another type.
+  Raises: ValueError for an assignment without '=', for an unknown name (suggests the nearest one)
+    and for a value of another type.
   """
   for assignment in assignments:
     path, equals, text = assignment.partition('=')
@@ -101,7 +101,10 @@ def _replace(config, names, text, path):
 
 
 def _parse(text, hint, path, now):
-  """The text as a value of the annotated type; messages give `now`, the value so far, as an example."""
+  """Parses the text as the annotated type.
+
+  Error messages show the current value, `now`, as an example.
+  """
   options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
   if str in options:
     return None if text.lower() == 'none' and type(None) in options else text
@@ -122,7 +125,7 @@ def _parse(text, hint, path, now):
 
 
 def _fitted(value, hint):
-  """The value as one of the annotated type. Raises ValueError that says what it is instead."""
+  """Converts the value to the annotated type. Raises ValueError that names the value's own type."""
   kind, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
   if kind is tuple and isinstance(value, tuple | list):
     inner = inner[:1] * len(value) if inner[1:] == (Ellipsis,) else inner
@@ -130,7 +133,7 @@ def _fitted(value, hint):
       raise ValueError(f'{len(value)} value{"s" * (len(value) != 1)}')
     return tuple(map(_fitted, value, inner)) if inner else tuple(value)
   if kind is float and type(value) in (int, float):
-    if not abs(value) <= sys.float_info.max:  # nor NaN; an int may be too large as well
+    if not abs(value) <= sys.float_info.max:  # catches NaN and huge ints too
       raise ValueError(
         f'{value}, which is not finite' if type(value) is float else 'a number too large'
       )
@@ -145,7 +148,7 @@ def _name(hint):
 
 
 def dump(config):
-  """The config as JSON values, nested as the dataclasses are; tuples become lists."""
+  """The config as nested JSON values; tuples become lists."""
   return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
@@ -160,13 +163,16 @@ def flat(values, prefix=''):
 
 
 def digest(config):
-  """Hex hash of every number that changes what the run computes."""
+  """Hex hash of every number that changes what the run computes: all but FREE."""
   fixed = {name: value for name, value in dump(config).items() if name not in FREE}
   return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(old, config):
-  """'name (old -> new)' for each field that is not FREE and differs from `old`, an earlier `dump`."""
+  """'name (old -> new)' for each number that differs from `old`, an earlier `dump`.
+
+  Ignores the fields in FREE.
+  """
   before, after = flat(old), flat(dump(config))
   names = sorted(set(before) | set(after))
   absent = 'absent'
@@ -178,7 +184,7 @@ def differences(old, config):
 
 
 def product(**choices):
-  """Override lists of a full grid: product(seed=range(2), kl=(0.0, 0.01)) has four."""
+  """Override lists of a full grid: product(seed=range(2), kl=(0.0, 0.01)) has four lists."""
   return [
     [f'{name}={value}' for name, value in zip(choices, values)]
     for values in itertools.product(*choices.values())
@@ -186,9 +192,9 @@ def product(**choices):
 
 
 def paired(**choices):
-  """Override lists of aligned choices: paired(seed=(0, 1), kl=(0.0, 0.01)) has two.
+  """Override lists of choices taken together: paired(seed=(0, 1), kl=(0.0, 0.01)) has two lists.
 
-  Raises: ValueError when the lists differ in length.
+  Raises: ValueError when the choices differ in length.
   """
   lengths = {name: len(tuple(values)) for name, values in choices.items()}
   if len(set(lengths.values())) > 1:

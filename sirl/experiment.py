@@ -1,4 +1,4 @@
-"""Experiment: a whole run as one value, the numbers and the choice made for every slot of the loop."""
+"""Experiment: a whole run as one value: its numbers, and its choice for every slot of the loop."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sirl.types import Model, Params
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Learner:
-  """Weights that a run trains, and how."""
+  """Weights that a run trains, with their model and optimizer."""
 
   model: Model
-  # Weights to start from, or a run whose final policy they are (a warm start).
+  # Weights to start from, or a run whose final policy to start from (a warm start).
   params: Params | Experiment
   optimizer: Any  # optax.GradientTransformation
-  frozen: Params | None = None  # the part of the model's tree that is not trained, see TrainState
+  frozen: Params | None = None  # the untrained part of the model's tree, see TrainState
   reference: bool = False  # keep a copy of the starting weights under the name 'reference'
   refresh: Refresh | None = None  # called after each round; None: the reference never changes
 
   def __post_init__(self):
-    """Raises ValueError for a rule on a reference that is not kept."""
+    """Raises ValueError for a refresh rule without a reference."""
     if self.refresh is not None and not self.reference:
       raise ValueError(
         'refresh changes the reference, but this learner keeps none; set reference=True'
@@ -34,7 +34,7 @@ class Learner:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-  """A whole run: numbers, and the choice made for every slot of the loop."""
+  """A whole run: its numbers, and its choice for every slot of the loop."""
 
   config: config.Base
   learners: Mapping[str, Learner]  # 'policy' is always there
@@ -43,11 +43,14 @@ class Experiment:
   step: Step
   evaluate: Evaluator
   steer: Rule
-  # Sets of tasks that evaluators measure, by name: what `sirl compare` asks to be the same.
+  # Sets of tasks that evaluators measure, by name. `sirl compare` requires them to be equal.
   measured: Mapping[str, Sequence[Task]] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    """Raises ValueError for a run without a policy, and for a plain function where one with memory is expected."""
+    """Checks the learners and the kinds of the slots.
+
+    Raises: ValueError for a run without a policy, or for a plain function in a slot with memory.
+    """
     if 'policy' not in self.learners:
       raise ValueError(f"learners={sorted(self.learners)}: expected one named 'policy'")
     for slot, kind, lift in (
@@ -59,5 +62,5 @@ class Experiment:
 
   @property
   def policy(self) -> Learner:
-    """The learner that generates."""
+    """The learner whose weights generate."""
     return self.learners['policy']

@@ -1,6 +1,6 @@
-"""An experiment file: its module, its numbers with the overrides of a command line, and where its run is written.
+"""Loads an experiment file, builds its config with overrides, and names the workdir of its run.
 
-Loading runs the file; nothing here imports JAX by itself.
+Loading executes the file. This module itself does not import JAX.
 """
 
 import difflib
@@ -14,17 +14,16 @@ import traceback
 
 from sirl import config as configs
 
-METHODS = (
-  'experiments/methods',
-  'experiments/controls',
-)  # where a bare name is looked for, in this order
-LONGEST = 120  # characters of a workdir's name that are spent on overrides
+# Folders in which a bare name is searched, in this order.
+METHODS = ('experiments/methods', 'experiments/controls')
+LONGEST = 120  # most characters of overrides in a workdir's name
 
 
 def find(name):
-  """The path of an experiment: a file as it is; a name without folder or ending is looked for in the clone's folders.
+  """The path of an experiment. A bare name is searched in the folders of the clone.
 
-  'grpo' is experiments/methods/grpo.py, 'quickstart' is experiments/quickstart.py.
+  'grpo' is experiments/methods/grpo.py, 'quickstart' is experiments/quickstart.py. A path with a
+  folder or a suffix is returned as it is.
   """
   path = pathlib.Path(name)
   if path.is_file() or path.suffix or len(path.parts) > 1:
@@ -34,8 +33,9 @@ def find(name):
 
 
 def load(path):
-  """The module of an experiment file, run by its path; the folder above its own is importable.
+  """Executes an experiment file and returns its module.
 
+  Adds the file's root folder and the working directory to sys.path.
   Raises: FileNotFoundError, or ValueError naming what the file lacks or where it fails.
   """
   path = pathlib.Path(path)
@@ -45,7 +45,7 @@ def load(path):
     raise ValueError(
       f'{path} is not a Python file; expected an experiment such as experiments/quickstart.py'
     )
-  for folder in (pathlib.Path.cwd(), _root(path)):  # the file's own root comes first
+  for folder in (pathlib.Path.cwd(), _root(path)):  # last inserted, first searched
     if str(folder) not in sys.path:
       sys.path.insert(0, str(folder))
   name = f'experiment_{path.stem}'
@@ -53,7 +53,7 @@ def load(path):
   assert spec is not None
   assert spec.loader is not None
   module = importlib.util.module_from_spec(spec)
-  sys.modules[name] = module  # dataclasses look their module up by name
+  sys.modules[name] = module  # dataclasses find their module by name
   try:
     spec.loader.exec_module(module)
   except Exception as error:
@@ -65,7 +65,8 @@ def load(path):
   kind = getattr(module, 'Config', None)
   if not (isinstance(kind, type) and issubclass(kind, configs.Base)):
     raise ValueError(
-      f'{path} has no Config; an experiment file defines Config, a subclass of sirl.config.Base, and build(config)'
+      f'{path} has no Config; an experiment file defines Config, a subclass of sirl.config.Base, '
+      'and build(config)'
     )
   if not callable(getattr(module, 'build', None)):
     what = 'no build' if not hasattr(module, 'build') else 'a build that is not a function'
@@ -76,7 +77,11 @@ def load(path):
 
 
 def _root(path):
-  """The folder from which a file imports its neighbours: above its packages, or above its own folder where that is none."""
+  """The folder from which a file imports its neighbours.
+
+  This is the folder above its packages. For a file outside a package it is the parent of its own
+  folder.
+  """
   folder = path.resolve().parent
   if not (folder / '__init__.py').is_file():
     return folder.parent
@@ -86,11 +91,11 @@ def _root(path):
 
 
 def configured(module, assignments):
-  """The numbers of a run: the module's Config with the assignments.
+  """The config of a run: the module's Config with the assignments applied.
 
-  The `build` of a recipe puts them on top of its setting's, see `recipe.Recipe`. In any other file `debug=true` first applies
-  the module's shrink(config).
-  Raises: ValueError for what the Config does not take, and when debug is set and the module cannot shrink its config.
+  If `build` is a recipe, the numbers go on top of its setting's, see `recipe.Recipe`. For any other
+  file, `debug=true` first applies the module's shrink(config).
+  Raises: ValueError for an assignment that the Config rejects, or for debug without a shrink.
   """
   if hasattr(module.build, 'configured'):
     return module.build.configured(module.Config, assignments)
@@ -99,21 +104,24 @@ def configured(module, assignments):
     return config
   if not hasattr(module, 'shrink'):
     raise ValueError(
-      f'debug=true: {module.__file__} has no shrink(config) -> config that makes its numbers small; add one'
+      f'debug=true: {module.__file__} has no shrink(config) -> config that makes its numbers '
+      'small; add one'
     )
   return configs.override(module.shrink(module.Config()), assignments)
 
 
 def summary(module):
-  """(history) -> str of the module or of its recipe; None where it has none of its own."""
+  """The summary function (history) -> str of the module or its recipe, or None."""
   return getattr(module, 'summary', None) or getattr(module.build, 'summary', None)
 
 
 def workdir(path, module, config, assignments, always=()):
-  """Where a run goes without --workdir: runs/<name of the file>, then the numbers that were set to other values.
+  """The default workdir: runs/<name of the file>, followed by the numbers that were overridden.
 
-  'runs/quickstart-lr=0.01,seed=1': sorted, so the order of --set does not matter, and without those that do not change
-  what is computed. Names in `always`, those of a sweep, stand in it in any case. A name that had to be cut, or freed of characters a file system refuses, ends in a hash.
+  Example: 'runs/quickstart-lr=0.01,seed=1'. Names are sorted, so the order of --set does not
+  matter. Numbers that do not change the results are omitted. Names in `always`, those of a sweep,
+  are always included. The path ends in a hash if it was cut, or if a character was replaced that
+  file systems refuse.
   """
   set_names = {assignment.split('=')[0].strip() for assignment in assignments}
   kept = [a for a in assignments if a.split('=')[0].strip() in ('task', 'model', 'debug')]
@@ -140,14 +148,14 @@ def _words(config):
 
 
 def _word(value):
-  """A number of a config as one word, as --set takes it; several of a tuple joined by '+'."""
+  """A config value in the form that --set takes; the items of a tuple are joined by '+'."""
   if isinstance(value, list):
     return '+'.join(map(_word, value))
   return value if isinstance(value, str) else str(value).lower()
 
 
 def _nearest(path):
-  """A hint at files with a similar name: beside the one that is missing, and in the clone's folders."""
+  """A hint at files with similar names, beside the missing file and in the clone's folders."""
   beside = sorted(path.parent.glob('*.py')) if path.parent.is_dir() else []
   known = [p for folder in (*METHODS, 'experiments') for p in pathlib.Path(folder).glob('*.py')]
   names = {p.stem: p for p in [*known, *beside] if p.stem != '__init__'}
@@ -160,6 +168,6 @@ def _nearest(path):
 
 
 def _line_in(path, error):
-  """' (line 3)' of the experiment file, where the error passed through it."""
+  """' (line 3)', the line of the experiment file that the error passed through, or ''."""
   lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
   return f' (line {lines[-1]})' if lines else ''

@@ -1,4 +1,4 @@
-"""The GRO step: generation, reward, optimization as one function of (learners, tasks, key)."""
+"""The GRO step: generation, reward and optimization as one function of (learners, tasks, key)."""
 
 import time
 from collections.abc import Mapping
@@ -17,7 +17,9 @@ from sirl.types import Outcome, Params, Rewards, TrainState
 
 
 def start(learner: Learner, params: Params | None = None) -> TrainState:
-  """The state before the first update, with copies of all weights: training donates its buffers.
+  """The TrainState before the first update.
+
+  Copies all weights, because training donates its buffers.
 
   Args: params: weights to start from; None takes the learner's own.
   """
@@ -33,9 +35,11 @@ def start(learner: Learner, params: Params | None = None) -> TrainState:
 
 
 def weights_of(learners: Mapping[str, TrainState]) -> dict[str, Params]:
-  """All weights by name: each learner's, and what it keeps beside.
+  """All weights by name: each learner's own, and the copies in its `others`.
 
-  The policy's others have their own names, such as 'reference'; those of another learner are called 'learner/name'.
+  The policy's others keep their names, such as 'reference'. Those of another learner are named
+  'learner/name'.
+  Raises: ValueError when one of the policy's others has the name of a learner.
   """
   weights = {name: trees.merged(state.frozen, state.params) for name, state in learners.items()}
   for name, state in learners.items():
@@ -48,7 +52,7 @@ def weights_of(learners: Mapping[str, TrainState]) -> dict[str, Params]:
 
 
 def everything(rewards: Rewards) -> Rewards:
-  """Keep every judged completion: the rewards as they are."""
+  """Keeps every judged completion: returns the rewards unchanged."""
   return rewards
 
 
@@ -65,17 +69,19 @@ def make_step(
 
   Args:
     optimize: updates the learner 'policy'.
-    keep: leaves completions out of the update, by NaN in the total. The outcome, and so the selector and the monitors, hold
-      all rewards.
-    slices: parts of the batch. While a thread reads and judges the texts of one part, the next one is generated. Samples do
-      not change, and neither do rewards that look at one task at a time. A reward that looks at the whole batch
-      (`rewards.batched`, `rewards.from_trl`) sees one part at a time. A reward that communicates between processes needs
-      slices=1, because threads would start its collectives in any order.
-    others: by the name of a further learner, what updates it on the same rollouts and rewards. Its metrics are called
-      'name/...'.
-  Metrics come to the host once, at the end, with the rewards. 'time/reward' is what the step waited for rewards.
-  Raises: ValueError for slices < 1 or a function that is no Reward; at a step, when P does not divide into the slices of
-    every shard.
+    keep: excludes completions from the update, by NaN in the total. The Outcome still holds all
+      rewards, so the selector and the monitors see them.
+    slices: number of parts of the batch. While a thread reads and judges the texts of one part, the
+      device generates the next. Samples do not change, nor do rewards that look at one task at a
+      time. A reward that looks at the whole batch (`rewards.batched`, `rewards.from_trl`) sees one
+      part at a time. A reward that communicates between processes needs slices=1, because threads
+      would start its collectives in any order.
+    others: {name of another learner: its update}, on the same rollouts and rewards. Its metrics are
+      named 'name/...'.
+  Metrics reach the host once, at the end, with the rewards. 'time/reward' is the time that the step
+  waited for rewards.
+  Raises: ValueError for slices < 1 or a function that is not a Reward; at a step, when P does not
+    divide into the slices of every shard.
   """
 
   if slices < 1:
@@ -93,7 +99,7 @@ def make_step(
     started = time.perf_counter()
     if slices == 1:
       samples = generate(weights, tasks, key_generate)
-      len(samples.texts)  # read before the clock of the reward starts
+      len(samples.texts)  # reads the texts before the reward is timed
       generated = time.perf_counter()
       rewards = reward(weights, samples, key_reward)
     else:
@@ -128,7 +134,7 @@ def make_step(
 
 
 def reward_metrics(rewards: Rewards, kept_PG):
-  """Scalars of a step's rewards, under TRL's names where TRL has the quantity. NaN where nothing was judged."""
+  """Scalar metrics of a step's rewards, named as in TRL where possible. NaN if none was judged."""
   total = np.asarray(rewards.total)
   metrics = {
     'reward': _mean(total),
@@ -152,7 +158,7 @@ def _mean(values):
 
 
 def _spread(total_PG):
-  """Standard deviation within each group, n - 1 below; NaN for fewer than two judged."""
+  """Standard deviation (n - 1) within each group; NaN for fewer than two judged completions."""
   n = np.isfinite(total_PG).sum(axis=1)
   mean = np.nansum(total_PG, axis=1) / np.maximum(n, 1)
   squares = np.nansum(np.square(total_PG - mean[:, None]), axis=1)
@@ -160,17 +166,21 @@ def _spread(total_PG):
 
 
 def _tied(total_PG):
-  """1 for a group whose judged rewards are equal, 0 for another, NaN for one with none judged."""
+  """1 for a group whose judged rewards are equal, else 0; NaN for a group with none judged."""
   low = np.min(np.where(np.isfinite(total_PG), total_PG, np.inf), axis=1)
   high = np.max(np.where(np.isfinite(total_PG), total_PG, -np.inf), axis=1)
   return np.where(np.isfinite(low), (high - low < 1e-8).astype(float), np.nan)
 
 
 def fuse(sample, reward, optimize: Optimize, *, steps: int):
-  """One XLA program of `steps` GRO steps for rewards that are array programs: no host between them.
+  """Compiles `steps` GRO steps into one XLA program, for rewards that are array programs.
 
-  Args: sample: (params, key) -> Rollouts; reward: (Rollouts) -> float32 [P, G]; optimize: from `make_optimize`.
-  Returns: (state, key) -> (state, metrics with a leading [steps] axis). `jax.vmap` over keys gives error bars.
+  Args:
+    sample: (params, key) -> Rollouts.
+    reward: (Rollouts) -> float32 [P, G].
+    optimize: from `make_optimize`.
+  Returns: (state, key) -> (state, metrics with a leading [steps] axis). `jax.vmap` over keys gives
+    error bars.
   """
 
   def run(state, key):

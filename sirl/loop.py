@@ -1,8 +1,9 @@
-"""The closed loop: acquire, select, GRO, evaluate, steer, until a decision or the round limit ends the run.
+"""The closed loop: acquire, select, GRO steps, evaluate, steer.
 
-Order within a round: tasks are written to the pool, then steps, then report and decision, then the checkpoint. What was
-not committed is recomputed from the same keys, so a killed run continues bit for bit. The history is truth inside the
-checkpoint; the files of the workdir are renderings of it.
+A decision or the round limit ends it. Within a round, the loop writes tasks to the pool, takes the
+steps, makes the report and decision, and saves the checkpoint. A killed run recomputes what was not
+saved from the same keys, so it continues bit for bit. The authoritative history is in the
+checkpoint; the files of the workdir are written from it.
 """
 
 import dataclasses
@@ -41,14 +42,14 @@ BASELINE = -1  # the round number of the measurement before any training
 
 
 class Run(NamedTuple):
-  """What a run leaves in memory."""
+  """The result of a run: its final state and its history."""
 
   state: LoopState
   history: list[Report]
 
 
 class WaitsForHuman(Exception):
-  """A run cannot begin before its warm start, which lives in `workdir`, has been answered."""
+  """The run cannot begin: its warm start, in `workdir`, waits for an answer."""
 
   def __init__(self, workdir, reason):
     super().__init__(f'the warm start in {workdir} waits for a human: {reason}')
@@ -58,11 +59,16 @@ class WaitsForHuman(Exception):
 def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None) -> Run:
   """Runs or resumes an experiment in `workdir`.
 
-  A warm start (the policy's params are themselves an Experiment) runs first, in `workdir/warm`; that of another learner in
-  `workdir/warm_NAME`.
-  `accepted` is called once, when the checkpoints that are there have been found to be of this experiment.
-  Raises: ValueError when the workdir belongs to another config, when prompts do not divide over the mesh, or when sampler and
-  learner disagree in the first step; WaitsForHuman when the warm start asks a question.
+  A warm start (the policy's params are themselves an Experiment) runs first, in `workdir/warm`. A
+  warm start of another learner runs in `workdir/warm_NAME`.
+
+  Args:
+    progress: a display from `runs.progress`, or None.
+    sinks: functions (serial, {name: number}) -> None, see `runs.sinks`.
+    accepted: called once the checkpoints in the workdir are known to belong to this experiment.
+  Raises: ValueError when the workdir belongs to another config, when prompts do not divide over the
+    mesh, or when sampler and learner disagree in the first step; WaitsForHuman when the warm start
+    asks a question.
   """
   workdir = pathlib.Path(workdir)
   config = experiment.config
@@ -116,7 +122,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
         history = [*history, dataclasses.replace(report, decision=decision)]
         state = question.follow(decision, state, store)
         state = dataclasses.replace(state, round=state.round + 1, step=jnp.int32(0))
-        # Before the checkpoint: a resumed run would not write it again.
+        # Written before the checkpoint, because a run resumed from it would not write the question.
         if decision.action is Action.ASK_HUMAN and hosts.is_first():
           question.write(workdir, history, outcome)
         with watch.time('checkpoint'):
@@ -126,7 +132,10 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
 
 
 def train_round(experiment, state, history, pool, store, log, watch):
-  """Acquire and prepare (unless the round was resumed midway), then the round's remaining GRO steps."""
+  """Acquires tasks, prepares the selector and runs the remaining GRO steps of the round.
+
+  A round resumed midway skips acquiring and preparing.
+  """
   config, i = experiment.config, int(state.round)
 
   if int(state.step) == 0:
@@ -162,7 +171,8 @@ def train_round(experiment, state, history, pool, store, log, watch):
     with watch.time('select'):
       selector = experiment.selector.update(state.selector, rows, outcome.rewards)
     state = state.replace(learners=learners, selector=selector, step=jnp.int32(s + 1))
-    # Stages between two steps (acquire, evaluate, checkpoint) stand in the row of the step that follows them.
+    # The times of stages between two steps (acquire, evaluate, checkpoint) go into the row of the
+    # step that follows.
     seconds = watch.take() | {'step_time': time.perf_counter() - started}
     outcome = dataclasses.replace(outcome, metrics=outcome.metrics | seconds)
     log.step(i, s, outcome)
@@ -171,14 +181,14 @@ def train_round(experiment, state, history, pool, store, log, watch):
       with watch.time('checkpoint'):
         store.save(state, history, pool.manifest())
 
-  assert outcome is not None  # a checkpoint within a round leaves at least one step to do
+  assert outcome is not None  # a mid-round checkpoint is never at the last step
   outcome = gathered(outcome)
   log.samples(i, outcome)
   return pool, state.replace(learners=refreshed(experiment, state.learners, i)), outcome
 
 
 def refreshed(experiment, learners, round):
-  """The learners after their own rules on the reference were applied."""
+  """The learners after each one's refresh rule was applied to its reference."""
   rules = {name: learner.refresh for name, learner in experiment.learners.items()}
   return {
     name: state if rules[name] is None else rules[name](state, round)
@@ -187,7 +197,7 @@ def refreshed(experiment, learners, round):
 
 
 def gathered(outcome: Outcome) -> Outcome:
-  """The outcome with the completions of every process, on every process: what is measured and shown is of the whole batch."""
+  """The outcome with the completions of all processes, so that monitors see the whole batch."""
   if hosts.count() == 1:
     return outcome
   samples = outcome.samples
@@ -202,7 +212,7 @@ def gathered(outcome: Outcome) -> Outcome:
 
 
 def initial_state(experiment: Experiment, params) -> LoopState:
-  """Round 0, step 0. Args: params: {name of a learner: weights to start from}."""
+  """The state at round 0, step 0. Args: params: {name of a learner: weights to start from}."""
   return LoopState(
     learners={
       name: gro.start(learner, params[name]) for name, learner in experiment.learners.items()
@@ -216,22 +226,24 @@ def initial_state(experiment: Experiment, params) -> LoopState:
 
 
 def remembered(memory, **states):
-  """The memory with new states of its stages, as a checkpoint gives them back: a resumed run sees what an unbroken one saw.
+  """The memory with new states of the given stages.
 
-  Raises: ValueError for a state that is no JSON.
+  Each state passes through JSON, so an uninterrupted run sees the same values as a resumed one.
+  Raises: ValueError for a state that is not JSON.
   """
   for stage, state in states.items():
     try:
       memory = {**memory, stage: hosts.agree(json.loads(json.dumps(state)))}
     except (TypeError, ValueError) as error:
       raise ValueError(
-        f'{stage}: its memory is no JSON ({error}); keep numbers, texts, None, lists and dicts of them'
+        f'{stage}: its memory is no JSON ({error}); keep numbers, texts, None, lists and dicts of '
+        'them'
       ) from error
   return memory
 
 
 def abstract_state(experiment: Experiment, mesh):
-  """The shapes, dtypes and shardings that a checkpoint of this experiment has on this mesh."""
+  """The shapes, dtypes and shardings of this experiment's LoopState on this mesh."""
   params = {name: starting_shapes(learner) for name, learner in experiment.learners.items()}
   shapes = jax.eval_shape(lambda p: initial_state(experiment, p), params)
   return jax.tree.map(
@@ -242,17 +254,17 @@ def abstract_state(experiment: Experiment, mesh):
 
 
 def starting_shapes(learner):
-  """A tree with the shapes and dtypes of what the learner starts from; where that is a run, of what its policy trains."""
+  """A tree with the shapes and dtypes of the learner's starting weights, also for a warm start."""
   return starting_shapes(learner.params.policy) if is_warm_started(learner) else learner.params
 
 
 def is_warm_started(learner) -> bool:
-  """Whether the learner starts from the end of another run."""
+  """Whether the learner starts from the final weights of another run."""
   return isinstance(learner.params, Experiment)
 
 
 def starting_params(experiment: Experiment, workdir, progress, accepted):
-  """{name of a learner: its weights, or those at the end of its warm start's own run}."""
+  """{name of a learner: its starting weights}. Runs the warm starts first."""
   params = {}
   for name, learner in experiment.learners.items():
     params[name] = learner.params
@@ -271,24 +283,28 @@ def starting_params(experiment: Experiment, workdir, progress, accepted):
 
 
 def context(config, state, purpose) -> Context:
-  """Round, difficulty and addressed key for acquire and evaluate."""
+  """The round, the difficulty and the random key for a purpose such as acquire."""
   i = int(state.round)
   return Context(i, float(state.difficulty), keys.at(config.seed, purpose, i))
 
 
 def check_agreement(metrics, limit):
-  """Raises ValueError when the first step's sampler and learner log-probs differ by more than `limit` nats."""
+  """Raises ValueError if sampler and learner log-probs differ by more than `limit` nats."""
   gap = metrics.get('sampling/sampling_logp_difference/max', math.nan)  # NaN: nothing was sampled
   if gap > limit:
     raise ValueError(
-      f'sampler and learner disagree: with equal weights the largest log-prob difference is {gap:.2e} nats, '
-      f'max_logp_gap is {limit:.0e}. Both must see one distribution: give explore and make_optimize the same sampler, '
-      'and check compute dtype and padding. A lower compute precision needs a larger --set max_logp_gap.'
+      'sampler and learner disagree: with equal weights the largest log-prob difference is '
+      f'{gap:.2e} nats, max_logp_gap is {limit:.0e}. Both must see one distribution: give explore '
+      'and make_optimize the same sampler, and check compute dtype and padding. A lower compute '
+      'precision needs a larger --set max_logp_gap.'
     )
 
 
 def warn_if_not_finite(round, step, outcome: Outcome):
-  """Says at once which step it was, of which tasks; what follows from it is for steering to decide after the round."""
+  """Logs the step and its tasks at once if a metric is not finite.
+
+  Steering decides after the round whether to stop.
+  """
   if said := means.not_finite(outcome.metrics):
     gap = outcome.metrics.get('sampling/sampling_logp_difference/max', math.nan)
     events.warning(
@@ -301,7 +317,10 @@ def warn_if_not_finite(round, step, outcome: Outcome):
 
 
 def evaluate(experiment, state, record, round):
-  """(Report, state): means of the round's steps beside what the evaluators measured. Times stay out: a history is reproducible."""
+  """(Report, state): the means of the round's steps, and the evaluators' measurements.
+
+  Leaves out times, so that a history is reproducible.
+  """
   own = Context(round, float(state.difficulty), keys.at(experiment.config.seed, 'evaluate', round))
   weights = gro.weights_of(state.learners)
   found, memory = experiment.evaluate.evaluate(state.memory['evaluate'], weights, record, own)

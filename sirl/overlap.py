@@ -1,11 +1,13 @@
-"""Generation and reward of one batch, overlapping: while one slice of it is judged, the next one is generated.
+"""Overlaps generation and reward: while one slice of a batch is judged, the next is generated.
 
-  main     generate 0 | generate 1         | generate 2         | wait
-  thread              | read 0, reward 0   | read 1, reward 1   | read 2, reward 2
+main     generate 0 | generate 1         | generate 2         | wait
+thread              | read 0, reward 0   | read 1, reward 1   | read 2, reward 2
 
-Reading is fetching the tokens and turning them into text: the main thread never waits for it, nor does the device.
+"Read" fetches the tokens and decodes them to text, in the thread, so neither the main thread nor
+the device waits for it.
 
-A slice takes an equal part of every shard's rows, so putting the slices together moves no row to another device.
+A slice takes an equal part of every shard's rows, so joining the slices moves no row to another
+device.
 """
 
 import concurrent.futures
@@ -22,9 +24,10 @@ from sirl.runtime import sharding
 
 
 def overlapped(generate, reward, weights, tasks, key_generate, key_reward, slices):
-  """Samples and Rewards as generate and reward would give for the whole batch, and when generation was done.
+  """Generates and judges a batch in slices, with the same result as for the whole batch.
 
-  Returns: Samples, Rewards, seconds on the clock of time.perf_counter.
+  The exceptions are rewards that look at the whole batch, see `gro.make_step`.
+  Returns: Samples, Rewards, and the time.perf_counter() value, in seconds, when generation ended.
   Raises: ValueError when P does not divide; what generate and reward raise.
   """
   mesh = jax.sharding.get_mesh()
@@ -32,8 +35,10 @@ def overlapped(generate, reward, weights, tasks, key_generate, key_reward, slice
   numbers = slice_numbers(len(tasks), slices, shards)
 
   def judge(samples):
-    len(samples.texts)  # read here, whatever the reward looks at
-    with contextlib.nullcontext() if mesh.empty else jax.set_mesh(mesh):  # a thread begins without
+    len(samples.texts)  # fetches and decodes the texts in this thread
+    with (
+      contextlib.nullcontext() if mesh.empty else jax.set_mesh(mesh)
+    ):  # threads start without a mesh
       return reward(weights, samples, key_reward)
 
   with concurrent.futures.ThreadPoolExecutor(1) as thread:
@@ -63,7 +68,10 @@ def overlapped(generate, reward, weights, tasks, key_generate, key_reward, slice
 
 @functools.partial(jax.jit, static_argnames=('shards', 'where'))
 def joined(slices, *, shards, where):
-  """Trees of [P / slices, ...] leaves as one of [P, ...], in the order that `slice_numbers` cut, sharded as `where`."""
+  """Joins trees of [P / slices, ...] leaves into one of [P, ...], sharded as `where`.
+
+  Undoes the cut of `slice_numbers`.
+  """
 
   def rows_of(*arrays):
     split = [x.reshape(shards, -1, *x.shape[1:]) for x in arrays]
@@ -74,9 +82,9 @@ def joined(slices, *, shards, where):
 
 
 def slice_numbers(rows, slices, shards):
-  """int numpy [slices, rows / slices]: the rows of each slice, as many of every shard.
+  """int numpy [slices, rows / slices]: the rows of each slice, equally many from every shard.
 
-  Raises: ValueError when rows is no multiple of slices * shards.
+  Raises: ValueError when rows is not a multiple of slices * shards.
   """
   if rows % (slices * shards):
     raise ValueError(
@@ -88,7 +96,10 @@ def slice_numbers(rows, slices, shards):
 
 
 def interleaved(lists, width):
-  """This process's rows of the whole batch, from those of the slices; None if they have none."""
+  """Joins this process's rows of the slices in the order of the whole batch.
+
+  None if the slices have none.
+  """
   if lists[0] is None:
     return None
   starts = range(0, len(lists[0]), width)

@@ -1,4 +1,4 @@
-"""Preflight: tries a setting's tokenizer and check on its own tasks, before anything is trained."""
+"""Preflight: tests a setting's tokenizer and answer check on its own tasks, before training."""
 
 import logging
 import traceback
@@ -7,14 +7,15 @@ from sirl.tasks import turns
 
 log = logging.getLogger(__name__)
 
-TRIED = 8  # tasks whose own solution is checked
+TRIED = 8  # number of tasks whose own solution is checked
 
 
 def check(s):
-  """Tries codec and check of a `recipe.Setting` on its held-out tasks.
+  """Tests the codec and the check of a `recipe.Setting` on its held-out tasks.
 
-  Raises: ValueError for a prompt or a solution that the codec does not take or that is over its limit, and for a check that
-    raises. A check that does not accept a task's own solution is a warning.
+  Logs a warning if the check rejects a task's own solution.
+  Raises: ValueError when the codec rejects a prompt or a solution, when one exceeds its limit in
+    tokens, or when the check raises.
   """
   domain = s.domain
   for task in s.heldout:
@@ -28,8 +29,8 @@ def check(s):
     for what, (size, most) in sizes.items():
       if size > most:
         raise ValueError(
-          f'domain {domain.name}: task {task.text[:40]!r} needs {size} tokens, max_{what} is {most}; '
-          f'--set max_{what}={size}, or leave the task out'
+          f'domain {domain.name}: task {task.text[:40]!r} needs {size} tokens, max_{what} is '
+          f'{most}; --set max_{what}={size}, or leave the task out'
         )
   answered = [task for task in s.heldout if domain.solution(task) is not None]
   for task in answered[:TRIED]:
@@ -40,7 +41,8 @@ def check(s):
       line = traceback.extract_tb(error.__traceback__)[-1]
       raise ValueError(
         f'the check of domain {domain.name} raises {type(error).__name__}: {error} '
-        f'({line.filename}, line {line.lineno}) on its own solution {solution!r} of {task.text[:40]!r}'
+        f'({line.filename}, line {line.lineno}) on its own solution {solution!r} of '
+        f'{task.text[:40]!r}'
       ) from error
     if right != 1:
       log.warning(

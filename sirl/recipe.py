@@ -1,11 +1,12 @@
-"""Recipe: a method on a setting is an experiment.
+"""Recipe: puts a method on a setting, which makes an experiment.
 
-  Domain    what is asked and how an answer is checked
-  Setting   what stays fixed while methods are compared: domain, model, codec, limits, measurements, rules
+  Domain    the tasks, and how an answer is checked
+  Setting   what all compared methods share: domain, model, codec, limits, measurements, rules
   Method    what differs: generate, reward, keep, credit, objective
 
-`experiment` puts a method on a setting. `Recipe` is what an experiment file calls `build`: it also puts the file's numbers
-on top of the setting's. Where a method chooses nothing, the setting's choice holds.
+`experiment` puts a method on a setting. A `Recipe` is the `build` of an experiment file: it also
+puts the file's numbers on top of the setting's. Where a method chooses nothing, the setting's
+choice applies.
 """
 
 import dataclasses
@@ -46,10 +47,13 @@ from sirl.types import Codec, Model, Params, Report, Sampler
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(configs.Base):
-  """Numbers that every recipe has. A setting adds its own, and a method overrides what it states."""
+  """The numbers that every recipe has.
 
-  task: str = 'addition'  # a name of settings.TASKS
-  model: str = 'toy'  # a name of settings.MODELS, a folder, a .gguf file or a hub name
+  A setting adds its own. A method overrides those that it states.
+  """
+
+  task: str = 'addition'  # a name in settings.TASKS
+  model: str = 'toy'  # a name in settings.MODELS, a folder, a .gguf file or a hub name
   group_size: int = 8  # G, completions of one task
   max_prompt: int = 64  # tokens
   max_new: int = 32  # tokens, the end token included
@@ -59,49 +63,47 @@ class Config(configs.Base):
   epochs: int = 1  # passes over the rollouts of a step
   minibatches: int = 1  # updates per pass
   heldout: int = 200  # tasks that nothing trains on
-  samples: int = 8  # completions of each of them
-  # How fast, not what is computed; docs/speed.md says when each pays.
+  samples: int = 8  # completions of each held-out task
+  # These change the speed, not the result; docs/speed.md says when each pays off.
   microbatches: int = 1  # parts of a minibatch whose gradients are added
-  rows: int | None = None  # completions that the learner computes at once, longest first
-  widths: tuple[int, ...] = ()  # completion columns that pieces of short ones are cut to
-  slices: int = 1  # parts of a batch; more where rewards take long
+  rows: int | None = None  # completions per forward pass of the learner, longest first
+  widths: tuple[int, ...] = ()  # completion columns to which short completions are cut
+  slices: int = 1  # parts of a batch, to overlap generation with slow rewards
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Domain:
-  """What is asked and how an answer is checked. Tasks come from a generator, or from finished lists."""
+  """Tasks and the check of their answers. Tasks come from a generator or from finished lists."""
 
   name: str
   # (rng, index, difficulty) -> Task, see `acquisition.procedural`
   generator: Callable[..., Task] | None = None
   # {'train': tasks, 'heldout': tasks}, in place of a generator
   splits: Mapping[str, Sequence[Task]] | None = None
-  extract: Extract = answers.exact  # text -> answer, None where there is none
-  correct: Verify | None = (
-    None  # (task, text) -> 1 right, 0 wrong; None compares what `extract` finds with the answer
-  )
+  extract: Extract = answers.exact  # text -> answer or None
+  # (task, text) -> 1 right, 0 wrong; None compares the extracted answer with the task's
+  correct: Verify | None = None
   reward: Reward | None = None  # None: the part `correct`, 1 or 0
-  solution: Callable[[Task], str | None] = lambda task: (
-    task.answer
-  )  # the text that a demonstration teaches
+  # the text that a demonstration teaches
+  solution: Callable[[Task], str | None] = lambda task: task.answer
   check: Verify | None = None  # an imperfect check that reads no answer, for best-of-n
-  # Characters of prompts and answers, for a model that is trained from nothing; None: it reads bytes.
+  # Characters of prompts and answers, for a model trained from scratch; None: it reads bytes.
   alphabet: str | None = None
-  # What trivial policies say: {name: task -> text}. `sirl tasks` shows how often they are right.
+  # Trivial policies {name: task -> text}; `sirl tasks` shows how often they are right.
   baselines: Mapping[str, Callable[[Task], str]] = dataclasses.field(default_factory=dict)
-  env: Any = None  # where a domain is interactive
+  env: Any = None  # environment of an interactive domain
 
   def __post_init__(self):
-    """Raises ValueError unless tasks come from exactly one source."""
+    """Raises ValueError unless exactly one of generator and splits is given."""
     if (self.generator is None) == (self.splits is None):
       raise ValueError(f'domain {self.name}: expected generator= or splits=, exactly one of them')
 
   def tasks(
     self, namespace: str, n: int, exclude: Sequence[Task] = (), *, fewer: bool = False
   ) -> list[Task]:
-    """n distinct tasks that depend on nothing but the arguments; of a split at most n.
+    """n distinct tasks that depend only on the arguments; at most n from a split.
 
-    Args: fewer: whether a generator that has not so many may give what it has.
+    Args: fewer: True lets a generator with fewer than n tasks return what it has.
     Raises: ValueError when a generator has too few, or for a split that does not exist.
     """
     if self.generator is not None:
@@ -117,12 +119,12 @@ class Domain:
 
   @property
   def verify(self) -> Verify:
-    """`correct`, or the comparison of the extracted answer with the task's."""
+    """`correct`, or a function that compares the extracted answer with the task's."""
     return self.correct or functools.partial(mathematics.correct, extract=self.extract)
 
   @property
   def rewarded(self) -> Reward:
-    """`reward`, or the part `correct` alone."""
+    """`reward`, or a reward with the single part `correct`."""
     return self.reward or rewards.weighted(
       correct=(1.0, rewards.per_completion(self.verify, workers=1))
     )
@@ -130,11 +132,11 @@ class Domain:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-  """What stays fixed while methods are compared."""
+  """What all compared methods share."""
 
   domain: Domain
   model: Model
-  params: Params | Experiment  # weights, or the warm start that makes them
+  params: Params | Experiment  # weights, or the warm start that trains them
   codec: Codec
   max_prompt: int  # tokens
   max_new: int  # tokens
@@ -145,11 +147,11 @@ class Setting:
   unanswered: Acquire  # the same without answers, for methods that must not see them
   selector: Selector
   heldout: Sequence[Task]
-  # (whether the method sees answers) -> what is measured after every round
+  # (whether the method sees answers) -> the Evaluator that runs after every round
   evaluate: Callable[[bool], Evaluator]
   steer: Rule
   answered: bool = True  # whether the tasks have answers at all
-  reference: bool = False  # keep the starting weights, for the curve of KL
+  reference: bool = False  # keep the starting weights, to measure KL
   prompt_widths: Sequence[int] = ()
 
 
@@ -163,32 +165,32 @@ class Method:
   reward: Reward | None = None
   keep: Keep = gro.everything
   acquire: Acquire | None = None
-  acquirers: Mapping[str, Acquirer] = dataclasses.field(
-    default_factory=dict
-  )  # with memory, besides
+  # sources with memory, in addition to `acquire`
+  acquirers: Mapping[str, Acquirer] = dataclasses.field(default_factory=dict)
   selector: Selector | None = None
-  evaluate: Evaluate | None = None  # measured besides what the setting measures
+  evaluate: Evaluate | None = None  # in addition to the setting's evaluator
   evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)  # with memory
   steer: Rule | None = None
   optimizer: Any = None
-  answers: bool = True  # whether the method reads answers; False: its tasks come without
-  reference: bool = False  # whether the method needs the starting weights, kl > 0 apart
+  answers: bool = True  # whether the method reads answers; False removes them from its tasks
+  reference: bool = False  # keep the starting weights; kl > 0 keeps them in any case
   refresh: Refresh | None = None
-  from_reference: bool = False  # every step trains the reference afresh, see make_optimize
+  from_reference: bool = False  # each step restarts from the reference, see make_optimize
   parts: Sequence[str] = ()  # parts of the reward that credit and objective read
-  learners: Mapping[str, Learner] = dataclasses.field(default_factory=dict)  # besides the policy
-  others: Mapping[str, Optimize] = dataclasses.field(default_factory=dict)  # what updates them
+  # learners in addition to the policy, and their updates
+  learners: Mapping[str, Learner] = dataclasses.field(default_factory=dict)
+  others: Mapping[str, Optimize] = dataclasses.field(default_factory=dict)
 
 
 def experiment(c: Config, s: Setting, m: Method) -> Experiment:
-  """The method on the setting.
+  """Puts the method on the setting.
 
-  Raises: ValueError for a method that reads answers on tasks without.
+  Raises: ValueError for a method that reads answers, on tasks without answers.
   """
   if m.answers and not s.answered:
     raise ValueError(
-      f'this method reads answers, but tasks of {s.domain.name} have none; take a method without answers, such as '
-      'experiments/methods/majority_vote.py, or give the tasks answers'
+      f'this method reads answers, but tasks of {s.domain.name} have none; take a method without '
+      'answers, such as experiments/methods/majority_vote.py, or give the tasks answers'
     )
   optimizer = m.optimizer or s.optimizer
   generate = m.generate or explore(
@@ -203,7 +205,7 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     refresh=m.refresh,
   )
   reward = m.reward or s.domain.rewarded
-  if m.answers:  # what selectors and monitors read, whatever is rewarded
+  if m.answers:  # selectors and monitors read the part `correct`, whatever the reward is
     reward = rewards.watched(reward, 'correct', s.domain.verify)
   evaluate = s.evaluate(m.answers)
   if m.evaluate is not None or m.evaluators:
@@ -238,41 +240,48 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
   )
 
 
-# ---------------------------------------------------------------- what a file calls build
+# ---------------------------------------------------------------- the build of a file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-  """(config) -> Experiment of a method on a setting, and how the config of a run is put together.
+  """A function (config) -> Experiment that also assembles the config of a run.
 
-  Numbers come, each overriding the one before, from the setting, from the method's Config, with debug=true from the
-  setting's small ones, and from the command line. So config.json is complete.
+  Numbers come from these sources, each overriding the one before: the setting, the method's Config,
+  the small numbers of setting and method (with debug=true), and the command line. So config.json is
+  complete.
   """
 
   setting: Callable[[Any], Setting]  # (config) -> Setting
   method: Callable[[Any, Setting], Method]
-  # (config with task and model) -> (the setting's numbers, a subclass of Config; its small numbers by name)
+  # (config with task and model) -> (the setting's subclass of Config, {name: small number})
   numbers: Callable[[Config], tuple[type[Config], Mapping[str, Any]]]
-  small: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of the method, in debug runs
-  changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # fields of the Method
-  summary: Callable[[Sequence[Report]], str] | None = None  # of a finished run
-  # (config) -> Domain of the file's own, whose name is then the run's task; None: config.task names one
+  # the method's small numbers, for debug runs
+  small: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  # {field of Method: its new value}
+  changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  summary: Callable[[Sequence[Report]], str] | None = None  # text about a finished run
+  # (config) -> the file's own Domain, whose name becomes the task; None: config.task names one
   domain: Callable[[Any], Domain] | None = None
 
   def __call__(self, c) -> Experiment:
-    """The experiment. Raises ValueError for a method that cannot work on the setting."""
+    """Builds the experiment. Raises ValueError for a method that cannot work on the setting."""
     return self.put_on(c, self.setting(c))
 
   def put_on(self, c, setting: Setting) -> Experiment:
-    """The method on a setting that was built already."""
+    """Puts the method on a setting that is already built."""
     preflight.check(setting)
     method = dataclasses.replace(self.method(c, setting), **self.changes)
     return experiment(c, setting, method)
 
   def configured(self, kind: type[Config], assignments: Sequence[str] = ()) -> Config:
-    """The numbers of a run. Args: kind: the file's Config; assignments: such as 'task=chains' and 'lr=1e-3'.
+    """Assembles the numbers of a run.
 
-    Raises: ValueError for an unknown name, or a value of another type.
+    Args:
+      kind: the file's Config.
+      assignments: such as 'task=chains' and 'lr=1e-3'.
+    Raises: ValueError for an unknown name, a value of another type, or a task that the file
+      excludes.
     """
     first = [a for a in assignments if a.split('=')[0].strip() in ('task', 'model', 'debug')]
     chosen = configs.override(kind(), first)
@@ -286,14 +295,20 @@ class Recipe:
     return c if self.domain is None else self._named(self.domain(c).name, c, first)
 
   def _named(self, name, c, first):
-    """The config with the own domain's name as its task. Raises ValueError where another task was asked for."""
+    """The config with the name of the file's own domain as its task.
+
+    Raises ValueError if the assignments name another task.
+    """
     if any(a.split('=')[0].strip() == 'task' for a in first) and c.task != name:
       raise ValueError(f'task={c.task}: this file brings its own tasks, {name}; leave task out')
     return dataclasses.replace(c, task=name)
 
 
 def on_top(kind: type[Config], numbers: type[Config]) -> type[Config]:
-  """The numbers class with the fields that `kind` and its bases up to Config state themselves, their values winning."""
+  """A subclass of `numbers` with the fields that `kind` and its bases below Config define.
+
+  The values in `kind` take precedence.
+  """
   stated = {}
   for base in reversed(kind.__mro__):
     if issubclass(base, Config) and base is not Config:

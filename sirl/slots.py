@@ -1,6 +1,7 @@
-"""The type of every slot: what a function that is put there takes and returns.
+"""The type of every slot: the arguments and results of the function that fills it.
 
-Stateless choices are functions. Choices with memory are NamedTuples of pure functions with an explicit state.
+Stateless slots take functions. Slots with memory take NamedTuples of pure functions with an
+explicit state.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ from sirl.types import (
 
 
 class Generate(Protocol):
-  """Tasks to samples. `rows` are the numbers of the tasks to do now, None all of them; the indices of samples and the width
-  of prompts are those of the whole batch in any case.
+  """Tasks to samples.
+
+  `rows` are the indices of the tasks to generate for now; None means all. The sample indices and
+  the prompt width are always those of the whole batch.
   """
 
   def __call__(
@@ -51,7 +54,10 @@ class Generate(Protocol):
 
 
 class Decode(Protocol):
-  """Prompts to completions, compiled. address: (ids_P uint32 [P], first_P int32 [P]), see `ops.keys.rows`."""
+  """Prompts to completions, compiled.
+
+  address: (ids_P uint32 [P], first_P int32 [P]), see `ops.keys.rows`.
+  """
 
   def __call__(
     self,
@@ -64,14 +70,13 @@ class Decode(Protocol):
     sampling_params: SamplingParams,
     /,
   ) -> tuple[Rollouts, Mapping[str, Ratio]]:
-    """Returns rollouts and what the decoder counted, for the row of the step."""
+    """Returns the rollouts, and the decoder's metrics as ratios."""
     ...
 
 
 Reward: TypeAlias = Callable[[Weights, Samples, Key], Rewards]  # see rewards.check
-Keep: TypeAlias = Callable[
-  [Rewards], Rewards
-]  # which completions the optimizer sees: NaN in `total` leaves one out
+# Selects the completions that the optimizer sees: NaN in `total` excludes one.
+Keep: TypeAlias = Callable[[Rewards], Rewards]
 Optimize: TypeAlias = Callable[[TrainState, Rollouts, Rewards, Key], tuple[TrainState, Metrics]]
 Step: TypeAlias = Callable[
   [Mapping[str, TrainState], Sequence[Task], Key], tuple[dict[str, TrainState], Outcome]
@@ -81,36 +86,34 @@ Credit: TypeAlias = Callable[[Experience], Array]  # -> float32 [P, G, T]
 Objective: TypeAlias = Callable[[TokenStats, Experience], tuple[Array, Metrics]]
 # (weights, prompts, key, n) -> n texts per prompt
 Ask: TypeAlias = Callable[[Weights, Sequence[Prompt], Key, int], list[list[str]]]
-Verify: TypeAlias = Callable[
-  [Task, str], float | None
-]  # 1 right, 0 wrong; between them not solved; None: cannot tell
-Extract: TypeAlias = Callable[
-  [str], Hashable | None
-]  # text -> normalised answer, None where there is none
+# (task, text) -> 1 right, 0 wrong, between them not solved; None: cannot tell
+Verify: TypeAlias = Callable[[Task, str], float | None]
+# text -> normalised answer or None
+Extract: TypeAlias = Callable[[str], Hashable | None]
 Acquire: TypeAlias = Callable[[Weights, Pool, Context], list[Task]]
 Refine: TypeAlias = Callable[[Weights, Sequence[Task], Key], list[str]]  # one text per task
 Evaluate: TypeAlias = Callable[[Weights, Record, Context], dict[str, float]]
 Rule: TypeAlias = Callable[[Sequence[Report]], Decision | None]
-Refresh: TypeAlias = Callable[[TrainState, int], TrainState]  # after round i
+Refresh: TypeAlias = Callable[[TrainState, int], TrainState]  # (state, round) -> state
 
 
 # ---------------------------------------------------------------- functions with memory
 
 
 class Selector(NamedTuple):
-  """Which tasks to train on. Pure functions of an explicit state, as in optax."""
+  """Chooses the tasks to train on. Pure functions of an explicit state, as in optax."""
 
   init: Callable[[], PyTree]  # () -> state; a tree of arrays of fixed shapes
-  # (state, pool, weights, key) -> state; called once a round: scores are taken here
+  # (state, pool, weights, key) -> state; called once a round, for example to score tasks
   prepare: Callable[[PyTree, Pool, Weights, Key], PyTree]
   # (state, pool, key, n) -> int32 numpy [n], indices into the pool
   select: Callable[[PyTree, Pool, Key, int], Any]
-  # (state, indices, rewards) -> state; called after every step: what is learned from outcomes is learned here
+  # (state, indices, rewards) -> state; called after every step, to learn from outcomes
   update: Callable[[PyTree, Any, Rewards], PyTree]
 
 
 class Acquirer(NamedTuple):
-  """Where new tasks come from, with memory. Plain functions become one by `acquisition.acquirer`."""
+  """A source of new tasks, with memory. `acquisition.acquirer` makes one from plain functions."""
 
   init: Callable[[], JSON]  # () -> state
   # (state, weights, pool, context) -> (tasks, state)
@@ -118,7 +121,7 @@ class Acquirer(NamedTuple):
 
 
 class Evaluator(NamedTuple):
-  """What is measured after every round, with memory. Plain functions become one by `evaluation.evaluator`."""
+  """Measures the policy after every round, with memory. `evaluation.evaluator` makes one."""
 
   init: Callable[[], JSON]  # () -> state
   # (state, weights, record, context) -> ({metric: number}, state)
@@ -126,7 +129,7 @@ class Evaluator(NamedTuple):
 
 
 class Refiner(NamedTuple):
-  """How an answer is improved at inference, with memory. The weights of the run never change."""
+  """Improves answers at inference, with memory. It never changes the run's weights."""
 
   init: Callable[[], JSON]  # () -> state
   # (state, weights, tasks, key) -> (one text per task, state)

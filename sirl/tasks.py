@@ -1,8 +1,8 @@
-"""Tasks: what a run attempts, and the pool of tasks that it owns.
+"""Tasks, and the append-only pool of tasks that a run owns.
 
-A pool is append-only, one JSONL file per round, every task once. A round's file is its first line
-`{"round": 0, "tasks": 2, "dropped": 1}` and then one task a line. It is written before the round's first step, so a run
-that resumes reads back exactly the rounds that were committed.
+A pool has one JSONL file per round and holds every task once. The first line of a file is a header
+such as `{"round": 0, "tasks": 2, "dropped": 1}`; each further line is a task. The file is written
+before the round's first step, so a resumed run reads exactly the tasks of the rounds it has begun.
 """
 
 from __future__ import annotations
@@ -27,30 +27,33 @@ class Message:
   content: str
 
 
-Prompt: TypeAlias = str | tuple[Message, ...]  # a text stands for one turn of the user
+Prompt: TypeAlias = str | tuple[Message, ...]  # a str is a single user turn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-  """One thing to attempt. Lives on the host only."""
+  """One problem to attempt. Lives on the host only."""
 
-  # Unique within a pool, and the same in every process: `content_id`. It addresses the task's noise.
+  # Unique within a pool, equal in every process (`content_id`). The task's random keys use it.
   id: str
   prompt: Prompt  # before the chat template
-  answer: str | None = None  # ground truth for verifiers; None when nobody knows it
+  answer: str | None = None  # ground truth for verifiers; None if unknown
   role: str = 'solve'  # 'solve', 'propose', 'critique', ...; read by rewards.by_role
   origin: str = 'curated'  # 'curated' | 'environment' | 'synthetic'
   difficulty: float = 0.0  # the generator's own scale, 0 easiest
   meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON values only
 
   def __post_init__(self):
-    """A conversation may be given as a list; it is kept as a tuple, so that equal tasks compare equal."""
+    """Converts a conversation given as a list to a tuple, so that equal tasks compare equal."""
     if not isinstance(self.prompt, str | tuple):
       object.__setattr__(self, 'prompt', tuple(self.prompt))
 
   @property
   def text(self) -> str:
-    """The prompt as one text, for checks, keys and readers: that of a conversation names who speaks."""
+    """The prompt as one text, for checks, keys and people.
+
+    For a conversation, each line names its speaker.
+    """
     return text_of(self.prompt)
 
   @classmethod
@@ -68,21 +71,23 @@ def turns(prompt: Prompt) -> tuple[Message, ...]:
 
 
 def text_of(prompt: Prompt) -> str:
-  """The prompt as one text: itself, or a line 'role: content' for every message."""
+  """The prompt as one text: a str as it is, a conversation as lines 'role: content'."""
   if isinstance(prompt, str):
     return prompt
   return '\n'.join(f'{message.role}: {message.content}' for message in prompt)
 
 
 class Pool(Sequence):
-  """Tasks with the round each came from. `extend` returns a new pool; a pool itself never changes.
+  """Tasks, each with the round that acquired it. Immutable: `extend` returns a new pool.
 
-  Attributes: tasks: list of Task [n]; rounds: list of int [n], the round that acquired each task;
-  dropped: how many duplicates were not taken in, over all rounds.
+  Attributes:
+    tasks: list of Task [n].
+    rounds: list of int [n], the round that acquired each task.
+    dropped: number of duplicates rejected, over all rounds.
   """
 
   def __init__(self, *, folder=None):
-    """An empty pool. folder: where the rounds' files go; None keeps them in memory."""
+    """An empty pool. folder: where to write the files of rounds; None keeps them in memory."""
     self.folder = None if folder is None else pathlib.Path(folder)
     self.tasks: list[Task] = []
     self.rounds: list[int] = []
@@ -92,9 +97,10 @@ class Pool(Sequence):
 
   @classmethod
   def load(cls, folder, *, rounds: int) -> Pool:
-    """The pool as it was after `rounds` rounds. Files of later rounds are ignored (the next `extend` replaces them).
+    """The pool as it was after `rounds` rounds.
 
-    Raises: ValueError for a file that is missing, cut short or not what `extend` writes.
+    Ignores files of later rounds; the next `extend` replaces them.
+    Raises: ValueError for a file that is missing, truncated or not in the format of `extend`.
     """
     pool = cls(folder=folder)
     for round in range(rounds):
@@ -109,12 +115,16 @@ class Pool(Sequence):
     return pool
 
   def extend(self, tasks, *, round: int | None = None) -> Pool:
-    """A new pool with the tasks of one round added; writes the round's file atomically before it returns.
+    """A new pool with the tasks of one round added.
 
-    A task whose id is known already, from this round or an earlier one, is dropped and counted.
+    Writes the round's file atomically before it returns. A task whose id is already known, from
+    this round or an earlier one, is dropped and counted.
 
-    Args: tasks: iterable of Task; round: must follow the pool's last round; None means the next.
-    Raises: ValueError for another round, two different prompts under one id, or a task that is not plain JSON.
+    Args:
+      tasks: iterable of Task.
+      round: must follow the pool's last round; None means the next.
+    Raises: ValueError for another round, two different prompts under one id, or a task that is not
+      plain JSON.
     """
     expected = len(self._files)
     if round not in (None, expected):
@@ -141,9 +151,8 @@ class Pool(Sequence):
       files.atomic_write(self.folder / _file(expected), data)
       _remove_after(self.folder, expected)
     pool = self._copy()
-    pool._append(
-      data, expected, _file(expected)
-    )  # from the bytes: a fresh and a resumed run hold equal tasks
+    # Parses the written bytes, so that a fresh and a resumed run hold equal tasks.
+    pool._append(data, expected, _file(expected))
     return pool
 
   def __len__(self) -> int:
@@ -156,7 +165,10 @@ class Pool(Sequence):
     return getattr(task, 'id', task) in self._index
 
   def __getitem__(self, index):
-    """A Task for an int; a list of Tasks for a slice or a sequence of ints, such as what a selector returns."""
+    """A Task for an int; a list of Tasks for a slice or a sequence of ints.
+
+    A selector's indices are such a sequence.
+    """
     if isinstance(index, slice):
       return self.tasks[index]
     if hasattr(index, '__len__'):
@@ -164,11 +176,11 @@ class Pool(Sequence):
     return self.tasks[int(index)]
 
   def manifest(self) -> list[dict[str, Any]]:
-    """One {file, count, sha256} per round, JSON values; what a checkpoint keeps of the pool."""
+    """One {file, count, sha256} per round, as JSON values, for the checkpoint."""
     return [dict(row) for row in self._files]
 
   def verify(self, manifest) -> None:
-    """Raises ValueError unless the pool is exactly the one that the manifest describes."""
+    """Raises ValueError unless the pool equals the one that the manifest describes."""
     if len(manifest) != len(self._files):
       raise ValueError(
         f'the pool holds {len(self._files)} rounds, the checkpoint was written with {len(manifest)}'
@@ -176,12 +188,13 @@ class Pool(Sequence):
     for have, want in zip(self._files, manifest):
       if have != dict(want):
         raise ValueError(
-          f'{want["file"]} has changed since the checkpoint: {have["count"]} tasks, sha256 {have["sha256"][:12]}; '
-          f'expected {want["count"]} tasks, sha256 {want["sha256"][:12]}. Restore the file or use a new workdir.'
+          f'{want["file"]} has changed since the checkpoint: {have["count"]} tasks, sha256 '
+          f'{have["sha256"][:12]}; expected {want["count"]} tasks, sha256 {want["sha256"][:12]}. '
+          'Restore the file or use a new workdir.'
         )
 
   def in_memory(self, tasks) -> Pool:
-    """The pool with tasks added, of which nothing is written."""
+    """A copy of the pool with tasks added, without writing a file."""
     view = self._copy()
     view.folder = None
     return view.extend(tasks)
@@ -197,7 +210,8 @@ class Pool(Sequence):
     if header['round'] != round or header['tasks'] != len(tasks):
       raise ValueError(
         f'{source}: its first line announces {header["tasks"]} tasks of round {header["round"]}, '
-        f'found {len(tasks)} where round {round} was expected; the file was cut or moved, restore it'
+        f'found {len(tasks)} where round {round} was expected; the file was cut or moved, restore '
+        'it'
       )
     for task in tasks:
       self._index[task.id] = len(self.tasks)
@@ -212,13 +226,16 @@ class Pool(Sequence):
 
 
 def content_id(name: str, prompt: Prompt) -> str:
-  """'name-' and 12 hex digits of the prompt's blake2b: the same task has the same id in every process."""
+  """'name-' and 12 hex digits of the prompt's blake2b hash.
+
+  The same task has the same id in every process.
+  """
   said = prompt if isinstance(prompt, str) else json.dumps([[m.role, m.content] for m in prompt])
   return f'{name}-{hashlib.blake2b(said.encode(), digest_size=6).hexdigest()}'
 
 
 def prompt_key(prompt: Prompt) -> str:
-  """What counts as the same prompt: case and white space aside, '12 + 34 =' is '12+34='."""
+  """The prompt without case and white space, to compare prompts: '12 + 34 =' gives '12+34='."""
   return ''.join(unicodedata.normalize('NFC', text_of(prompt)).casefold().split())
 
 
@@ -258,7 +275,7 @@ def _parse(data, source):
 
 
 def _remove_after(folder, round):
-  """Removes what an interrupted run left behind: files of rounds that were never committed, half-written files."""
+  """Removes leftovers of an interrupted run: half-written files, and files of later rounds."""
   for path in folder.glob('round_*.jsonl'):
     if (match := re.fullmatch(r'round_(\d{5})\.jsonl', path.name)) and int(match[1]) > round:
       path.unlink()

@@ -1,7 +1,7 @@
-"""Every value that passes between packages; the functions that pass them have their types in `sirl.slots`.
+"""Every value that passes between packages. `sirl.slots` has the types of the functions.
 
-Read it as the data flows: tasks become samples, samples become rewards, both become an experience that
-the optimizer learns from; a round of that becomes a report, and a report becomes a decision.
+The order follows the data: tasks become samples, samples become rewards, both become an experience
+that the optimizer learns from. A round of steps gives a report, and a report gives a decision.
 
 Letters of shapes: P tasks in the batch, G completions of one task, T positions, S source positions,
 B = P * G rows, V vocabulary, D model width. `float32 [P, G]` beside a field is its dtype and shape.
@@ -23,7 +23,7 @@ Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array  # a typed key, jax.random.key
 PyTree: TypeAlias = Any
 Params: TypeAlias = PyTree  # nested dict of float arrays
-# Weights by name: 'policy' is always there, 'reference' where the run keeps one, further learners and opponents.
+# Weights by name: always 'policy', 'reference' if the run keeps one, other learners and opponents.
 Weights: TypeAlias = Mapping[str, Params]
 Metrics: TypeAlias = dict[str, Any]  # name -> scalar
 JSON: TypeAlias = Any  # what json.dumps takes and json.loads gives back
@@ -34,7 +34,10 @@ COLUMNS = {'columns': True}
 
 
 def map_columns(fn, value):
-  """The dataclass with fn applied to every array whose field is marked by COLUMNS, in inner dataclasses too."""
+  """Applies fn to every array whose field is marked by COLUMNS, in inner dataclasses too.
+
+  Returns a new dataclass.
+  """
   changes = {}
   for field in dataclasses.fields(value):
     inner = getattr(value, field.name)
@@ -46,7 +49,7 @@ def map_columns(fn, value):
 
 
 def named(weights: Weights, name: str) -> Params:
-  """The weights of that name. Raises ValueError with the names that there are."""
+  """The weights of that name. Raises ValueError that lists the known names."""
   if name not in weights:
     raise ValueError(f'of={name!r}: this run has no such weights; it has {", ".join(weights)}')
   return weights[name]
@@ -70,48 +73,51 @@ class Rollouts:
   tokens: Array = struct.field(metadata=COLUMNS)
   # bool [P, G, T]: not padding
   valid: Array = struct.field(metadata=COLUMNS)
-  # bool [P, G, T]: chosen by the policy; the loss lives here
+  # bool [P, G, T]: chosen by the policy; the loss covers these tokens
   action: Array = struct.field(metadata=COLUMNS)
-  # float32 [P, G, T]: under the distribution sampled from; 0 outside action, NaN where nobody sampled
+  # float32 [P, G, T]: under the sampling distribution; 0 outside action, NaN in demonstrations
   logp: Array = struct.field(metadata=COLUMNS)
-  # bool [P, G]: ended by length, not by an end token
+  # bool [P, G]: ended by the length limit, not by an end token
   truncated: Array
-  # Columns of the prompt, the same in all G rows.
+  # Number of prompt columns, the same in all rows.
   prompt_width: int = struct.field(pytree_node=False, default=1)
 
 
 class Ratio(NamedTuple):
-  """A metric of the step's row before it is divided, so that parts of a batch can be added. NaN where nothing was counted."""
+  """A metric as numerator and denominator, kept apart so that slices of a batch can be summed.
 
-  total: Array  # a number []
-  of: Array  # a number []
+  The metric is NaN if the denominator is 0.
+  """
+
+  total: Array  # numerator []
+  of: Array  # denominator []
 
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-  """What generation hands on. Texts are completions only, without end tokens; host side."""
+  """The result of generation. Texts are completions only, without end tokens, on the host."""
 
   tasks: Sequence[Task]  # P
   texts: Sequence[Sequence[str]]  # P x G; `explore` decodes them when they are first read
   rollouts: Rollouts
-  # Index of each task's first sample: a task that stands twice in a batch has samples 0 .. G-1 and G .. 2G-1, so that the
-  # noise of its rewards differs. None: all begin at 0.
+  # Index of each task's first sample. A task that is in a batch twice has samples 0 .. G-1 and
+  # G .. 2G-1, so the random keys of its rewards differ. None: all begin at 0.
   first: Sequence[int] | None = None
-  # What the decoder counted, still on the device; slices of a batch add up before anything is divided.
+  # The decoder's metrics, still on the device; slices of a batch are summed before the division.
   counted: Mapping[str, Ratio] = dataclasses.field(default_factory=dict)
 
   def conversation(self, p: int, g: int) -> tuple[Message, ...]:
-    """The turns of task p's completion g: the prompt's and the policy's reply."""
+    """Task p's prompt and its completion g, as messages."""
     return (*turns(self.tasks[p].prompt), Message('assistant', self.texts[p][g]))
 
 
 @struct.dataclass
 class Rewards:
-  """What a batch of completions earned: the number that is optimised and what it was made of."""
+  """The rewards of a batch of completions: the total that is optimised, and its parts."""
 
-  total: Array  # float32 [P, G]  what is optimised; NaN = not judged, which is not zero
+  total: Array  # float32 [P, G]  optimised; NaN = not judged, which differs from zero
   parts: Mapping[str, Array]  # each float32 [P, G], unweighted; NaN = this part did not apply
-  # float32 [P, G, T]: of single tokens or steps, 0 where there is none; None: the reward is of whole completions
+  # float32 [P, G, T]: rewards of single tokens, 0 for the others; None: whole completions only
   tokens: Array | None = struct.field(metadata=COLUMNS, default=None)
 
 
@@ -120,7 +126,7 @@ class Rewards:
 
 @struct.dataclass
 class Counts:
-  """Global denominators of a minibatch, fixed before it is split into micro-batches or shards."""
+  """Denominators of a whole minibatch, fixed before it is split into micro-batches or shards."""
 
   tokens: Array  # float32 []  judged action tokens
   sequences: Array  # float32 []  judged completions with at least one action token
@@ -130,7 +136,8 @@ class Counts:
 class Experience:
   """What credit and objective read besides the token statistics. Rows may be any slice of P.
 
-  Log-probs and values are the learner's own, taken before the update; what nobody reads is not computed.
+  old_logp and values are the learner's own, taken before the update. Fields that nobody reads are
+  not computed.
   """
 
   rollouts: Rollouts
@@ -138,11 +145,11 @@ class Experience:
   judged: Array  # bool [P, G]
   # bool [P, G, T]: action tokens of judged completions
   mask: Array = struct.field(metadata=COLUMNS)
-  # float32 [P, G, T]: 0 outside the mask, and until credit was computed
+  # float32 [P, G, T]: 0 outside the mask, and before credit is computed
   advantages: Array = struct.field(metadata=COLUMNS)
   # float32 [P, G, T]: log-probs of the policy
   old_logp: Array = struct.field(metadata=COLUMNS)
-  # float32 [P, G, T] each: log-probs by the name of the weights, 'reference' or a teacher
+  # float32 [P, G, T] each: log-probs under other weights, by name, such as 'reference'
   named_logp: Mapping[str, Array] = struct.field(metadata=COLUMNS, default_factory=dict)
   # float32 [P, G, T]; None without a value head
   values: Array | None = struct.field(metadata=COLUMNS, default=None)
@@ -151,18 +158,18 @@ class Experience:
   # float32 [P, G, T], as in Rewards
   token_rewards: Array | None = struct.field(metadata=COLUMNS, default=None)
   counts: Counts | None = None  # None until a minibatch is cut
-  # True where completions of one group may lie in different pieces: nothing may then compare them.
+  # True if completions of one group may lie in different pieces, and so must not be compared.
   torn: bool = struct.field(pytree_node=False, default=False)
 
   @property
   def ref_logp(self) -> Array | None:
-    """The reference policy's log-probs, float32 [P, G, T]; None: this run keeps no reference."""
+    """The reference policy's log-probs, float32 [P, G, T]; None without a reference."""
     return self.named_logp.get('reference')
 
 
 @struct.dataclass
 class TokenStats:
-  """Per-token statistics of the parameters being differentiated; 0 outside the completion columns."""
+  """Statistics per token under the differentiated parameters; 0 outside completion columns."""
 
   logp: Array  # float32 [P, G, T]
   entropy: Array  # float32 [P, G, T]  nats
@@ -171,25 +178,29 @@ class TokenStats:
 
 @struct.dataclass
 class TrainState:
-  """One learner: all that an update changes, and what it keeps beside. `optimize` donates its buffers."""
+  """One learner: everything that an update changes, and the weights that it keeps besides.
+
+  `optimize` donates its buffers.
+  """
 
   step: Array  # int32 []  optimizer updates so far
   params: Params
   opt_state: PyTree
-  # The part of the model's own tree that is not trained, such as the base under a LoRA; None: all of it is trained.
+  # The untrained part of the model's tree, such as the base under a LoRA; None: all is trained.
   frozen: Params | None = None
-  # Whole weights by name that no update changes, such as 'reference'. Copies, never aliases: donation would delete them.
+  # Trees like params, by name, that no update changes, such as 'reference'. They must be copies of
+  # params, because donation deletes its buffers.
   others: Weights = struct.field(default_factory=dict)
   skipped: Array | int = 0  # int32 []  updates left out because loss or gradient was not finite
 
 
 @struct.dataclass
 class LoopState:
-  """All that a run carries from one GRO step to the next, and so what a checkpoint holds."""
+  """Everything that a run carries from one GRO step to the next; a checkpoint holds it."""
 
   learners: Mapping[str, TrainState]  # 'policy' is always there
   selector: PyTree
-  round: Array  # int32 []  monotonic, not rewound by a rollback
+  round: Array  # int32 []  never decreases, not even on a rollback
   step: Array  # int32 []  GRO steps done within the round
   difficulty: Array  # float32 []
   # {'acquire': state, 'evaluate': state} of the Acquirer and the Evaluator
@@ -200,12 +211,13 @@ class LoopState:
 
 
 class Hidden(Protocol):
-  """Tokens to the states that predict the next ones.
+  """Tokens to the states that predict the next tokens.
 
-  Without a cache, T tokens attend over one another, and the cache that is returned holds exactly them. With a cache and
-  start_B, the tokens of row b are written to slots start_B[b] .. start_B[b] + T - 1. With a cache and no start_B, they are
-  appended to its slots, and empty slots follow up to the S of mask_BTS. Then all S slots are attended over. In every case
-  mask_BTS says which of the S sources each position may see.
+  Without a cache, the T tokens attend over one another, and the returned cache holds exactly these
+  tokens. With a cache and start_B, the tokens of row b are written to slots
+  start_B[b] .. start_B[b] + T - 1. With a cache and no start_B, they are appended to its slots,
+  followed by empty slots up to the S of mask_BTS. With a cache, attention is over all S slots. In
+  every case mask_BTS says which of the S sources each position may see.
   """
 
   def __call__(
@@ -222,7 +234,7 @@ class Hidden(Protocol):
 
 
 class Model(NamedTuple):
-  """Pure functions of a params tree. A policy is a Model and its params; there is no Policy class."""
+  """Pure functions of a params tree. A policy is a Model with params; there is no Policy class."""
 
   init: Callable[[Key], Params]
   hidden: Hidden
@@ -232,13 +244,12 @@ class Model(NamedTuple):
   # (params, x_..D) -> float32 [...]; None without a value head
   value: Callable[[Params, Array], Array] | None = None
   vocab: int = 0  # V
-  architecture: Any = (
-    None  # the `models.Architecture` it was built from; None: it cannot be exported
-  )
+  # the `models.Architecture` that it was built from; None: it cannot be exported
+  architecture: Any = None
 
 
 class Codec(NamedTuple):
-  """Text <-> ids."""
+  """Converts between text and token ids."""
 
   encode: Callable[[str], list[int]]
   decode: Callable[[Sequence[int]], str]  # drops special tokens
@@ -247,14 +258,14 @@ class Codec(NamedTuple):
   pad_id: int
   eos_ids: tuple[int, ...]
   vocab: int  # number of ids, for the check that tokenizer and weights fit
-  # folder -> None: writes the files of a Hugging Face tokenizer; None: there is none to write
+  # folder -> None: writes the files of a Hugging Face tokenizer; None: cannot be written
   save: Callable[[Any], None] | None = None
 
 
 class Sampler(NamedTuple):
-  """The distribution that tokens are drawn from, and that the learner scores them under.
+  """The distribution that tokens are drawn from, and under which the learner scores them.
 
-  A temperature and a truncation: `support` marks the tokens kept, given logits already divided by the temperature.
+  `support` marks the tokens to keep, given logits already divided by the temperature.
   """
 
   temperature: float = 1.0
@@ -263,11 +274,11 @@ class Sampler(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SamplingParams:
-  """What a decoder writes after each prompt. Hashable, and static in the compiled program."""
+  """What a decoder needs besides prompts. Hashable, and static in the compiled program."""
 
   group_size: int  # G completions of each prompt
   max_new: int  # tokens, the end token included
-  eos_ids: tuple[int, ...]  # each ends a completion; () never ends one
+  eos_ids: tuple[int, ...]  # each ends a completion; (): only max_new does
   pad_id: int
   sampler: Sampler = dataclasses.field(default=Sampler())
 
@@ -287,11 +298,11 @@ class Action(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-  """What is done after a round, and why: the words of the rule that fired, or of the human who answered."""
+  """The action after a round, and its reason from the rule that fired or the human who answered."""
 
   action: Action
   reason: str
-  # ROLLBACK and STOP: back to the weights at the end of this round; -1 is before round 0.
+  # ROLLBACK and STOP: restores the weights from the end of this round; -1 is before round 0.
   round: int | None = None
   difficulty: float | None = None  # SET_DIFFICULTY
   by: str = 'rule'  # 'rule' | 'human'
@@ -299,7 +310,7 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """Numbers of one round and the decision taken on them. Round -1 is measured before any training."""
+  """The metrics of one round and the decision on them. Round -1 is measured before any training."""
 
   round: int
   metrics: Mapping[str, float]
@@ -307,7 +318,7 @@ class Report:
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Report:
-    """Rebuilds a report, and the enum in its decision, from `dataclasses.asdict` output read back from JSON."""
+    """Rebuilds a report from `dataclasses.asdict` output read back from JSON."""
     decision = row.get('decision')
     if decision is not None:
       decision = Decision(**{**decision, 'action': Action(decision['action'])})
@@ -319,7 +330,7 @@ class Report:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-  """Where in a run an acquire or an evaluator is called, and the key of its randomness."""
+  """The round, difficulty and random key of a call of acquire or evaluate."""
 
   round: int
   difficulty: float
@@ -328,7 +339,7 @@ class Context:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-  """Of one GRO step."""
+  """The result of one GRO step."""
 
   samples: Samples  # of this process
   rewards: Rewards  # of all processes, numpy

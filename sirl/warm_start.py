@@ -1,4 +1,4 @@
-"""A warm start: supervised learning from random weights, the run that comes before a run."""
+"""A warm start: supervised learning from random weights, as a run before the main run."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from sirl.types import Codec, Model
 
 
 def demonstrated(task, text):
-  """A demonstration is worth learning, whatever it says."""
+  """Rewards every demonstration with 1."""
   del task, text
   return 1.0
 
@@ -35,12 +35,17 @@ def warm_start(
   lr: float,
   batch: int,
 ) -> Experiment:
-  """Supervised learning on demonstrations from random weights, until a share `goal` of the development tasks is solved.
+  """Supervised learning on demonstrations, from random weights.
+
+  Ends when the policy solves a share `goal` of the development tasks.
 
   Args:
-    domain: recipe.Domain;
-    c: numbers of this run: its rounds are the limit, its prompts the demonstrations of a step.
-    solved, development: tasks to learn from, and to end by; batch: prompts asked at once.
+    c: numbers of this run: its rounds are the limit, its prompts are the demonstrations per step.
+    domain: recipe.Domain.
+    solved: tasks to learn from.
+    development: tasks that measure the goal.
+    goal: share of development tasks, in [0, 1].
+    batch: prompts per generation call.
   """
   optimizer = transforms.adamw(lr, warmup=20)
   ask = make_ask(model, codec, max_prompt=max_prompt, max_new=max_new, batch=batch)

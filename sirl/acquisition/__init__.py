@@ -1,4 +1,4 @@
-"""Where tasks come from. An Acquire is `(weights, pool, context) -> tasks`; the pool keeps what was acquired."""
+"""Sources of tasks. An Acquire is `(weights, pool, context) -> tasks`; the pool stores them."""
 
 from sirl.acquisition import curated, hygiene, procedural, synthetic
 from sirl.acquisition.sources import acquirer, chain, once

@@ -1,7 +1,8 @@
-"""Tasks from files that people made: JSON lines, parquet, TFDS in ArrayRecord form (read without TensorFlow).
+"""Tasks from data files: JSON lines, parquet, and TFDS in ArrayRecord form (without TensorFlow).
 
-Each reader returns a list of Tasks in the order of the file. `prompt` and `answer` name a field of a row or are functions of
-the row; `parse` turns the answer field into the answer that verifiers compare. A row that does not fit raises with its place.
+Each reader returns a list of Tasks in the order of the file. `prompt` and `answer` are field names
+or functions of the row. `parse` turns the answer field into the answer that verifiers compare. A
+malformed row raises a ValueError that names the file and the row.
 """
 
 import gzip
@@ -19,16 +20,18 @@ from sirl.tasks import Task, content_id
 def jsonl(
   path, *, prompt='question', answer='answer', parse=None, meta=(), name=None, limit=None
 ) -> list[Task]:
-  """Tasks from a file with one JSON object a line, also gzipped (.gz). Blank lines are no rows.
+  """Tasks from a file with one JSON object per line, plain or gzipped (.gz). Skips blank lines.
 
   Args:
     prompt: field name, or row -> str.
-    answer: field name, row -> str or None, or None for tasks without answers. A null in the file is an unknown answer.
-    parse: str -> str or None (None: unusable, raises), applied to the answer, such as `gsm8k_answer`.
+    answer: field name, row -> str or None, or None for tasks without answers. A null in the file
+      means that the answer is unknown.
+    parse: str -> str or None, applied to the answer, such as `gsm8k_answer`. Returning None means
+      that the answer is unusable, and raises.
     meta: names of further fields to keep.
     name: prefix of the tasks' ids; the file's stem by default.
     limit: at most this many rows, from the start; None for all.
-  Raises: ValueError for a missing or empty file and, with file and line, for a row that does not fit.
+  Raises: ValueError for a missing or empty file, and for a malformed row, naming file and line.
   """
   path = _existing(path)
   return _tasks(
@@ -39,7 +42,10 @@ def jsonl(
 def parquet(
   path, *, prompt='question', answer='answer', parse=None, meta=(), name=None, limit=None
 ) -> list[Task]:
-  """Tasks from a parquet file, or from all *.parquet of a folder in the order of their names. Arguments as in `jsonl`."""
+  """Tasks from a parquet file, or from all *.parquet files of a folder, sorted by name.
+
+  Arguments as in `jsonl`.
+  """
   path = _existing(path)
   return _tasks(_parquet_rows(path), path, prompt, answer, parse, meta, name or path.stem, limit)
 
@@ -56,12 +62,15 @@ def tfds(
   name=None,
   limit=None,
 ) -> list[Task]:
-  """Tasks from a TFDS data set that was prepared with file_format='array_record'; nothing is downloaded.
+  """Tasks from a TFDS data set prepared with file_format='array_record'. Downloads nothing.
 
-  TFDS's own 'parquet' format is refused: without TensorFlow it was seen to lose rows without an error.
+  TFDS's own 'parquet' format is refused: without TensorFlow it lost rows without an error.
 
-  Args: name_or_folder: a prepared version's folder ('.../gsm8k/1.0.0'), or a data set's name under data_dir; split: such as
-  'train' or 'train[:10%]'. The rest as in `jsonl`; texts are decoded from bytes.
+  Args:
+    name_or_folder: the folder of a prepared version ('.../gsm8k/1.0.0'), or the name of a data set
+      under data_dir.
+    split: such as 'train' or 'train[:10%]'.
+  The other arguments are as in `jsonl`. Texts are decoded from bytes.
   """
   builder = _tfds_builder(name_or_folder, data_dir)
   place = f'{name_or_folder} [{split}]'
@@ -70,7 +79,10 @@ def tfds(
 
 
 def gsm8k_answer(text: str) -> str | None:
-  """What follows the last '####' of a GSM8K solution, without thousands separators: '... #### 1,080' is '1080'."""
+  """The text after the last '####' of a GSM8K solution, without thousands separators.
+
+  '... #### 1,080' gives '1080'; None without a '####' or with nothing after it.
+  """
   _, mark, tail = text.rpartition('####')
   return (tail.strip().replace(',', '') or None) if mark else None
 
@@ -159,7 +171,7 @@ def _json_rows(path) -> Iterator[tuple[str, dict[str, Any]]]:
         continue
       try:
         row = json.loads(line.decode('utf-8-sig'))
-      except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
+      except ValueError as error:  # also JSONDecodeError, UnicodeDecodeError
         raise ValueError(f'{place}: not JSON in UTF-8 ({error}): {_short(line)}') from error
       if not isinstance(row, dict):
         raise ValueError(
@@ -193,7 +205,7 @@ def _tfds_builder(name_or_folder, data_dir):
       builder = tensorflow_datasets.builder_from_directory(name_or_folder)
     else:
       builder = tensorflow_datasets.builder(str(name_or_folder), data_dir=data_dir)
-  except Exception as error:  # the library raises a different type for each of its causes
+  except Exception as error:  # TFDS raises many types
     raise ValueError(
       f'TFDS finds no prepared data set {str(name_or_folder)!r} (data_dir={data_dir}): '
       f'{_first_line(error)}. Give the folder that holds dataset_info.json.'
@@ -210,7 +222,7 @@ def _tfds_builder(name_or_folder, data_dir):
 def _tfds_rows(builder: Any, split, place) -> Iterator[tuple[str, dict[str, Any]]]:
   try:
     source = builder.as_data_source(split=split)
-  except Exception as error:  # as above
+  except Exception as error:  # TFDS raises many types
     splits = ', '.join(builder.info.splits) or 'none prepared'
     raise ValueError(f'{place}: no such split (splits: {splits}): {_first_line(error)}') from error
   for index in range(len(source)):
@@ -218,7 +230,7 @@ def _tfds_rows(builder: Any, split, place) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _plain(value) -> Any:
-  """JSON values of what TFDS hands out: bytes to text, numpy to Python."""
+  """Converts TFDS values to JSON values: bytes to text, numpy to Python."""
   if isinstance(value, dict):
     return {name: _plain(item) for name, item in value.items()}
   if isinstance(value, list | tuple):

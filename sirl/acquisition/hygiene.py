@@ -1,6 +1,6 @@
-"""What must not enter the pool: held-out tasks, and tasks that repeat what is there in other words.
+"""Filters that keep held-out tasks and near-duplicates out of the pool.
 
-Each filter wraps an Acquire and returns one; what it drops it counts in the log.
+Each filter wraps an Acquire and returns an Acquire. It logs how many tasks it dropped.
 """
 
 import logging
@@ -10,10 +10,13 @@ from sirl.tasks import prompt_key
 
 
 def exclude(acquire: Acquire, heldout, *, shared_words: int | None = None) -> Acquire:
-  """Drops tasks whose prompt, case and white space aside, is that of a held-out task.
+  """Drops tasks whose prompt equals that of a held-out task, ignoring case and white space.
 
-  Args: heldout: tasks; shared_words: also drop a prompt that shares this many consecutive words with a held-out one (13 is
-  customary for web text). None by default: prompts made from one template share its words.
+  Args:
+    heldout: tasks.
+    shared_words: also drop a prompt that shares this many consecutive words with a held-out one;
+      13 is customary for web text. None (default) drops equal prompts only, because prompts made
+      from one template share its words.
   """
   heldout = list(heldout)
   keys = {prompt_key(task.prompt) for task in heldout}
@@ -38,9 +41,11 @@ def exclude(acquire: Acquire, heldout, *, shared_words: int | None = None) -> Ac
 
 
 def dissimilar(acquire: Acquire, *, max_overlap=0.7) -> Acquire:
-  """Keeps a task only if its ROUGE-L with every task of the pool, and every one kept before it, is below max_overlap.
+  """Keeps a task only if its ROUGE-L with every other task is below max_overlap.
 
-  One longest common subsequence per pair: for pools of thousands, not millions. Meant for prompts of several words.
+  The other tasks are those of the pool and those kept before it in this round. Computes one longest
+  common subsequence per pair, so it suits pools of thousands, not millions. Meant for prompts of
+  several words.
   Source: Wang et al. 2022, arXiv 2212.10560, sec. 2.2.
   """
   if not 0 < max_overlap <= 1:

@@ -1,8 +1,9 @@
-"""Tasks drawn from a program that also knows the answers.
+"""Tasks from a generator program, which also computes their answers.
 
-A generator is `(rng, index, difficulty) -> Task` (see `domains/`). Each draw has its own generator state, seeded by a hash
-of (namespace, seed or key, index): two namespaces share no state, whereas the adjacent integer seeds that task
-libraries use share nearly all their items. In a small domain equal prompts still meet, so prompts are compared as well.
+A generator is `(rng, index, difficulty) -> Task` (see `domains/`). Each draw has its own random
+state, seeded by a hash of (namespace, seed or key, index). Two namespaces therefore share no random
+state. Task libraries that use adjacent integer seeds share nearly all their items. Different
+states can still produce equal prompts in a small domain, so prompts are compared as well.
 """
 
 import dataclasses
@@ -15,14 +16,19 @@ import numpy as np
 from sirl.slots import Acquire
 from sirl.tasks import Task, prompt_key
 
-PATIENCE = 2000  # draws in a row that bring nothing new before a domain counts as used up
+# A domain counts as exhausted after this many draws in a row without a new prompt.
+PATIENCE = 2000
 
 
 def procedural(generator, *, per_round, namespace='train', answers=True, exclude=()) -> Acquire:
-  """`per_round` new tasks each round at the run's difficulty; fewer, with a warning, when the domain is used up.
+  """Draws `per_round` new tasks each round at the run's current difficulty.
 
-  Args: generator: (rng, index, difficulty) -> Task; answers: False removes answers and meta from the tasks, for
-  methods that must not see them; exclude: tasks (a held-out set) whose prompts are never drawn.
+  When the domain runs out of new tasks, it returns fewer and logs a warning.
+
+  Args:
+    generator: (rng, index, difficulty) -> Task.
+    answers: False removes answers and meta from the tasks, for methods that must not see them.
+    exclude: tasks (a held-out set) whose prompts are never drawn.
   """
   if per_round < 1:
     raise ValueError(f'per_round={per_round}; expected at least 1')
@@ -46,11 +52,14 @@ def procedural(generator, *, per_round, namespace='train', answers=True, exclude
 def fixed_set(
   generator, *, n, seed, namespace, difficulty=0.0, exclude=(), fewer=False
 ) -> list[Task]:
-  """n distinct tasks that depend on nothing but the arguments: a held-out set, an anchor set, warm-start data.
+  """n distinct tasks that depend only on the arguments: held-out, anchor or warm-start tasks.
 
-  Args: seed: int; namespace: str such as 'heldout', another than the training set's; exclude: tasks whose prompts are
-  not drawn; fewer: whether a domain that has not so many may give what it has.
-  Raises: ValueError if the domain has too few distinct tasks.
+  Args:
+    seed: int.
+    namespace: a name such as 'heldout', different from that of the training tasks.
+    exclude: tasks whose prompts are not drawn.
+    fewer: True returns what there is when the domain has fewer than n tasks.
+  Raises: ValueError if the domain has too few distinct tasks and `fewer` is False.
   """
   if n < 1:
     raise ValueError(f'n={n}; expected at least 1')
@@ -58,8 +67,9 @@ def fixed_set(
   tasks, draws = _draw(generator, n, (namespace, int(seed)), float(difficulty), reserved)
   if len(tasks) < n and not fewer:
     raise ValueError(
-      f'only {len(tasks)} distinct tasks in {draws} draws of {namespace!r} at difficulty {difficulty:g} with '
-      f'{len(reserved)} excluded, but n={n}; ask for fewer, or take a larger domain (more digits, higher difficulty)'
+      f'only {len(tasks)} distinct tasks in {draws} draws of {namespace!r} at difficulty '
+      f'{difficulty:g} with {len(reserved)} excluded, but n={n}; ask for fewer, or take a larger '
+      'domain (more digits, higher difficulty)'
     )
   return tasks
 

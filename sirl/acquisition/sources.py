@@ -1,4 +1,4 @@
-"""Combining sources of tasks."""
+"""Combinators for sources of tasks."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from sirl.slots import Acquire, Acquirer
 
 
 def once(tasks) -> Acquire:
-  """All the tasks in round 0, nothing later."""
+  """Returns all the tasks in round 0, and none in later rounds."""
   tasks = list(tasks)
 
   def acquire(weights, pool, context):
@@ -20,7 +20,10 @@ def once(tasks) -> Acquire:
 
 
 def chain(*acquires: Acquire) -> Acquire:
-  """The tasks of several sources. A later source sees those of the earlier ones in its pool, and has its own key."""
+  """Concatenates the tasks of several sources.
+
+  Each source has its own key. Its pool also contains the tasks that the earlier sources just found.
+  """
 
   def acquire(weights, pool, context):
     found = []
@@ -33,10 +36,10 @@ def chain(*acquires: Acquire) -> Acquire:
 
 
 def acquirer(acquire: Acquire | None = None, **remembering: Acquirer) -> Acquirer:
-  """A plain function, and sources with memory under names, as one Acquirer; its state is {name: state}.
+  """Combines a plain Acquire and named sources with memory into one Acquirer.
 
-  The plain function has the round's key. Each later source sees the tasks of those before it in its pool, and has a key of
-  its own.
+  Its state is {name: state}. The plain function gets the round's key. Each named source gets its
+  own key, and a pool that also contains the tasks of the sources before it.
   """
 
   def init():

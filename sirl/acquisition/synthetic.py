@@ -1,6 +1,7 @@
 """Tasks that a model writes, through `Ask`.
 
-`self_instruct` shows a few tasks of the pool, asks for one more, and keeps what parses, passes a check and is new.
+`self_instruct` shows the model a few tasks of the pool and asks for one more. It keeps a reply if
+it parses, passes the check and is new.
 """
 
 import dataclasses
@@ -26,13 +27,16 @@ _QUESTION = re.compile(r'^[ \t]*(question|answer)[ \t]*:', re.IGNORECASE | re.MU
 
 
 def question_and_answer(task):
-  """'Question: ...' and, where it is known, 'Answer: ...'."""
+  """The text 'Question: ...', followed by 'Answer: ...' if the answer is known."""
   lines = [f'Question: {task.text}']
   return '\n'.join(lines if task.answer is None else [*lines, f'Answer: {task.answer}'])
 
 
 def parse_question_and_answer(text):
-  """The first question of a text in the form above, with its answer or None; None if there is no question."""
+  """Reads the first question and its answer (or None) from a text in the form above.
+
+  Returns None if there is no question.
+  """
   pieces = _QUESTION.split(text)[1:]  # name, contents, name, contents, ...
   named = [(name.lower(), contents.strip()) for name, contents in zip(pieces[::2], pieces[1::2])]
   if not named or named[0][0] != 'question' or not named[0][1]:
@@ -55,23 +59,31 @@ def self_instruct(
   answers=True,
   name='self_instruct',
 ) -> Acquire:
-  """Asks the policy for `per_round` new tasks a round; what is malformed, fails the check or is known is dropped and logged.
+  """Asks the policy for `per_round` new tasks a round.
+
+  Drops texts that are malformed, fail the check or repeat a known prompt, and logs the counts.
 
   Args:
     ask: (weights, prompts, key, n) -> n texts per prompt.
-    per_round: texts asked for in a round, so the most tasks that can come of it.
-    examples: tasks of the pool shown in each prompt (all, where the pool holds fewer), drawn anew for each prompt.
-    among: task -> bool, the tasks of the pool that may be shown; None shows any.
-    template: prompt with the field {examples}; other braces stay as they are. A model that only continues text
-      takes template='{examples}' with a show such as lambda task: f'{task.prompt}{task.answer}'.
-    show: task -> text of one example; separator: text between examples.
-    parse: text -> dict of Task fields with 'prompt' (and 'answer', 'difficulty', 'meta', 'role'), or None if malformed.
+    per_round: number of texts requested per round, and so the most tasks that a round can add.
+    examples: tasks of the pool shown in each prompt, drawn anew for each prompt. If the pool has
+      fewer, all are shown.
+    among: task -> bool, which tasks of the pool may be shown; None allows all.
+    template: prompt with the field {examples}; other braces stay as they are. For a model that only
+      continues text, use template='{examples}' with a show such as
+      lambda task: f'{task.prompt}{task.answer}'.
+    show: task -> text of one example.
+    separator: text between examples.
+    parse: text -> dict of Task fields, or None if malformed. 'prompt' is required; 'answer',
+      'difficulty', 'meta' and 'role' are optional.
     check: task -> bool, for example whether its answer is right; None keeps every task that parses.
     answers: False removes the answers that the model wrote.
     name: prefix of the tasks' ids.
+  Raises: ValueError when no task of the pool may be shown.
 
-  Source: Wang et al. 2022, arXiv 2212.10560. Differs: one task per request, examples drawn uniformly from the pool rather
-  than six written and two generated ones; the ROUGE-L filter is `hygiene.dissimilar`.
+  Source: Wang et al. 2022, arXiv 2212.10560. Differs: one task per request; examples are drawn
+  uniformly from the pool, not six written and two generated ones. The ROUGE-L filter is
+  `hygiene.dissimilar`.
   """
   if '{examples}' not in template:
     raise ValueError(f'template {template!r} has no field {{examples}} for the tasks to show')
@@ -83,7 +95,8 @@ def self_instruct(
     if not candidates:
       which = f'none of whose {len(pool)} pass among' if len(pool) else 'which is empty'
       raise ValueError(
-        f'self_instruct shows tasks of the pool, {which}; chain(once(seed_tasks), self_instruct(...))'
+        f'self_instruct shows tasks of the pool, {which}; chain(once(seed_tasks), '
+        'self_instruct(...))'
       )
     key_examples, key_ask = jax.random.split(context.key)
     address = np.asarray(jax.random.key_data(key_examples)).tobytes().hex()
@@ -107,12 +120,12 @@ def self_instruct(
 
 
 def _sample(tasks, n, rng):
-  """Up to n distinct ones of the tasks."""
+  """Up to n distinct tasks."""
   return [tasks[row] for row in rng.permutation(len(tasks))[:n]]
 
 
 def _task(parse, text, name, context, shown):
-  """The task that a text describes, or None. An error in parse carries the text."""
+  """The task that a text describes, or None. An exception from parse gets the text as a note."""
   try:
     fields = parse(text)
   except Exception as error:

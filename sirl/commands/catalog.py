@@ -1,4 +1,4 @@
-"""What there is: methods and tasks by name, pretrained models to fetch, benchmarks to run."""
+"""Commands that list methods and tasks, fetch pretrained models and run benchmarks."""
 
 import ast
 import pathlib
@@ -10,7 +10,7 @@ from sirl.commands import DONE
 
 
 def methods(arguments):
-  """sirl methods: a line for each method and control: name, what it is, paper, file."""
+  """sirl methods: lists each method and control with its description, paper and file."""
   del arguments
   found = [
     (path.stem, *described(path), str(path))
@@ -31,7 +31,7 @@ def methods(arguments):
 
 
 def described(path):
-  """(first sentence of the docstring, 'arXiv ..., ' or '') of a Python file."""
+  """(first sentence of a Python file's docstring, its paper as 'arXiv ..., ' or '')."""
   text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
   first = ' '.join(text.split('\n\n')[0].split())
   papers = re.findall(r'arXiv (\d{4}\.\d{4,5})', text)
@@ -39,7 +39,10 @@ def described(path):
 
 
 def tasks(arguments):
-  """sirl tasks: a block for each task: what it is, one example, what trivial answers score; then the models."""
+  """sirl tasks: describes each task, then each model.
+
+  Shows one example of each task and the score of trivial answers.
+  """
   del arguments
   clone_first()
   try:
@@ -68,13 +71,13 @@ def first_line(function):
 
 
 def clone_first():
-  """Makes experiments/ of the folder that the command runs in importable."""
+  """Puts the working directory first in sys.path, so that its experiments/ is imported."""
   if (here := str(pathlib.Path.cwd())) not in sys.path:
     sys.path.insert(0, here)
 
 
 def fetch(arguments):
-  """sirl fetch NAME FOLDER: fetches, verifies and converts a pretrained model."""
+  """sirl fetch NAME FOLDER: downloads, verifies and converts a pretrained model."""
   from sirl.models.files import fetch as fetching
 
   print(fetching.fetch(arguments.name, arguments.folder, dtype=arguments.dtype))
@@ -82,7 +85,7 @@ def fetch(arguments):
 
 
 def bench(arguments):
-  """sirl bench: measures and prints a table."""
+  """sirl bench: runs the benchmarks and prints a table."""
   clone_first()
   try:
     from experiments.benchmarks import command

@@ -1,13 +1,14 @@
-"""The project's own events on stderr."""
+"""Prints sirl's log messages on stderr."""
 
 import logging
 import sys
 
 
 def show():
-  """Events of the project on stderr, once; libraries only speak about errors.
+  """Prints sirl's log messages, and the errors of other libraries, on stderr.
 
-  The handler is the root's: a library that sets up logging leaves a root alone that has one, and nothing is said twice.
+  Calling it again changes nothing. The handler is attached to the root logger: libraries that set
+  up logging skip a root that has a handler, so no message is printed twice.
   """
   logging.getLogger('absl').setLevel(logging.ERROR)
   logging.getLogger('sirl').setLevel(logging.INFO)
@@ -18,10 +19,13 @@ def show():
 
 
 class Stderr(logging.Handler):
-  """Writes to what sys.stderr is now: a live display replaces it, so that lines appear above the table."""
+  """Writes to the current sys.stderr.
+
+  A live display replaces sys.stderr so that messages appear above its table.
+  """
 
   def filter(self, record):
-    """Lets the project's own events through, and the errors of others."""
+    """Accepts sirl's own messages, and errors of other libraries."""
     return record.name.split('.')[0] == 'sirl' or record.levelno >= logging.ERROR
 
   def emit(self, record):

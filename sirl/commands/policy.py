@@ -1,4 +1,4 @@
-"""Commands that use a run's policy and train nothing: sample, evaluate, export."""
+"""Commands that use a run's policy without training: sample, evaluate, export."""
 
 import json
 import pathlib
@@ -15,17 +15,18 @@ class Opened(NamedTuple):
   """A run with its newest weights."""
 
   workdir: pathlib.Path
-  module: Any  # of the experiment file
+  module: Any  # the loaded experiment file
   config: Any
   setting: Any  # recipe.Setting
-  weights: Any  # by name
-  round: int  # rounds that the weights have seen
+  weights: Any  # {name: params}
+  round: int  # number of completed rounds
 
 
 def opened(workdir) -> Opened:
-  """The run in a workdir, its setting built anew and its newest checkpoint read. Nothing in the workdir changes.
+  """Opens a run for reading: rebuilds its setting and loads its newest checkpoint.
 
-  Raises: ValueError for a run that is no recipe's, or that has no checkpoint yet.
+  Changes nothing in the workdir.
+  Raises: ValueError if the run was not made by a recipe, or has no checkpoint yet.
   """
   from sirl import gro, loop
   from sirl.runs import checkpoint, identity
@@ -37,7 +38,8 @@ def opened(workdir) -> Opened:
   module = experiment_file.load(source if source.is_file() else workdir / 'experiment.py')
   if not hasattr(module.build, 'setting'):
     raise ValueError(
-      f'{source} makes its experiment by itself; sample, evaluate and export need a method on a setting, see recipe.Recipe'
+      f'{source} makes its experiment by itself; sample, evaluate and export need a method on a '
+      'setting, see recipe.Recipe'
     )
   config = experiment_file.configured(module, assignments(known['config']))
   setting = module.build.setting(config)
@@ -48,12 +50,12 @@ def opened(workdir) -> Opened:
 
 
 def assignments(numbers):
-  """The numbers of a config.json as --set takes them."""
+  """The values of a config.json as NAME=VALUE texts, in the form that --set takes."""
   return [f'{name}={word(value)}' for name, value in configs.flat(numbers).items()]
 
 
 def word(value):
-  """A number of config.json as --set reads it."""
+  """One value of a config.json in the form that --set takes."""
   if isinstance(value, list):
     return str(tuple(value))
   return value if isinstance(value, str) else str(value)
@@ -84,7 +86,7 @@ def sample(arguments):
     answer = '' if task is None or task.answer is None else f'   (answer {task.answer})'
     try:
       (texts,) = ask(run.weights, [prompt if task is None else task.prompt], key, arguments.n)
-    except ValueError as error:  # too long, or characters that the codec has not
+    except ValueError as error:  # too long, or unknown characters
       print(f'{prompt!r}: {error}', file=sys.stderr)
       continue
     for text in texts:
@@ -93,7 +95,10 @@ def sample(arguments):
 
 
 def typed():
-  """Prompts from standard input, one a line, until it ends or a line is empty."""
+  """Yields prompts from standard input, one per line.
+
+  Stops at the end of the input, or at an empty line in a terminal.
+  """
   asked = sys.stdin.isatty()
   while True:
     try:
@@ -111,7 +116,10 @@ def typed():
 
 
 def evaluate(arguments):
-  """sirl evaluate DIR --set task=...: the setting's measurements of the newest weights, on another task or with other numbers."""
+  """sirl evaluate DIR --set NAME=VALUE: measures the newest weights on another setting.
+
+  The assignments, such as task=chains, change the task or other numbers. Trains nothing.
+  """
   from sirl.ops import keys
   from sirl.runs import digests
   from sirl.runs import metrics as metrics_table
@@ -138,7 +146,10 @@ def evaluate(arguments):
 
 
 def other_config(run, changes):
-  """The run's config on what `changes` say: numbers that the run was given stay, where the new setting has them."""
+  """The config for the setting that `changes` select.
+
+  Numbers that the user set for the run carry over where the new setting has a field of that name.
+  """
   here = [f'task={run.config.task}', f'model={run.config.model}']
   plain = configs.flat(configs.dump(experiment_file.configured(run.module, here)))
   given = {
@@ -153,7 +164,7 @@ def other_config(run, changes):
 
 
 def check_fit(own, other, config):
-  """Raises ValueError when the run's tokenizer does not read the other setting's tasks as that setting's would."""
+  """Raises ValueError if the run's tokenizer encodes the other setting's prompts differently."""
   from sirl.tasks import turns
 
   for task in other.heldout:
@@ -166,7 +177,8 @@ def check_fit(own, other, config):
       ) from None
     if not same:
       raise ValueError(
-        f'task={config.task} does not fit the tokenizer of this run: it reads {task.text[:40]!r} as other ids'
+        f'task={config.task} does not fit the tokenizer of this run: it reads {task.text[:40]!r} '
+        'as other ids'
       )
 
 
@@ -174,7 +186,7 @@ def check_fit(own, other, config):
 
 
 def export(arguments):
-  """sirl export DIR FOLDER: weights, tokenizer and generation config as transformers reads them."""
+  """sirl export DIR FOLDER: writes weights, tokenizer and generation config for transformers."""
   from sirl.models.files import export as exporting
 
   folder = pathlib.Path(arguments.folder)

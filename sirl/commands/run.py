@@ -1,4 +1,4 @@
-"""sirl run: one run of an experiment file, from its first line to its report."""
+"""sirl run: runs one experiment file and writes its report."""
 
 import os
 import pathlib
@@ -6,7 +6,8 @@ import pathlib
 from sirl import experiment_file
 from sirl.commands import DONE, WAITING, message_of, sweep
 
-CACHE = 'SIRL_CACHE'  # environment variable: folder of compiled programs; empty turns the cache off
+# Environment variable: folder of compiled programs; an empty value turns the cache off.
+CACHE = 'SIRL_CACHE'
 
 
 def run(arguments):
@@ -41,11 +42,12 @@ def run(arguments):
   experiment = module.build(config)
   if not isinstance(experiment, Experiment):
     raise ValueError(
-      f'build in {source} returned {type(experiment).__name__}; expected a sirl.experiment.Experiment'
+      f'build in {source} returned {type(experiment).__name__}; expected a '
+      'sirl.experiment.Experiment'
     )
   first = hosts.is_first()
   before = recorded(workdir)
-  own = []  # whether the workdir was found to be this run's
+  own = []  # not empty once the workdir is known to belong to this run
 
   def accepted():
     own.append(True)
@@ -73,7 +75,8 @@ def run(arguments):
 
   if recorded(workdir) == before:
     print(
-      f'nothing was computed: the run in {workdir} had ended before; raise max_rounds or take another --workdir'
+      f'nothing was computed: the run in {workdir} had ended before; raise max_rounds or take '
+      'another --workdir'
     )
   print((experiment_file.summary(module) or tables.before_and_after)(history))
   print(f'report: {reports.write(workdir)}')
@@ -84,13 +87,16 @@ def run(arguments):
 
 
 def recorded(workdir):
-  """How much a workdir holds of steps and rounds, and of its warm start."""
+  """Sizes of the files that grow with steps, rounds and warm start.
+
+  Comparing two results shows whether a run computed anything.
+  """
   names = ('steps.jsonl', 'history.jsonl', 'warm/steps.jsonl')
   return [(workdir / name).stat().st_size for name in names if (workdir / name).exists()]
 
 
 def waiting(workdir, reason):
-  """Says what the run in this workdir waits for; returns the exit code of a run that waits."""
+  """Prints why the run waits for a human; returns the exit code WAITING."""
   print(f'the run waits for a human: {reason}')
   print(f'read {workdir}/question.md, then: sirl answer {workdir} continue|stop|rollback=ROUND')
   return WAITING

@@ -1,4 +1,4 @@
-"""sirl run FILE --sweep: the product of several values, each combination a run and a process of its own."""
+"""sirl run FILE --sweep: runs every combination of several values, each in its own process."""
 
 import pathlib
 import shlex
@@ -11,10 +11,11 @@ from sirl.commands import DONE, ERROR
 
 
 def run(arguments):
-  """Runs every combination one after the other, or prints their command lines for a cluster's job array.
+  """Runs all combinations one after the other, or prints their command lines (--print).
 
-  All of them are checked before the first one starts. One that fails or waits does not stop the others.
-  Raises: ValueError for a sweep without values, or over what is no number of the config.
+  Printed lines can feed a cluster's job array. All combinations are checked before the first one
+  starts. A run that fails or waits does not stop the others.
+  Raises: ValueError for a sweep without values, or over a name that the config lacks.
   """
   found = commands(arguments)
   if arguments.print:
@@ -40,9 +41,8 @@ def commands(arguments):
   lines = []
   for combination in configs.product(**dict(zip(names, values, strict=True))):
     assignments = [*arguments.set, *combination]
-    config = experiment_file.configured(
-      module, assignments
-    )  # raises for a name or value that does not fit
+    # Raises for an unknown name or a value of another type.
+    config = experiment_file.configured(module, assignments)
     workdir = experiment_file.workdir(source, module, config, assignments, always=names)
     if arguments.workdir:
       workdir = pathlib.Path(arguments.workdir) / ','.join(combination)
@@ -54,9 +54,9 @@ def commands(arguments):
 
 
 def choices(text):
-  """('lr', ['1e-4', '3e-4']) of 'lr=1e-4,3e-4'. Commas within brackets separate nothing.
+  """Splits 'lr=1e-4,3e-4' into ('lr', ['1e-4', '3e-4']). Commas within brackets do not split.
 
-  Raises: ValueError for a text without '=' or without a value.
+  Raises: ValueError for a text without '=' or with an empty value.
   """
   name, equals, listed = text.partition('=')
   found, depth = [''], 0

@@ -1,4 +1,4 @@
-"""Commands that look at runs: answer, report, doctor, compare, runs."""
+"""Commands that inspect runs or answer their questions: answer, report, doctor, compare, runs."""
 
 import json
 import pathlib
@@ -7,7 +7,7 @@ from sirl.commands import DONE
 
 
 def answer(arguments):
-  """sirl answer DIR ANSWER: writes answer.json, which the next `sirl run` follows."""
+  """sirl answer DIR ANSWER: writes answer.json, which the next `sirl run` obeys."""
   from sirl.runs import record
   from sirl.runtime import files
 
@@ -21,7 +21,8 @@ def answer(arguments):
   decision = (history[-1]['decision'] or {}) if history else {}
   if decision.get('action') != 'ask_human':
     raise ValueError(
-      f'the run in {workdir} asks nothing; its last decision is {decision.get("action", "none yet")}'
+      f'the run in {workdir} asks nothing; its last decision is '
+      f'{decision.get("action", "none yet")}'
     )
   row = {'round': history[-1]['round'], 'action': action}
   if action == 'rollback':
@@ -33,7 +34,7 @@ def answer(arguments):
 
 
 def report(arguments):
-  """sirl report DIR: writes the page and prints where it is."""
+  """sirl report DIR: writes the report page and prints its path."""
   from sirl.reporting import page as reports
 
   workdir = existing(arguments.workdir)
@@ -80,7 +81,7 @@ def existing(workdir):
 
 
 def _kept_round(workdir, text):
-  """The round of rollback=ROUND. Raises ValueError when its end is not among the checkpoints."""
+  """The round of rollback=ROUND. Raises ValueError if the round's end has no checkpoint."""
   from sirl.runs import checkpoint
 
   kept = checkpoint.kept_rounds(workdir)

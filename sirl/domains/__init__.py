@@ -1,4 +1,4 @@
-"""Fields of application: their task generators and their verifiable checks."""
+"""Application domains: task generators and checks of answers."""
 
 from sirl.domains import answers, mathematics
 

@@ -1,8 +1,9 @@
-"""From a completion to an answer, and from two answers to a verdict.
+"""Extracts answers from completions, and compares two answers.
 
-Extraction (`exact`, `last_integer`, `last_number`, `boxed`, `tagged`, `final`) is text -> str or None, where
-None means that no single answer was given. Comparison is `equal`: both sides through `normalise`, then as
-strings, then as exact rationals, then with a tolerance where decimals meet. No computer algebra: x+1 and 1+x differ.
+The extractors (`exact`, `last_integer`, `last_number`, `boxed`, `tagged`, `final`) are
+text -> str or None; None means that the text gives no single answer. `equal` compares two answers:
+it normalises both, then compares them as strings, as exact rationals, and with a tolerance if one
+is a decimal. There is no computer algebra: x+1 and 1+x differ.
 Every function is linear in the length of a completion.
 """
 
@@ -14,8 +15,9 @@ from fractions import Fraction
 
 _INTEGER = r'(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)'
 _NUMBER = re.compile(
-  r'(?P<sign>(?<![\w)])[-+])?\$?'  # in 12-5 the minus is an operation, in (-5) a sign
-  rf'(?P<value>(?:{_INTEGER}(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)(?:[eE][-+]?[0-9]{{1,3}}(?![0-9]))?(?:/[0-9]+)?)'
+  r'(?P<sign>(?<![\w)])[-+])?\$?'  # a minus is an operator in 12-5 and a sign in (-5)
+  rf'(?P<value>(?:{_INTEGER}(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)'
+  r'(?:[eE][-+]?[0-9]{1,3}(?![0-9]))?(?:/[0-9]+)?)'
 )
 _INTEGRAL = re.compile(r'(-?)0*([0-9]+?)(?:\.0+)?')
 _BRACES = re.compile(r'\\(?:boxed|fbox)\s*\{|\\.|[{}]', re.DOTALL)
@@ -23,20 +25,23 @@ _ANSWER_IS = re.compile(r'answer\s{0,8}(?:is|:|=)', re.IGNORECASE)
 
 
 def exact(text):
-  """The whole text without surrounding white space; None if nothing is left."""
+  """The whole text without surrounding white space; None if nothing remains."""
   return text.strip() or None
 
 
 def last_number(text):
-  """The last number as written, without thousands separators and dollar sign: '-1234.5', '3/4', '1e-3'; or None."""
+  """The last number of the text, without thousands separators and dollar sign, or None.
+
+  Examples: '-1234.5', '3/4', '1e-3'.
+  """
   last = _last(_NUMBER, text.replace('−', '-'))
   return None if last is None else _plain(last)
 
 
 def last_integer(text):
-  """The last number of the text if it is an integer, without leading zeros; None if it is not, or if there is none.
+  """The last number of the text if it is an integer, without leading zeros; else None.
 
-  'so 3.50' has no last integer: reading 50 (or an earlier number) would judge what was not answered.
+  'so 3.50' gives None: reading 50, or an earlier number, would judge what was not answered.
   """
   number = last_number(text)
   integral = None if number is None else _INTEGRAL.fullmatch(number)
@@ -47,12 +52,13 @@ def last_integer(text):
 
 
 def boxed(text):
-  r"""Contents of \boxed{...} with balanced braces; None without a closed box or when boxes disagree.
+  r"""Contents of \boxed{...} with balanced braces; None without a closed box.
 
-  Several boxes with different contents are hedging, and no answer. Of nested boxes the innermost counts.
+  Several boxes with different contents are hedging and give None. Of nested boxes, the innermost
+  counts.
   """
   found = []  # (start, contents)
-  stack = []  # where each open brace's contents start; None for braces that are no box
+  stack = []  # start of each open box's contents; None for other braces
   for match in _BRACES.finditer(text):
     token = match.group()
     if token == '}' and stack:
@@ -67,7 +73,7 @@ def boxed(text):
 
 
 def tagged(text, tag='answer'):
-  """Contents of <answer>...</answer>; None without a closed pair or when pairs disagree."""
+  """Contents of <answer>...</answer>; None without a closed pair, or when pairs disagree."""
   found, start = [], None
   for match in re.finditer(rf'<(/?){re.escape(tag)}>', text):
     if not match.group(1):
@@ -79,7 +85,11 @@ def tagged(text, tag='answer'):
 
 
 def final(text):
-  r"""The answer of free text: the box if there is any \boxed, else after the last 'answer is', else the last number."""
+  r"""The answer in free text.
+
+  Uses the box if the text has a \boxed, else the text after the last 'answer is', else the last
+  number.
+  """
   if '\\boxed' in text:
     return boxed(text)
   last = _last(_ANSWER_IS, text)
@@ -102,7 +112,7 @@ def _plain(number):
 
 
 def _only(found):
-  """The one distinct answer among `found`, stripped; None if there is none, several or an empty one."""
+  """The one distinct answer in `found`, stripped; None for several, none or an empty one."""
   first = normalise(found[0]) if found else ''
   agree = all(contents == found[0] or normalise(contents) == first for contents in found)
   return found[0].strip() or None if found and agree else None
@@ -136,7 +146,7 @@ _REWRITES = [
   )
 ]
 
-# Words of one line are one unit. One-letter units are left out: 5m may be five times m.
+# The words of a line name the same unit. One-letter units are omitted: 5m may be five times m.
 _UNITS = {
   word: line.split()[0]
   for line in (
@@ -172,10 +182,13 @@ _RATIONAL = re.compile(rf'(-?)(?:([0-9]+) )?\(?(-?{_DECIMAL})\)?(?:/\(?(-?{_DECI
 
 
 def normalise(text):
-  r"""An answer without its typography: '$1{,}000.$' and '1000', '\frac{1}{2}' and '1/2', '5\,\text{CM}' and '5cm'.
+  r"""An answer without its typography.
 
-  Repeats its rewrites until nothing changes, so normalise(normalise(x)) == normalise(x). Lower case, unless LaTeX
-  commands are left. Ambiguity: '1,200' is read as one number, never as a list. Longer than LIMIT: only stripped.
+  '$1{,}000.$' becomes '1000', '\frac{1}{2}' becomes '1/2', and '5\,\text{CM}' becomes '5cm'.
+
+  Repeats its rewrites until nothing changes, so normalise(normalise(x)) == normalise(x). Converts
+  to lower case unless LaTeX commands remain. '1,200' is always read as one number, never as a list.
+  A text longer than LIMIT is only stripped.
   """
   text = text.strip()
   while len(text) <= LIMIT:
@@ -191,13 +204,15 @@ def normalise(text):
 
 
 def equal(a, b, *, tolerance=1e-4):
-  """Whether two answers are the same: as normalised strings, as exact rationals, or as decimals that nearly agree.
+  """Whether two answers agree: as normalised strings, exact rationals, or nearly equal decimals.
 
-  The relative tolerance applies only where at least one side is written as a decimal and neither is an integer:
-  2.0001 is not 2, and 0.3333 is 1/3. A unit may be missing on one side (5 cm and 5), but two units must be one (5 cm, 5 kg).
-  A percentage is not divided by a hundred: 50% is 50 and not 0.5.
+  The relative tolerance applies only if at least one side is written as a decimal and neither is an
+  integer: 2.0001 is not 2, but 0.3333 is 1/3. One side may lack its unit (5 cm and 5), but two
+  units must be the same (5 cm is not 5 kg). A percentage is not divided by a hundred: 50% is 50,
+  not 0.5.
 
-  Differs: the usual rule, tolerance when the reference is a decimal, depends on the order of arguments; this does not.
+  Differs: usually the tolerance applies if the reference is a decimal. That rule depends on the
+  order of the arguments; this one does not.
   """
   a, b = normalise(a), normalise(b)
   if a == b:
@@ -221,14 +236,17 @@ def _quantity(text):
 
 
 def _rational(text):
-  """Exact value of '-1.5e3', '3/4', '(-1)/(2)', '1 1/2'; None for anything else, and for a zero denominator."""
+  """Exact value of a number such as '-1.5e3', '3/4', '(-1)/(2)' or '1 1/2'.
+
+  None for anything else, and for a zero denominator.
+  """
   match = _RATIONAL.fullmatch(text) if len(text) <= LIMIT else None
   if match is None:
     return None
   sign, whole, above, below = match.groups()
   if below is not None and Fraction(below) == 0:
     return None
-  if whole is not None and below is None:  # '1 5' is no mixed number
+  if whole is not None and below is None:  # '1 5' is not a mixed number
     return None
   value = int(whole or 0) + Fraction(above) / Fraction(below or 1)
   return -value if sign else value

@@ -1,8 +1,9 @@
-"""Arithmetic tasks over difficulty, and the check of a numeric answer.
+"""Arithmetic tasks of adjustable difficulty, and the check of a numeric answer.
 
-A generator is `(rng, index, difficulty) -> Task`: rng is a numpy Generator made for this one task, index its number
-in the draw. Difficulty 0 is the configured size; each whole unit adds one digit to the operands (one term to a
-chain_sum); a fraction is the probability of one more. `Task.difficulty` is the level that was drawn.
+A generator is `(rng, index, difficulty) -> Task`: rng is a numpy Generator for this task alone, and
+index is its number in the draw. Difficulty 0 is the configured size. Each whole unit adds one digit
+to the operands (one term to a chain_sum). A fraction is the probability of adding one more.
+`Task.difficulty` is the whole level that was drawn.
 """
 
 import functools
@@ -17,10 +18,13 @@ from sirl.tasks import Task, content_id
 
 
 def correct(task, text, *, extract=answers.final, unanswered='raise'):
-  """1.0 if the answer extracted from the completion equals the task's, else 0.0, also when nothing was extracted.
+  """1.0 if the answer extracted from the completion equals the task's answer, else 0.0.
 
-  Args: extract: str -> str or None, a function of `domains.answers`; unanswered: 'raise', or 'skip' to return None
-  (not judged) for tasks without an answer.
+  A completion without an answer gives 0.0.
+
+  Args:
+    extract: str -> str or None, a function of `domains.answers`.
+    unanswered: for tasks without an answer, 'raise' raises and 'skip' returns None (not judged).
   Raises: ValueError for a task without an answer, unless unanswered='skip'.
   """
   if unanswered not in ('raise', 'skip'):
@@ -37,13 +41,18 @@ def correct(task, text, *, extract=answers.final, unanswered='raise'):
 
 
 def casting_out_nines(task, text, *, extract=answers.final):
-  """1.0 if the answer leaves the remainder by 9 that the sum in the prompt leaves, else 0.0: needs no answer.
+  """1.0 if the answer and the sum in the prompt have the same remainder modulo 9, else 0.0.
 
-  A verifier for refinement. As a reward it would be hacked: one integer in nine passes, the right digits in any order among them.
-  Args: task: whose prompt holds the terms of one sum and no other number; extract as for `correct`.
+  Reads no ground truth. It is a verifier for refinement. A policy would exploit it as a reward: one
+  integer in nine passes, for example the right digits in any order.
+
+  Args:
+    task: its prompt holds the terms of one sum and no other number.
+    extract: as for `correct`.
   """
   found = (extract(text) or '').strip()
-  # By digits: int() refuses a text of thousands of them. [0-9] because \d also takes digits of other scripts.
+  # Sums digits because int() refuses texts of thousands of digits. Uses [0-9] because \d also
+  # matches digits of other scripts.
   if not re.fullmatch('[0-9]+', found):
     return 0.0
   remainder = lambda digits: sum(map(int, digits)) % 9
@@ -54,12 +63,12 @@ def casting_out_nines(task, text, *, extract=answers.final):
 
 
 def addition(*, digits=2, template='{a}+{b}='):
-  """a + b of two numbers with `digits` digits: 8100 distinct tasks for 2. Difficulty adds digits."""
+  """a + b, each with `digits` digits; 2 digits give 8100 distinct tasks. Difficulty adds digits."""
   return _binary('addition', lambda a, b: (a, b, a + b), digits, template)
 
 
 def subtraction(*, digits=2, template='{a}-{b}=', signed=False):
-  """a - b, the larger number first unless `signed`. Difficulty adds digits."""
+  """a - b, with the larger number first unless `signed`. Difficulty adds digits."""
 
   def solve(a, b):
     a, b = (a, b) if signed else (max(a, b), min(a, b))
@@ -79,7 +88,10 @@ def comparison(*, digits=2, template='max({a},{b})='):
 
 
 def chain_sum(*, terms=3, digits=1, template='{expression}='):
-  """A sum and difference of several numbers, '3+9-4='; may be negative. Difficulty adds terms."""
+  """A chain of sums and differences, such as '3+9-4='; the result may be negative.
+
+  Difficulty adds terms.
+  """
   _check_template(template, 'expression')
   if terms < 2:
     raise ValueError(f'terms={terms}; a chain has at least 2')
@@ -124,14 +136,14 @@ def _task(name, prompt, answer, level, meta):
 
 
 def _level(rng, difficulty):
-  """Whole level: floor(difficulty), or one more with the probability of its fraction."""
+  """floor(difficulty), plus one with the probability of the fraction."""
   if not (math.isfinite(difficulty) and difficulty >= 0):
     raise ValueError(f'difficulty={difficulty}; expected a finite number >= 0')
   return math.floor(difficulty + rng.random())
 
 
 def _number(rng, digits):
-  """Uniform over the numbers of exactly `digits` digits; 0 to 9 for one."""
+  """A uniform number of exactly `digits` digits; 0 to 9 for one digit."""
   if digits > 18:
     raise ValueError(f'{digits} digits asked for, at most 18 are drawn; lower digits or difficulty')
   return int(rng.integers(10 ** (digits - 1) if digits > 1 else 0, 10**digits))

@@ -1,4 +1,4 @@
-"""Evaluation: how good the policy is, what goes wrong, and what to do about it."""
+"""Evaluation: benchmarks of the policy, monitors of risks, and rules that steer the run."""
 
 from sirl.evaluation import benchmarks, monitors, steering
 from sirl.evaluation.benchmarks import evaluator, merge

@@ -1,16 +1,19 @@
-"""Evaluators over sets of tasks: sampled, greedy and refined accuracy, each with its error and interval.
+"""Evaluators over sets of tasks: sampled, greedy and refined accuracy, with standard errors.
 
-An evaluator is (weights, record, context) -> {metric: number}. The metrics of a set named 'heldout':
+An evaluator is (weights, record, context) -> {metric: number}. For a set named 'heldout':
 
-  heldout/pass@1, heldout/pass@8   share of tasks solved by one sample, by at least one of eight (unbiased)
-  heldout/maj@8                    share solved by the majority answer of eight
-  heldout/greedy                   share solved by the most likely answer
-  heldout/vote, heldout/vote_gain  share solved by a refiner, and what it gains over 'plain'
-  heldout/parsed                   share of samples in which an answer was found
-  heldout/at_0, heldout/at_1       share of tasks solved by no sample, by every sample
+  heldout/pass@1     share of tasks solved by one sample
+  heldout/pass@8     share solved by at least one of eight samples (unbiased)
+  heldout/maj@8      share solved by the majority answer of eight
+  heldout/greedy     share solved by the greedily decoded answer
+  heldout/vote       share solved by a refiner, here named vote
+  heldout/vote_gain  the refiner's gain over 'plain'
+  heldout/parsed     share of samples in which an answer was found
+  heldout/at_0       share of tasks solved by no sample
+  heldout/at_1       share of tasks solved by every sample
 
-Every accuracy comes with _sem, _low and _high: the standard error with tasks as clusters, and a 95% interval.
-Randomness is addressed by the round's key and the name of the set.
+Every accuracy comes with _sem, _low and _high: the standard error with tasks as clusters, and the
+ends of a 95% interval. Random keys derive from the round's key and the name of the set.
 """
 
 import math
@@ -38,14 +41,16 @@ def sampled(
   show: Show | None = None,
   shown: int = 8,
 ) -> Evaluate:
-  """Draws `samples` texts of every task: pass@k for each of ks and, with `extract`, maj@k and the parsed share.
+  """Draws `samples` texts of every task and measures pass@k for each k in ks.
 
-  A text solves its task when verify gives 1. A task that verify cannot judge (None) is an error: such a task cannot
-  be a benchmark.
+  With `extract`, also measures maj@k and the parsed share. A text solves its task when verify gives
+  1. A task that verify cannot judge (None) raises: it cannot be part of a benchmark.
 
-  Args: extract: text -> normalised answer or None; show: called with the first `shown` tasks as dicts with keys
-    round, benchmark, task, prompt, answer, texts, scores and, with extract, extracted.
-  Raises: ValueError here for a set without tasks or ks outside 1..samples.
+  Args:
+    extract: text -> normalised answer or None.
+    show: called with the first `shown` tasks as dicts with the keys round, benchmark, task, prompt,
+      answer, texts, scores and, with extract, extracted.
+  Raises: ValueError for a set without tasks, or for ks outside 1..samples.
   """
   _check(name, tasks)
   if not ks or min(ks) < 1 or max(ks) > samples:
@@ -68,10 +73,11 @@ def sampled(
 def fresh(
   name: str, make_tasks: Callable[[Context], Sequence[Task]], verify: Verify, ask: Ask, **options
 ) -> Evaluate:
-  """`sampled` on tasks made anew each round from the context: its key, round and difficulty.
+  """`sampled` on tasks that make_tasks draws anew each round from a Context.
 
-  The key that make_tasks sees differs from those of training. That no fresh task is a training task is the
-  generator's promise (disjoint seeds), not checked here. Options as in `sampled`.
+  The context holds the round, the difficulty and a key that differs from those of training. This
+  function does not check that fresh tasks differ from training tasks; the generator must ensure
+  that with disjoint seeds. Options as in `sampled`.
   """
 
   def evaluate(weights, record, context):
@@ -84,9 +90,10 @@ def fresh(
 def with_gap(
   evaluate: Evaluate, *, anchor: str = 'heldout', fresh: str = 'fresh', metric: str = 'pass@1'
 ) -> Evaluate:
-  """Adds {fresh}/gap = anchor - fresh accuracy, and its _sem: what the frozen set has gained by being looked at.
+  """Adds {fresh}/gap, the accuracy on `anchor` minus that on `fresh`, and its _sem.
 
-  Both sets must be drawn from the same distribution, or the gap holds their difference too.
+  A gap above 0 shows how far the run has fitted the frozen set. Both sets must come from the same
+  distribution, otherwise the gap contains their difference too.
   """
 
   def evaluated(weights, record, context):
@@ -104,7 +111,7 @@ def with_gap(
 
 
 def greedy(name: str, tasks: Sequence[Task], verify: Verify, ask_greedy: Ask) -> Evaluate:
-  """{name}/greedy: share of tasks solved by the most likely answer. ask_greedy ignores its key."""
+  """{name}/greedy: share of tasks solved by greedy decoding. ask_greedy ignores its key."""
   _check(name, tasks)
 
   def evaluate(weights, record, context):
@@ -118,10 +125,12 @@ def greedy(name: str, tasks: Sequence[Task], verify: Verify, ask_greedy: Ask) ->
 def refined(
   name: str, tasks: Sequence[Task], verify: Verify, *, plain: Refine, **refiners: Refine
 ) -> Evaluate:
-  """Accuracy of refiners beside plain answers, and what each gains: paired over tasks, with a bootstrap interval.
+  """Accuracy of each refiner beside that of plain answers, and the refiner's gain.
 
-  For each refiner also the share of tasks it fixes (wrong before, right after) and breaks (right before). All
-  refiners get the same key, so that those that draw first what plain draws are compared on it.
+  The gain is paired over tasks and has a bootstrap interval. For each refiner, also measures the
+  share of tasks that it fixes (wrong before, right after) and breaks (right before, wrong after).
+  All refiners get the same key: a refiner that first draws what plain draws starts from the same
+  text.
   """
   _check(name, tasks)
 
@@ -132,7 +141,8 @@ def refined(
       texts = refine(weights, tasks, _key(context, name))
       if len(texts) != len(tasks):
         raise ValueError(
-          f'refiner {label!r} gave {len(texts)} answers, expected one for each of {len(tasks)} tasks'
+          f'refiner {label!r} gave {len(texts)} answers, expected one for each of {len(tasks)} '
+          'tasks'
         )
       solved[label] = _scores(name, tasks, [[text] for text in texts], verify)[:, 0]
 
@@ -148,7 +158,7 @@ def refined(
 
 
 def merge(*evaluators: Evaluate) -> Evaluate:
-  """One evaluator of several. Raises: ValueError when two give the same metric."""
+  """Joins several evaluators. Raises ValueError when two give the same metric."""
 
   def evaluate(weights, record, context):
     metrics = {}
@@ -160,8 +170,9 @@ def merge(*evaluators: Evaluate) -> Evaluate:
 
 
 def evaluator(evaluate: Evaluate | None = None, **remembering: Evaluator) -> Evaluator:
-  """A plain function, and evaluators with memory under names, as one Evaluator; its state is {name: state}.
+  """Combines a plain Evaluate and named evaluators with memory into one Evaluator.
 
+  Its state is {name: state}.
   Raises: ValueError when two give the same metric.
   """
 
@@ -182,7 +193,10 @@ def evaluator(evaluate: Evaluate | None = None, **remembering: Evaluator) -> Eva
 def remembered(
   name: str, tasks: Sequence[Task], verify: Verify, *, plain: Refine, refiner: Refiner
 ) -> Evaluator:
-  """`refined` of one refiner with memory, under the label 'refiner': what it learns in one round it keeps for the next."""
+  """`refined` for one refiner with memory, under the label 'refiner'.
+
+  The refiner's memory after one round is its memory at the start of the next.
+  """
   _check(name, tasks)
 
   def evaluate(memory, weights, record, context):
@@ -228,7 +242,7 @@ def _sampled_metrics(name, scores_PG, ks, answers):
 
 def _accuracy(name, values_P, per_task=1):
   mean, sem = stats.clustered_mean(values_P)
-  # Sums of k factors may leave [0, 1] by an ulp.
+  # Rounding may push an estimate outside [0, 1] by an ulp.
   low, high = stats.proportion_interval(np.clip(values_P, 0, 1), per_task=per_task)
   return {name: mean, f'{name}_sem': sem, f'{name}_low': low, f'{name}_high': high}
 
@@ -247,7 +261,7 @@ def _gain(name, solved_P, plain_P, generator):
 
 
 def _scores(name, tasks, groups, verify):
-  """Solved (1) or not (0) of every text, float64 [P, G]."""
+  """Whether each text solves its task, 1 or 0, float64 [P, G]."""
   if len(groups) != len(tasks):
     raise ValueError(f'{name}: ask gave answers to {len(groups)} of {len(tasks)} prompts')
   return np.asarray(
@@ -261,11 +275,13 @@ def _scores(name, tasks, groups, verify):
 def _solved(name, task, text, score):
   if score is None:
     raise ValueError(
-      f'{name}: task {task.id!r} cannot be judged (verify gave None); leave it out, or give it an answer.'
+      f'{name}: task {task.id!r} cannot be judged (verify gave None); leave it out, or give it an '
+      'answer.'
     )
   if not 0 <= score <= 1:
     raise ValueError(
-      f'{name}: verify gave {score} on task {task.id!r}, text {text[:200]!r}; expected a number in [0, 1].'
+      f'{name}: verify gave {score} on task {task.id!r}, text {text[:200]!r}; expected a number in '
+      '[0, 1].'
     )
   return float(score >= 1)
 

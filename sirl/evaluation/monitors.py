@@ -1,11 +1,12 @@
-"""Evaluators that watch for what goes wrong in a closed loop, one per risk. They measure; `steering` decides.
+"""Evaluators that watch for known failures of a closed loop. They measure; `steering` decides.
 
-  autophagy      the loop feeds on itself: less distinct text, duplicates, a synthetic pool
+  autophagy      the loop trains on its own output: less distinct text, duplicates, a synthetic pool
   feedback       the reward is wrong: its agreement with a verifier where answers exist
-  optimization   the policy runs away: entropy, KL, length, truncation and ties within the round
-  consensus      all of it without any answer: what the policy says to a fixed set of prompts
+  optimization   the policy drifts: entropy, KL, length, truncation and ties within the round
+  consensus      a check that needs no answers: the policy's answers to a fixed set of prompts
 
-Metrics are named monitor/...; one that cannot be measured this round (no step yet, no task with an answer) is absent.
+Metrics are named monitor/... A metric that cannot be measured this round is absent, for example
+before the first step or without a task that has an answer.
 Never train on what a monitor measures: it would stop measuring.
 """
 
@@ -24,17 +25,18 @@ LAST = ('entropy', 'kl', 'completions/clipped_ratio', 'frac_reward_zero_std')
 
 
 def standard(verify: Verify | None = None) -> Evaluate:
-  """autophagy, optimization and, with a verifier, feedback."""
+  """The monitors autophagy and optimization, and with a verifier also feedback."""
   return merge(autophagy(), optimization(), *([feedback(verify)] if verify else []))
 
 
 def autophagy(ns: Sequence[int] = (1, 2, 4)) -> Evaluate:
-  """Diversity of the last step's texts, and where the pool comes from.
+  """Diversity of the last step's texts, and the origin of the pool's tasks.
 
-  monitor/distinct_{n}       distinct over all n-grams of words; a text of fewer than n words is one n-gram
+  monitor/distinct_{n}       distinct over all n-grams of words
   monitor/duplicate_share    completions that repeat an earlier one of their group, word for word
   monitor/synthetic_share    tasks of the pool whose origin is 'synthetic'
-  Distinct-n falls as texts get more or longer: compare rounds of one run, not runs of other shapes.
+  A text of fewer than n words counts as one n-gram. Distinct-n falls as texts get longer or more
+  numerous, so compare rounds of one run, not different runs.
   Source: distinct-n, Li et al. 2016, arXiv 1510.03055.
   """
 
@@ -62,13 +64,14 @@ def autophagy(ns: Sequence[int] = (1, 2, 4)) -> Evaluate:
 
 
 def feedback(verify: Verify, *, part: str | None = None, threshold: float = 0.5) -> Evaluate:
-  """Does the reward say what a verifier says? On completions of the last step whose task has an answer.
+  """Agreement of the reward with a verifier, on the last step's tasks that have an answer.
 
-  monitor/feedback_agreement   accepted by both or by neither (reward >= threshold, verify = 1)
-  monitor/false_positive       accepted among the wrong; monitor/false_negative  rejected among the right
-  Training moves the right way only while false_positive + false_negative < 1.
+  monitor/feedback_agreement   both accept or both reject (reward >= threshold, verify = 1)
+  monitor/false_positive       share of wrong completions that the reward accepts
+  monitor/false_negative       share of right completions that the reward rejects
+  Training improves the policy only while false_positive + false_negative < 1.
 
-  Args: part: the part of the reward to check; None: the total.
+  Args: part: the part of the reward to check; None checks the total.
   """
 
   def evaluate(weights, record, context):
@@ -103,12 +106,12 @@ def feedback(verify: Verify, *, part: str | None = None, threshold: float = 0.5)
 
 
 def optimization() -> Evaluate:
-  """Where the round ended and how far it moved, from the rows of its steps.
+  """The state at the end of the round and its extremes, from the metrics of its steps.
 
   monitor/{entropy, kl, clipped_ratio, frac_reward_zero_std}   of the last step
   monitor/entropy_min, monitor/kl_max                          over the round's steps
-  monitor/length_ratio                                         mean length of the last step over the first
-  The means of the round are in train/...; these catch a collapse that happens within one round.
+  monitor/length_ratio                                         mean length, last step over first
+  The round's means are in train/...; these metrics catch a collapse within one round.
   """
 
   def evaluate(weights, record, context):
@@ -139,24 +142,26 @@ def consensus(
   samples: int = 8,
   seed: int = 0,
 ) -> Evaluator:
-  """What the policy says to a fixed set of prompts. Reads prompts and texts; no answer, no reward.
+  """The policy's answers to a fixed set of prompts. Reads prompts and texts, but no true answers.
 
-  For runs that reward agreement with themselves: their reward rises on the way to the truth and on the way to
-  nonsense alike, and these numbers tell which way.
+  Meant for runs whose reward is agreement among their own samples. That reward rises whether the
+  policy approaches the truth or a constant reply; these metrics tell the two apart.
 
-  monitor/{name}/answer_concentration   share of the commonest answer over all *different* tasks: a constant reply -> 1
-  monitor/{name}/answer_entropy         nats, of the distribution of answers over all tasks: a constant reply -> 0
+  monitor/{name}/answer_concentration   share of the commonest answer over all tasks
+  monitor/{name}/answer_entropy         nats, of the distribution of answers over all tasks
   monitor/{name}/majority_ratio         share of a task's winning answer among its samples
-  monitor/{name}/vote_margin            that share minus the runner-up's: a small one makes labels a coin toss
+  monitor/{name}/vote_margin            that share minus the runner-up's
   monitor/{name}/distinct_answers       different answers among a task's samples
   monitor/{name}/parsed                 samples in which an answer was found
-  monitor/{name}/anchor_agreement       tasks whose winning answer is still that of the starting weights
+  monitor/{name}/anchor_agreement       tasks that still have the starting weights' winning answer
 
-  A self-taught run changes the doubtful majorities and keeps the sure ones; agreement that falls well below its
-  value before training (round -1, where two draws of the same weights disagree by chance alone) is drift.
+  A constant reply has concentration 1 and entropy 0. With a small margin, a majority label is a
+  coin toss. Round -1 measures anchor_agreement before training, where two draws from the same
+  weights differ by chance only. Training should change doubtful majorities and keep clear ones, so
+  agreement well below that first value means drift.
 
-  Its memory is {'anchor': winning answers}: the votes of the weights it is first asked about, which are those before any
-  training where it stands in a run from the start.
+  Its memory is {'anchor': winning answers}: the votes of the weights that it sees first. In a run
+  that has it from the start, these are the weights before training.
   Args: seed: of the anchor's votes.
   """
   if not tasks:
@@ -197,7 +202,7 @@ def consensus(
 
 
 def _across_tasks(answers):
-  """Concentration and entropy of the answers pooled over tasks, each task that answers weighing the same."""
+  """Concentration and entropy of the answers over all tasks; each answered task weighs the same."""
   shares = [
     {a: n / sum(votes.values()) for a, n in votes.items()} for votes in _votes(answers) if votes
   ]
@@ -236,7 +241,10 @@ def _grams(words, n):
 
 
 def _mean(name, scores):
-  """Mean and its error with tasks as clusters; nothing when there is no score, no error for a single task."""
+  """{name: mean, name_sem: standard error with tasks as clusters}, without NaN values.
+
+  Empty when there is no score; without the error for a single task.
+  """
   mean, sem = stats.clustered_mean(scores)
   metrics = {name: mean, f'{name}_sem': sem}
   return {metric: value for metric, value in metrics.items() if not np.isnan(value)}

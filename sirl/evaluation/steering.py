@@ -1,11 +1,12 @@
-"""Rules that decide after every round: (reports) -> Decision, or None to leave it to the next rule.
+"""Rules that decide after every round: (reports) -> Decision, or None to defer to the next rule.
 
-A rule is a pure function of all reports so far, newest last, past decisions included; so cooldowns and limits
-need no state, and a resumed run decides as an unbroken one. A rule whose metric is absent or NaN stays silent.
-Differences are judged in standard errors (`<metric>_sem` beside the metric).
+A rule is a pure function of all reports so far, newest last, with their decisions. Cooldowns and
+limits therefore need no state, and a resumed run decides as an uninterrupted one. A rule whose
+metric is absent or NaN returns None. Differences are compared in standard errors (`<metric>_sem`).
 
-After a rollback from round r to round k the weights are those of round k, and the reports in between belong to a
-path that was left. Rules compare along `lineage.path`, the path that led to the present weights.
+After a rollback from round r to round k, the weights are those of round k, and the reports in
+between describe an abandoned path. Rules compare along `lineage.path`, the reports that led to the
+present weights.
 """
 
 import math
@@ -17,12 +18,12 @@ from sirl.slots import Rule
 from sirl.types import Action, Decision
 
 KEPT = retention.ROUNDS
-# Of the policy, and of a further learner with its name before.
+# Metrics of the policy's updates, and of another learner's with its name as a prefix.
 OF_UPDATES = (r'train/(\w+/)?loss', r'train/(\w+/)?grad_norm')
 
 
 def first_of(*rules: Rule) -> Rule:
-  """The decision of the first rule that speaks. Order is priority: safety first."""
+  """The first decision that a rule makes. Order is priority: put safety rules first."""
 
   def rule(reports):
     return next((decision for each in rules if (decision := each(reports)) is not None), None)
@@ -34,9 +35,10 @@ def first_of(*rules: Rule) -> Rule:
 
 
 def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
-  """Stops when one of the metrics is NaN or infinite; by default train/reward, and train/loss and train/grad_norm of every learner.
+  """Stops when one of the metrics is NaN or infinite.
 
-  The decision names the last round of the path in which all were finite.
+  The default metrics are train/reward, and train/loss and train/grad_norm of every learner. The
+  decision names the last round of the path in which all were finite.
   """
   _kept(horizon)
 
@@ -58,23 +60,25 @@ def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
 
 
 def stop_when_reached(metric: str, above: float, *, sems: float = 1.0) -> Rule:
-  """Stops when the metric lies above a goal by `sems` standard errors."""
+  """Stops when the metric exceeds a goal by more than `sems` standard errors."""
 
   def rule(reports):
     value, sem = lineage.read(reports[-1], metric)
     if not value - sems * sem > above:
       return None
     return _stop(
-      f'{metric} {lineage.show(value, sem)} lies above the goal {above:.4g} by more than {sems:g} standard errors.'
+      f'{metric} {lineage.show(value, sem)} lies above the goal {above:.4g} by more than {sems:g} '
+      'standard errors.'
     )
 
   return rule
 
 
 def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
-  """Stops when the best of the last `rounds` reports is not above the best before them by `sems` standard errors.
+  """Stops when the metric has not improved in the last `rounds` reports.
 
-  Slow progress counts over the whole window: it need not be visible from one round to the next.
+  The best of those reports must exceed the best of the earlier ones by `sems` standard errors. Slow
+  progress adds up over these rounds and need not be visible from one round to the next.
   """
   _at_least_one('rounds', rounds)
 
@@ -87,8 +91,9 @@ def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
     if gain > sems * noise:
       return None
     return _stop(
-      f'{metric} reached {lineage.with_round(recent, metric)} in the last {rounds} rounds and {lineage.with_round(before, metric)} before: '
-      f'a gain of {gain:.4g}, not above {sems:g} x {noise:.4g}.'
+      f'{metric} reached {lineage.with_round(recent, metric)} in the last {rounds} rounds and '
+      f'{lineage.with_round(before, metric)} before: a gain of {gain:.4g}, not above {sems:g} x '
+      f'{noise:.4g}.'
     )
 
   return rule
@@ -97,7 +102,10 @@ def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
 def stop_if_collapsed(
   limits: Mapping[str, tuple[float | None, float | None]], *, horizon: int = KEPT
 ) -> Rule:
-  """Stops when a metric leaves its (low, high); None is open. Names the last round of the path within all limits."""
+  """Stops when a metric leaves its (low, high) limits; None is no limit.
+
+  The decision names the last round of the path within all limits.
+  """
   _kept(horizon)
   for name, (low, high) in limits.items():
     if low is None and high is None:
@@ -112,7 +120,10 @@ def stop_if_collapsed(
 
 
 def _stop_when(broken, horizon):
-  """Stops when broken(report) has something to say, at the last kept round of which it has not."""
+  """Stops when broken(report) returns a complaint.
+
+  The decision names the last kept round of the path for which it returns none.
+  """
 
   def rule(reports):
     newest = reports[-1]
@@ -135,11 +146,12 @@ def _stop_when(broken, horizon):
 def rollback_if_regressed(
   metric: str, *, sems: float = 3.0, horizon: int = KEPT, limit: int = 2
 ) -> Rule:
-  """Rolls back to the best of the last `horizon` rounds when the metric fell below it by `sems` standard errors.
+  """Rolls back to the best of the last `horizon` rounds when the metric has fallen below it.
 
-  After `limit` rollbacks of the run it stops instead, naming the same round. Of equal rounds the latest is taken.
+  The fall must exceed `sems` standard errors. Among equal rounds, the latest counts as best. After
+  `limit` rollbacks in the run, the rule stops the run instead and names the same round.
 
-  Args: horizon: rounds back that a checkpoint is sure to be kept.
+  Args: horizon: number of past rounds to consider; their checkpoints must be kept.
   """
   _kept(horizon)
 
@@ -153,8 +165,8 @@ def rollback_if_regressed(
     if not loss > sems * noise:
       return None
     reason = (
-      f'{metric} fell from {lineage.with_round(best, metric)} to {lineage.with_round(newest, metric)}: '
-      f'{loss:.4g} is more than {sems:g} x {noise:.4g}.'
+      f'{metric} fell from {lineage.with_round(best, metric)} to '
+      f'{lineage.with_round(newest, metric)}: {loss:.4g} is more than {sems:g} x {noise:.4g}.'
     )
     return _back(reports, best.round, reason, limit)
 
@@ -172,12 +184,15 @@ def rollback_if(
   horizon: int = KEPT,
   limit: int = 2,
 ) -> Rule:
-  """Rolls back to the last round within limits when the metric leaves them.
+  """Rolls back to the last round within the limits when the metric leaves them.
 
-  After `limit` rollbacks of the run, or with no such round in the last `horizon`, it stops instead.
+  Stops the run instead after `limit` rollbacks, or if none of the last `horizon` rounds is within
+  the limits.
 
-  Args: below, above: limits of the value itself; fall, rise: limits of its change since the report of the first
-    round that has it (round -1, before any training); share: the part of that first value that must remain.
+  Args:
+    below, above: limits of the value itself.
+    fall, rise: limits of its change since the first round that has it (round -1, before training).
+    share: the smallest allowed fraction of that first value.
   """
   if all(limit is None for limit in (below, above, fall, rise, share)):
     raise ValueError(f'rollback_if: no limit for {metric}; give below, above, fall, rise or share.')
@@ -222,9 +237,12 @@ def harder_if_saturated(
   sems: float = 1.0,
   cooldown: int = 1,
 ) -> Rule:
-  """Raises the difficulty by `step` when the metric lies above a level by `sems` standard errors.
+  """Raises the difficulty by `step` when the metric exceeds `above` by `sems` standard errors.
 
-  Args: start: the run's first difficulty; highest: never beyond it; cooldown: rounds to wait after any change.
+  Args:
+    start: the run's first difficulty.
+    highest: upper bound of the difficulty.
+    cooldown: rounds to wait after any change.
   """
   return _change_difficulty(metric, above, 1, step, start, highest, sems, cooldown)
 
@@ -239,7 +257,10 @@ def easier_if_hopeless(
   sems: float = 1.0,
   cooldown: int = 1,
 ) -> Rule:
-  """Lowers the difficulty by `step` when the metric lies below a level by `sems` standard errors."""
+  """Lowers the difficulty by `step` when the metric is below `below` by `sems` standard errors.
+
+  Args: lowest: lower bound of the difficulty; the others as in `harder_if_saturated`.
+  """
   return _change_difficulty(metric, below, -1, step, start, lowest, sems, cooldown)
 
 
@@ -263,7 +284,10 @@ def _change_difficulty(metric, level, sign, step, start, bound, sems, cooldown):
     if new == present:
       return None
     where = 'above' if sign > 0 else 'below'
-    reason = f'{metric} {lineage.show(value, sem)} lies {where} {level:.4g} at difficulty {present:g}; {new:g} from now on.'
+    reason = (
+      f'{metric} {lineage.show(value, sem)} lies {where} {level:.4g} at difficulty {present:g}; '
+      f'{new:g} from now on.'
+    )
     return Decision(Action.SET_DIFFICULTY, reason, difficulty=new)
 
   return rule
@@ -273,10 +297,11 @@ def _change_difficulty(metric, level, sign, step, start, bound, sems, cooldown):
 
 
 def ask_if_hacking(proxy: str, truth: str, *, patience: int = 3, rise: float = 0.02) -> Rule:
-  """Asks when over the last `patience` rounds the proxy rises while the truth does not.
+  """Asks a human when the proxy rises over the last `patience` rounds while the truth does not.
 
-  Compares least-squares slopes over the last patience + 1 reports of the path: the proxy must gain more than `rise` over
-  the window and the truth must gain nothing. Reports from before the last question are not counted again.
+  Fits least-squares lines to the last patience + 1 reports of the path. The proxy must gain more
+  than `rise` over these reports, and the truth must not gain. Ignores reports up to the last
+  question.
   """
   _at_least_one('patience', patience)
 
@@ -310,7 +335,7 @@ def ask_if_hacking(proxy: str, truth: str, *, patience: int = 3, rise: float = 0
 
 
 def ask_every(rounds: int) -> Rule:
-  """Asks a human after so many rounds without one."""
+  """Asks a human when `rounds` rounds have passed since the last question."""
   _at_least_one('rounds', rounds)
 
   def rule(reports):
@@ -329,17 +354,18 @@ def ask_every(rounds: int) -> Rule:
 
 
 def _stop(reason, round=None):
-  """STOP; with a round: the weights to keep are those of its end."""
+  """A STOP decision. With a round, the run keeps the weights from the end of that round."""
   return Decision(Action.STOP, reason, round=round)
 
 
 def _back(reports, round, reason, limit):
-  """ROLLBACK, or STOP at the same round once the run has rolled back `limit` times."""
+  """A ROLLBACK decision, or STOP at the same round once the run has rolled back `limit` times."""
   taken = sum(lineage.decided(report, Action.ROLLBACK) for report in reports)
   if taken < limit:
     return Decision(Action.ROLLBACK, f'{reason} Back to round {round}.', round=round)
   return _stop(
-    f'{reason} The run has rolled back {taken} times already, the limit is {limit}; round {round} was sound.',
+    f'{reason} The run has rolled back {taken} times already, the limit is {limit}; round {round} '
+    'was sound.',
     round,
   )
 

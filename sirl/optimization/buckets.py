@@ -1,10 +1,11 @@
-"""Completions of like length together: padding is neither computed nor stored.
+"""Sorts completions by length and cuts them into pieces, so that little padding is computed.
 
-  lengths   3 9 1 8 2 2 7 1      rows=4, widths=(4,)      9 8 7 3 | 2 2 1 1
-                                                          all columns, then 4 of them
+lengths   3 9 1 8 2 2 7 1      rows=4, widths=(4,)      9 8 7 3 | 2 2 1 1
+                                                        all columns, then 4 of them
 
-Pieces hold flat rows, [M, R, 1, ...], longest first, so that groups may be torn apart; their prompts were computed before.
-A piece is computed in the first of `widths` that holds its longest completion. All widths are branches of one program.
+Pieces hold single completions, [M, R, 1, ...], longest first, so completions of one group may lie
+in different pieces. The prompts' states are computed beforehand. Each piece is computed in the
+first of `widths` that holds its longest completion. All widths are branches of one program.
 """
 
 import jax
@@ -17,21 +18,27 @@ from sirl.types import Array, Experience, map_columns
 
 @struct.dataclass
 class Piece:
-  """Some rows of an Experience, as groups of one. Filler rows repeat another row and have no action tokens."""
+  """Some rows of an Experience, as groups of one.
+
+  Filler rows repeat another row and have no action tokens.
+  """
 
   experience: Experience  # leaves [R, 1, ...]
-  row: Array  # int32 [R]  number of the row in the whole, P * G for filler
+  row: Array  # int32 [R]  index of the row in the whole, P * G for filler
   group_size: int = struct.field(pytree_node=False)
 
   def stats(self, score, params, state):
-    """TokenStats of these rows, given the state that their prompts left behind."""
+    """TokenStats of these rows, given the model state after their prompts."""
     last = jax.tree.leaves(state)[0].shape[0] - 1
     prompts = prefill.for_rows(state, jnp.minimum(self.row // self.group_size, last))
     return score(params, self.experience.rollouts, prompts=prompts)
 
 
 def cut(experience, rows) -> Piece:
-  """The experience as pieces of `rows` completions (None: all in one), leaves [M, R, ...], longest first."""
+  """Cuts the experience into pieces of `rows` completions, longest first; None makes one piece.
+
+  Returns a Piece with leaves [M, R, ...] for M pieces of R rows.
+  """
   rollouts = experience.rollouts
   P, G, _ = rollouts.tokens.shape
   B, R = P * G, min(rows or P * G, P * G)
@@ -52,7 +59,10 @@ def cut(experience, rows) -> Piece:
 
 
 def fitted(fn, piece, widths):
-  """fn(piece), computed in the first completion width that holds all of its action tokens; fn's output has one shape."""
+  """fn(piece), computed in the smallest width that holds all action tokens of the piece.
+
+  fn must return the same shape for every width.
+  """
   S = piece.experience.rollouts.prompt_width
   full = piece.experience.rollouts.tokens.shape[-1] - S
   widths = [width for width in sorted(widths) if width < full]
@@ -64,11 +74,14 @@ def fitted(fn, piece, widths):
 
 
 def extent(rollouts):
-  """int32 [P, G]: completion columns up to the last action token. Tokens that the policy did not choose may stand between."""
+  """int32 [P, G]: completion columns up to the last action token.
+
+  These columns may include tokens that the policy did not choose.
+  """
   action_PGC = rollouts.action[..., rollouts.prompt_width :]
   return jnp.max(jnp.where(action_PGC, jnp.arange(1, action_PGC.shape[-1] + 1), 0), axis=-1)
 
 
 def _narrow(piece, columns):
-  """The first columns of every array that has columns."""
+  """The piece with only the first `columns` columns of every array that has columns."""
   return piece.replace(experience=map_columns(lambda x: x[..., :columns], piece.experience))

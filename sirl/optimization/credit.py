@@ -1,7 +1,8 @@
-"""Credit: an Experience to the advantage of every token, float32 [P, G, T].
+"""Credit: maps an Experience to the advantage of every token, float32 [P, G, T].
 
-Credit is computed after scoring, so it may read the rewards, the policy's log-probs before the update (`old_logp`), those
-of a reference, values, and the rewards of single tokens. What it does not read is not computed.
+Credit runs after scoring. It may read the rewards, the policy's log-probs before the update
+(`old_logp`), those of a reference, values, and per-token rewards. Fields that it does not read are
+not computed.
 """
 
 import chex
@@ -12,7 +13,7 @@ from sirl.types import Experience
 
 
 def by_group(advantage: Advantage) -> Credit:
-  """Credit of an estimator that looks at the rewards of a group: every token of a completion gets the same.
+  """Gives every token of a completion the advantage that its group's rewards assign.
 
   Args: advantage: (rewards_PG, judged_PG) -> [P, G], such as `advantages.normalized`.
   """

@@ -1,8 +1,9 @@
-"""Objectives: token statistics and an Experience to a scalar to minimise.
+"""Objectives: map token statistics and an Experience to a scalar to minimise.
 
-Every objective is a sum over tokens divided by a count of the whole minibatch (`experience.counts`), so the same
-minibatch cut into any micro-batches or shards gives the same loss and gradient: losses of the pieces add up. So do the
-metrics. Three parts: how token losses are aggregated, the policy objectives, the regularisers.
+Every objective is a sum over tokens divided by a count of the whole minibatch
+(`experience.counts`). The losses and metrics of its pieces therefore add up, and the loss and
+gradient do not depend on how micro-batches or shards cut it. This file has three parts:
+aggregation of token losses, policy objectives, and regularisers.
 
 | here | TRL loss_type | verl loss_agg_mode |
 | --- | --- | --- |
@@ -33,18 +34,21 @@ def token_mean(values_PGT, experience):
 
 
 def sequence_mean_token_mean(values_PGT, experience):
-  """Every completion weighs the same, so a long one's tokens weigh less (GRPO, arXiv 2402.03300)."""
+  """Every completion weighs the same, so long ones' tokens weigh less (GRPO, arXiv 2402.03300)."""
   means_PG = masked.mean(values_PGT, experience.mask, axis=-1)
   return jnp.sum(means_PG) / jnp.maximum(experience.counts.sequences, 1.0)
 
 
 def sequence_mean_token_sum(values_PGT, experience):
-  """Sum over a completion, mean over completions: the true gradient of an expected reward."""
+  """The mean over completions of the sum over tokens: the gradient of the expected reward."""
   return masked.sum(values_PGT, experience.mask) / jnp.maximum(experience.counts.sequences, 1.0)
 
 
 def sequence_mean_token_sum_norm(length: int) -> Reduce:
-  """sequence_mean_token_sum over a constant length in tokens, max_new as a rule (Dr. GRPO, arXiv 2503.20783)."""
+  """sequence_mean_token_sum divided by a constant length in tokens, usually max_new.
+
+  Source: Dr. GRPO, arXiv 2503.20783.
+  """
   return lambda values_PGT, experience: sequence_mean_token_sum(values_PGT, experience) / length
 
 
@@ -63,9 +67,10 @@ def policy_gradient(reduce: Reduce = token_mean) -> Objective:
 def clipped(
   low: float = 0.2, high: float = 0.2, reduce: Reduce = token_mean, *, dual: float | None = None
 ) -> Objective:
-  """PPO's pessimistic surrogate on token ratios w = pi / pi_old: max(-A w, -A clip(w, 1 - low, 1 + high)).
+  """PPO's clipped surrogate: max(-A w, -A clip(w, 1 - low, 1 + high)).
 
-  `dual` bounds the loss of tokens with A < 0 by -A * dual (verl uses 3).
+  w = pi / pi_old is the ratio of each token. `dual` bounds the loss of tokens with A < 0 by -A *
+  dual (verl uses 3).
   Sources: arXiv 1707.06347; unequal bounds DAPO arXiv 2503.14476; dual clip arXiv 1912.09729.
   """
 
@@ -81,7 +86,8 @@ def sequence_clipped(
 ) -> Objective:
   """GSPO: one ratio per completion, the geometric mean of its token ratios.
 
-  Written on tokens, s = exp(logp - sg(logp) + sg(mean_t log w)), so that each token carries its share of the gradient.
+  Computed per token as s = exp(logp - sg(logp) + sg(mean_t log w)), where sg stops the gradient, so
+  each token carries its share of the gradient.
   Source: Zheng et al. 2025, arXiv 2507.18071, eq. 7.
   """
 
@@ -109,10 +115,10 @@ def _surrogate(ratio, experience, low, high, dual, reduce):
 
 
 def nll(reduce: Reduce = token_mean) -> Objective:
-  """Negative log-likelihood of the completions with a positive advantage: supervised learning on what was kept.
+  """Negative log-likelihood of the completions with a positive advantage: supervised learning.
 
-  With advantages of 0 and 1 it is `policy_gradient`. Its denominators count every judged completion; leave rejected
-  ones unjudged (`keep=`) to divide by the kept ones only.
+  With advantages of 0 and 1 it equals `policy_gradient`. Its denominators count every judged
+  completion. To divide by the accepted ones only, leave the rejected ones unjudged (`keep=`).
   """
 
   def objective(stats, experience):
@@ -123,16 +129,17 @@ def nll(reduce: Reduce = token_mean) -> Objective:
 
 
 def of_groups(objective: Objective) -> Objective:
-  """An objective that compares the completions of a group, such as one on pairs.
+  """Marks an objective that compares the completions of a group, such as one on pairs.
 
-  Raises: ValueError when the update is traced, where pieces tear groups apart.
+  Raises: ValueError when the update is traced, if the pieces split groups.
   """
 
   def whole_groups(stats, experience):
     if experience.torn:
       raise ValueError(
-        'this objective compares completions of one group, but rows= and widths= send them through the model apart; '
-        'leave Pieces.rows at None and Pieces.widths at (), and take microbatches= for memory'
+        'this objective compares completions of one group, but rows= and widths= send them through '
+        'the model apart; leave Pieces.rows at None and Pieces.widths at (), and take '
+        'microbatches= for memory'
       )
     return objective(stats, experience)
 
@@ -143,7 +150,7 @@ def of_groups(objective: Objective) -> Objective:
 
 
 def kl(estimator=logprobs.k3, reduce: Reduce = token_mean) -> Objective:
-  """KL(policy || reference) by one of logprobs.k1, k2, k3, k3_straight_through.
+  """KL(policy || reference), estimated by logprobs.k1, k2, k3 or k3_straight_through.
 
   Raises: ValueError when the run keeps no reference policy.
   """
@@ -151,7 +158,8 @@ def kl(estimator=logprobs.k3, reduce: Reduce = token_mean) -> Objective:
   def objective(stats, experience):
     if experience.ref_logp is None:
       raise ValueError(
-        'objective uses kl() but this run keeps no reference policy; set reference=True in its Learner'
+        'objective uses kl() but this run keeps no reference policy; set reference=True in its '
+        'Learner'
       )
     return reduce(estimator(stats.logp, experience.ref_logp), experience), {}
 
@@ -159,7 +167,7 @@ def kl(estimator=logprobs.k3, reduce: Reduce = token_mean) -> Objective:
 
 
 def entropy(reduce: Reduce = token_mean) -> Objective:
-  """Mean entropy of the policy in nats; a negative weight in `add` rewards it."""
+  """Mean entropy of the policy in nats. In `add`, a negative weight rewards entropy."""
 
   def objective(stats, experience):
     return reduce(stats.entropy, experience), {}
@@ -168,7 +176,11 @@ def entropy(reduce: Reduce = token_mean) -> Objective:
 
 
 def add(*terms) -> Objective:
-  """Sum of objectives, each bare or as (weight, objective). A term of weight 0 is dropped and costs nothing."""
+  """Sum of objectives, each given alone or as (weight, objective).
+
+  Terms of weight 0 are dropped and cost nothing.
+  Raises: ValueError when no term has a weight other than 0.
+  """
   weighted = [term if isinstance(term, tuple) else (1.0, term) for term in terms]
   weighted = [(weight, objective) for weight, objective in weighted if weight != 0]
   if not weighted:

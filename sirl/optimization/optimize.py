@@ -1,8 +1,9 @@
-"""Optimize: rollouts and rewards to new weights, in one compiled program with the state donated.
+"""Optimize: rollouts and rewards to new weights, in one compiled program that donates the state.
 
-Judge, score (the policy's log-probs and those of other weights), credit, then epochs of minibatches, each the sum of
-micro-batches. Groups are never split: minibatches and micro-batches are slices of P. Within one, completions may go
-through the model a few at a time, sorted by length, after the prompts that they share (`passes`).
+The steps are: judge, score (log-probs of the policy and of other weights), credit, then epochs of
+minibatches. The gradient of a minibatch is the sum over its micro-batches. Minibatches and
+micro-batches are slices of P, so they never split a group. Within one, completions may pass through
+the model a few at a time, sorted by length, after their shared prompts (`passes`).
 """
 
 import functools
@@ -42,21 +43,23 @@ def make_optimize(
 
   Args:
     epochs, minibatches: epochs * minibatches updates per call; each epoch shuffles the tasks anew.
-    pieces: how a minibatch goes through the model, for memory and speed.
-    sampler: the one that `explore` drew with, so that log-probs are of the distribution sampled from.
-    from_reference: train a copy of the reference weights afresh, optimizer included (STaR, ReST-EM).
+    pieces: how a minibatch passes through the model, for memory and speed.
+    sampler: the one that `explore` drew with; log-probs are those of its distribution.
+    from_reference: train a copy of the reference weights with a new optimizer state (STaR,
+      ReST-EM).
     parts: names of the reward's parts that credit and objective read, see `Experience.parts`.
-    scored_by: names of weights in `state.others` whose log-probs credit and objective may read, as far as they are there.
-  An update whose loss or gradient is not finite leaves weights and optimizer as they were and is counted.
-  Metrics are float32 scalars on the device, named as in docs/metrics.md.
-  Raises: ValueError at the first call, when P does not divide into minibatches and micro-batches, or when the reward lacks
-    one of `parts`.
+    scored_by: names in `state.others` whose log-probs credit and objective may read. Names that the
+      state lacks are ignored.
+  An update whose loss or gradient is not finite changes neither weights nor optimizer, and is
+  counted. Metrics are float32 scalars on the device, named as in docs/metrics.md.
+  Raises: ValueError at the first call, when P does not divide into minibatches and micro-batches,
+    or when the reward lacks one of `parts`.
   """
   updates = epochs * minibatches
   forward = passes.Forward(model, sampler, pieces)
 
   def loss_fn(stats, experience):
-    # Of a single update the weights have not moved yet: its forward pass gives the old log-probs too.
+    # With a single update the weights have not changed, so its forward pass gives old_logp too.
     if updates == 1:
       experience = experience.replace(old_logp=jax.lax.stop_gradient(stats.logp))
     loss, metrics = objective(stats, experience)
@@ -69,7 +72,7 @@ def make_optimize(
     (loss, (metrics, gap)), grads = passes.gradients(
       forward, loss_fn, state.params, state.frozen, experience
     )
-    # What was summed over pieces is float32; the optimizer's state has the dtypes of the weights.
+    # Gradients are summed in float32; the optimizer's state has the dtypes of the weights.
     grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
     norm = trees.global_norm(grads)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
@@ -112,30 +115,34 @@ def make_optimize(
         return update(state, _with_counts(jax.tree.map(lambda x: x[rows_p], experience)))
 
       state, (metrics, _, tokens) = jax.lax.scan(turn, state, order)
-      # Weighted by tokens: a minibatch with nothing judged says nothing.
+      # Weighted by tokens, so a minibatch without judged tokens has no weight.
       share = tokens / jnp.maximum(jnp.sum(tokens), 1.0)
       metrics = jax.tree.map(lambda x: jnp.sum(x * share), metrics)
       gap = sampler_gap(experience.old_logp, rollouts)
     return state, metrics | _gap_metrics(gap) | _batch_metrics(state, rollouts, experience)
 
   def optimize(state, rollouts, rewards, key):
-    # Parts that nobody reads stay on the host: a part that comes and goes would compile anew.
+    # Passes only the parts that are read: another set of parts would recompile the program.
     return compiled(state, rollouts, _with_parts(rewards, parts), key)
 
   return optimize
 
 
 def _with_parts(rewards, names):
-  """The rewards with these parts only."""
+  """The rewards with only the named parts."""
   if missing := [name for name in names if name not in rewards.parts]:
     raise ValueError(
-      f'credit or objective reads the part {missing[0]!r}; the reward has {", ".join(rewards.parts) or "none"}'
+      f'credit or objective reads the part {missing[0]!r}; the reward has '
+      f'{", ".join(rewards.parts) or "none"}'
     )
   return Rewards(rewards.total, {name: rewards.parts[name] for name in names}, rewards.tokens)
 
 
 def _judged(rollouts, rewards) -> Experience:
-  """NaN rewards become a mask. Log-probs and advantages are placeholders until they are computed."""
+  """The Experience in which NaN rewards are a mask.
+
+  Log-probs and advantages are placeholders until they are computed.
+  """
   shape = rollouts.tokens.shape[:2]
   chex.assert_shape([rewards.total, *rewards.parts.values()], shape)
   judged_PG = jnp.isfinite(rewards.total)
@@ -153,7 +160,10 @@ def _judged(rollouts, rewards) -> Experience:
 
 
 def _scored(forward, state, experience, names) -> Experience:
-  """With the learner's log-probs and values, and the log-probs of other weights. The compiler drops what nobody reads."""
+  """Adds the learner's log-probs and values, and the log-probs of other weights.
+
+  The compiler drops what nobody reads.
+  """
   weights = trees.merged(state.frozen, state.params)
   old_logp, values = passes.scored(forward, weights, experience)
   named_logp = {
@@ -165,14 +175,14 @@ def _scored(forward, state, experience, names) -> Experience:
 
 
 def _credited(credit, experience) -> Experience:
-  """With the advantage of every token; 0 outside the mask."""
+  """Adds the advantage of every token; 0 outside the mask."""
   advantages_PGT = credit(experience)
   chex.assert_shape(advantages_PGT, experience.mask.shape)
   return experience.replace(advantages=jnp.where(experience.mask, advantages_PGT, 0.0))
 
 
 def _with_counts(experience):
-  """Global denominators of the minibatch, before anything is cut."""
+  """Adds the denominators of the whole minibatch, before it is cut."""
   tokens = masked.count(experience.mask)
   sequences = masked.count(jnp.any(experience.mask, axis=-1))
   return experience.replace(counts=Counts(tokens=tokens, sequences=sequences))
@@ -187,10 +197,13 @@ def _check_split(P, minibatches, microbatches):
 
 
 def sampler_gap(logp_PGT, rollouts):
-  """(sum, count, max) of |learner - sampler| log-prob over sampled tokens, nats; demonstrations have none."""
+  """(sum, count, max) of |learner - sampler| log-prob over sampled tokens, in nats.
+
+  Demonstrations were not sampled and are not counted.
+  """
   sampled = rollouts.action & ~jnp.isnan(rollouts.logp)
   gap = jnp.abs(jnp.where(sampled, jax.lax.stop_gradient(logp_PGT) - rollouts.logp, 0.0))
-  gap = jnp.where(jnp.isnan(gap), jnp.inf, gap)  # a learner that gives NaN agrees with nothing
+  gap = jnp.where(jnp.isnan(gap), jnp.inf, gap)  # NaN from the learner is an infinite gap
   return jnp.sum(gap), masked.count(sampled), jnp.max(gap)
 
 

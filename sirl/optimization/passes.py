@@ -1,10 +1,11 @@
-"""Forward and backward passes over a minibatch, in as many pieces as memory and padding ask for.
+"""Forward and backward passes over a minibatch, cut into pieces to save memory and padding.
 
-Two ways of cutting, one inside the other. Micro-batches are slices of P: they bound the memory of everything, prompts
-included. Rows are single completions sorted by length: a group's prompt is computed once, with its gradient, and the
-completions follow it a few at a time, no wider than they need. Denominators are the minibatch's, so pieces add up.
+There are two nested cuts. Micro-batches are slices of P and bound all memory, prompts included.
+Rows are single completions sorted by length: each prompt is computed once, with its gradient, and
+its completions follow a few at a time, only as wide as needed. Denominators are those of the
+minibatch, so the pieces add up.
 
-`scored` is the way without a gradient, `gradients` the one with it. Each splits over data shards, then over
+`scored` computes no gradient, `gradients` does. Both split over data shards, then over
 micro-batches, then over rows.
 """
 
@@ -23,20 +24,22 @@ from sirl.types import Model, Sampler
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pieces:
-  """How a minibatch goes through the model. It changes memory and speed, and numbers only by rounding.
+  """How a minibatch passes through the model. It changes memory and speed, not the result.
 
-  Rounding is about 1e-5 nats between sampler and learner, where whole batches agree to 1e-6.
+  Results differ by rounding only: about 1e-5 nats between sampler and learner, where whole batches
+  agree to 1e-6.
   """
 
-  # Slices of P whose gradients are added. Every data shard cuts its own tasks into so many, if they divide.
+  # Number of slices of P whose gradients are added. Every data shard cuts its own tasks into this
+  # number of slices, if they divide.
   microbatches: int = 1
-  # Completions that go through the model at once within a micro-batch, on every data shard, longest first; None: all of
-  # them. An objective that compares completions of a group needs None.
+  # Completions per forward pass within a micro-batch, on every data shard, longest first; None: all
+  # at once. An objective that compares completions of a group needs None.
   rows: int | None = None
-  # Completion columns, below max_new, that pieces of `rows` are cut to when they fit. Every width is compiled into the one
-  # program, so no batch compiles anew.
+  # Widths in completion columns, below max_new. A piece is cut to the smallest one that fits. All
+  # widths are compiled into one program, so no batch recompiles it.
   widths: tuple[int, ...] = ()
-  chunk: int = 64  # completion columns unembedded at once
+  chunk: int = 64  # completion columns per unembedding
 
   def __post_init__(self):
     """Raises ValueError for a number below 1."""
@@ -48,31 +51,31 @@ class Pieces:
     )
     if any(number < 1 for number in numbers):
       raise ValueError(
-        f'microbatches={self.microbatches}, rows={self.rows}, widths={tuple(self.widths)}, chunk={self.chunk}: '
-        'expected at least 1 everywhere'
+        f'microbatches={self.microbatches}, rows={self.rows}, widths={tuple(self.widths)}, '
+        f'chunk={self.chunk}: expected at least 1 everywhere'
       )
 
   @property
   def by_rows(self) -> bool:
-    """Whether completions go through the model sorted by length."""
+    """Whether completions pass through the model sorted by length."""
     return self.rows is not None or bool(self.widths)
 
 
 class Forward(NamedTuple):
-  """What a pass needs besides weights and rows."""
+  """What a forward pass needs besides weights and rollouts."""
 
   model: Model
   sampler: Sampler
   pieces: Pieces
 
   def stats(self, weights, rollouts, prompts=None):
-    """TokenStats of the rollouts, given the state that their prompts left behind, if any."""
+    """TokenStats of the rollouts, given the model state after their prompts, if any."""
     return logprobs.token_stats(
       self.model, weights, rollouts, prompts=prompts, sampler=self.sampler, chunk=self.pieces.chunk
     )
 
   def read_prompts(self, weights, rollouts):
-    """The state that each task's prompt leaves behind."""
+    """The model state after each task's prompt."""
     S = rollouts.prompt_width
     return prefill.once(self.model, weights, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S])
 
@@ -81,7 +84,10 @@ class Forward(NamedTuple):
 
 
 def scored(forward, weights, experience):
-  """(log-probs, values), float32 [P, G, T] each, under the weights; values are None without a value head."""
+  """(log-probs, values) under the weights, float32 [P, G, T] each.
+
+  values is None without a value head.
+  """
   own = functools.partial(_scored_slices, forward)
   return sharding.on_data_shards(own, (weights,), (experience,), parts=forward.pieces.microbatches)
 
@@ -122,11 +128,14 @@ def _scored_rows(forward, weights, experience):
 
 
 def gradients(forward, loss, params, frozen, experience):
-  """((loss, (metrics, gap)), gradient) of a minibatch, summed over its pieces; of gaps the largest is kept, see `merge_gap`.
+  """((loss, (metrics, gap)), gradient) of a minibatch, summed over its pieces.
+
+  Gaps are combined by `merge_gap`.
 
   Args:
     loss: (TokenStats, Experience) -> (scalar, (metrics, gap)).
-    params, frozen: the trained and the other part of the weights; the gradient is that of params.
+    params, frozen: the trained and the untrained part of the weights; the gradient is that of
+      params.
   """
 
   def own(params, frozen, counts, rows):
@@ -177,13 +186,16 @@ def _gradient_rows(forward, loss, params, frozen, experience):
 
 
 def slices(experience, parts):
-  """[parts, P / parts, ...] leaves; the denominators stay those of the whole."""
+  """Cuts the leaves to [parts, P / parts, ...]; the denominators stay those of the whole."""
   counts = jax.tree.map(lambda x: jnp.broadcast_to(x, (parts,)), experience.counts)
   return trees.split_leading(experience.replace(counts=None), parts).replace(counts=counts)
 
 
 def summed(grad_fn, pieces):
-  """((loss, (metrics, gap)), gradient) of grad_fn added over the leading axis of `pieces`, in float32 at least."""
+  """((loss, (metrics, gap)), gradient) of grad_fn, summed over the leading axis of `pieces`.
+
+  Sums have at least float32 precision. Gaps are combined by `merge_gap`.
+  """
 
   def zeros(x):
     return jnp.zeros(x.shape, jnp.promote_types(x.dtype, jnp.float32))
@@ -199,12 +211,12 @@ def summed(grad_fn, pieces):
 
 
 def merge_gap(a, b):
-  """The (sum, count, max) of two pieces together."""
+  """Combines the (sum, count, max) of two pieces."""
   return a[0] + b[0], a[1] + b[1], jnp.maximum(a[2], b[2])
 
 
 def merge_shards(found):
-  """What `gradients` returned on every data shard, together: sums, and of gaps as `merge_gap`."""
+  """Combines the results of `gradients` on all data shards: sums, and gaps as in `merge_gap`."""
   (loss, (metrics, (total, count, largest))), grads = found
   loss, metrics, total, count, grads = jax.lax.psum((loss, metrics, total, count, grads), 'data')
   return (loss, (metrics, (total, count, jax.lax.pmax(largest, 'data')))), grads

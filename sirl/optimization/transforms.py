@@ -1,4 +1,4 @@
-"""Optimizers as optax chains: the few that papers of this field use."""
+"""Optimizers as optax chains."""
 
 import jax
 import optax
@@ -15,11 +15,16 @@ def adamw(
   weight_decay: float = 0.0,
   clip: float | None = 1.0,
 ) -> optax.GradientTransformation:
-  """AdamW with global-norm clipping, linear warmup over `warmup` updates and then a schedule over `total` updates.
+  """AdamW with global-norm clipping, linear warmup and a learning rate schedule.
 
-  schedule: 'constant', 'linear' or 'cosine' to 0 at `total`. Decay touches matrices only. The learning rate stands in
-  the optimizer state under 'learning_rate', where the metrics read it.
-  Raises: ValueError for an unknown schedule, or one that needs `total` without it.
+  Args:
+    warmup: updates of linear warmup.
+    total: updates after which 'linear' and 'cosine' reach 0.
+    schedule: 'constant', 'linear' or 'cosine'.
+    weight_decay: applies to leaves of rank 2 or more only.
+    clip: largest global norm of the gradient; None does not clip.
+  The optimizer state holds the learning rate under 'learning_rate', where the metrics read it.
+  Raises: ValueError for an unknown schedule, or for 'linear' or 'cosine' without `total`.
   """
   shapes = {'constant': optax.constant_schedule(learning_rate)}
   if total is not None:
@@ -47,10 +52,13 @@ def adamw(
 
 
 def matrices(params):
-  """Tree of bool: which leaves have rank 2 or more, the ones that weight decay touches."""
+  """Tree of bool: which leaves have rank 2 or more, and so get weight decay."""
   return jax.tree.map(lambda x: x.ndim >= 2, params)
 
 
 def learning_rate_of(opt_state):
-  """float32 [], the learning rate of the last update; NaN for an optimizer not made by `optax.inject_hyperparams`."""
+  """float32 [], the learning rate of the last update.
+
+  NaN for an optimizer that was not made by `optax.inject_hyperparams`.
+  """
   return getattr(opt_state, 'hyperparams', {}).get('learning_rate', float('nan'))

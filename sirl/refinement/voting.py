@@ -1,12 +1,12 @@
-"""Refine by drawing several answers and keeping one: (weights, tasks, key) -> one text per task.
+"""Refiners that draw several answers and keep one: (weights, tasks, key) -> one text per task.
 
   first              no refinement, the baseline of the others
   self_consistency   the most frequent answer
   best_of_n          the highest verifier score
   weighted_vote      the answer with the largest sum of verifier scores
 
-Each returns a full text that was drawn, never an extracted answer. Ties are settled by the order of the draws, which
-the key fixes.
+Each returns a full text that was drawn, not an extracted answer. The earlier draw wins a tie; the
+key fixes the order of draws.
 """
 
 import math
@@ -18,7 +18,7 @@ from sirl.tasks import Task
 
 
 def first(ask: Ask) -> Refine:
-  """One answer, taken as it comes."""
+  """One answer, without refinement."""
 
   def refine(weights, tasks, key):
     return [texts[0] for texts in _drawn(ask, weights, tasks, key, 1)]
@@ -29,7 +29,7 @@ def first(ask: Ask) -> Refine:
 def self_consistency(ask: Ask, n: int, extract: Extract) -> Refine:
   """The first of n texts that gives the most frequent answer.
 
-  Texts without an answer do not vote; when none has one, the first text is returned.
+  Texts without an answer do not vote. If no text has one, returns the first text.
   Source: Wang et al. 2022, arXiv 2203.11171; the paper draws 40 at temperature 0.7.
   """
   _check(n)
@@ -46,9 +46,10 @@ def self_consistency(ask: Ask, n: int, extract: Extract) -> Refine:
 
 
 def best_of_n(ask: Ask, n: int, verifier: Verify) -> Refine:
-  """The text of n that the verifier scores highest; the first of equals, and of texts it cannot tell apart.
+  """The one of n texts that the verifier scores highest.
 
-  An imperfect verifier is over-optimised as n grows; weighted_vote is the safer choice then.
+  Returns the first of equally scored texts, and the first text if the verifier judges none. A
+  larger n over-optimises an imperfect verifier; weighted_vote is safer then.
   """
   _check(n)
 
@@ -64,10 +65,10 @@ def best_of_n(ask: Ask, n: int, verifier: Verify) -> Refine:
 
 
 def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verify) -> Refine:
-  """Of the answer with the largest sum of scores, the text that scores highest.
+  """Finds the answer with the largest sum of scores, and returns its highest-scored text.
 
-  A text without an answer or without a score does not vote; when none votes, the first text is returned.
-  Raises: ValueError when refining, for a negative score: it is a weight.
+  A text without an answer or a score does not vote. If no text votes, returns the first text.
+  Raises: ValueError when refining, for a negative score, because scores are weights.
   Source: Li et al. 2022, arXiv 2206.02336 (voting verifier).
   """
   _check(n)
@@ -78,7 +79,8 @@ def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verify) -> Refin
       scores = [_score(verifier, task, text) for text in texts]
       if any(score is not None and score < 0 for score in scores):
         raise ValueError(
-          f'weighted_vote: scores {scores} of task {task.id!r} must not be negative; shift them or use best_of_n.'
+          f'weighted_vote: scores {scores} of task {task.id!r} must not be negative; shift them or '
+          'use best_of_n.'
         )
       answers = [None if score is None else extract(text) for text, score in zip(texts, scores)]
       winner = stats.plurality(answers, [score or 0.0 for score in scores])
@@ -97,7 +99,8 @@ def _drawn(ask: Ask, weights, tasks: Sequence[Task], key, n: int) -> list[list[s
   groups = ask(weights, [task.prompt for task in tasks], key, n)
   if len(groups) != len(tasks) or any(len(texts) != n for texts in groups):
     raise ValueError(
-      f'ask gave {[len(texts) for texts in groups]} texts, expected {n} for each of {len(tasks)} prompts'
+      f'ask gave {[len(texts) for texts in groups]} texts, expected {n} for each of {len(tasks)} '
+      'prompts'
     )
   return groups
 
@@ -106,7 +109,8 @@ def _score(verifier, task, text):
   score = verifier(task, text)
   if score is not None and not math.isfinite(score):
     raise ValueError(
-      f'the verifier gave {score} on task {task.id!r}, text {text[:200]!r}; return None when it cannot tell.'
+      f'the verifier gave {score} on task {task.id!r}, text {text[:200]!r}; return None when it '
+      'cannot tell.'
     )
   return score
 

@@ -1,4 +1,7 @@
-"""Rewards: verifiable, heuristic, by vote. Functions become rewards in `scores`, rewards compose in `compose`."""
+"""Rewards: verifiable, heuristic, by vote.
+
+`scores` makes rewards from functions; `compose` combines rewards.
+"""
 
 from sirl.rewards import adapters, compose, heuristic, scores
 from sirl.rewards.adapters import from_trl, from_verl

@@ -1,4 +1,4 @@
-"""Reward functions written for TRL and for verl, unchanged."""
+"""Adapters that use reward functions written for TRL or verl unchanged."""
 
 import functools
 import inspect
@@ -12,23 +12,27 @@ from sirl.runtime import hosts
 from sirl.slots import Reward
 from sirl.tasks import Message, turns
 
-ANSWER_COLUMNS = ('answer', 'ground_truth', 'solution')  # what data sets call the answer
+ANSWER_COLUMNS = ('answer', 'ground_truth', 'solution')  # column names of the answer
 RESERVED = ('prompts', 'completions', 'completion_ids', 'trainer_state', 'log_extra', 'log_metric')
 
 log = logging.getLogger(__name__)
 
 
 def from_trl(fn: Callable, *, conversational: bool = False) -> Reward:
-  """Reward of a TRL function: fn(prompts=, completions=, completion_ids=, **columns) -> list of number or None.
+  """Reward from a TRL function: fn(prompts=, completions=, completion_ids=, **columns) -> scores.
 
-  Called once a step with all completions of the process, prompt-major; async functions are awaited. Columns are
-  the keys of the tasks' meta (None where a task lacks one), and the answer as `answer`, `ground_truth` and
-  `solution`. A function without **kwargs gets the arguments that it names. `trainer_state` is None.
-  What it hands to log_metric(name, value) and log_extra(column, values) becomes parts; columns that hold
-  something other than one number per completion are dropped, and the part 'extras_dropped' says how many.
+  fn returns a list of numbers or None. It is called once a step with all completions of the
+  process, prompt-major; async functions are awaited. The columns are the keys of the tasks' meta
+  (None where a task lacks one), and the answer as `answer`, `ground_truth` and `solution`. A
+  function without **kwargs gets only the arguments that it names. `trainer_state` is None.
 
-  Args: conversational: prompts and completions as lists of messages, as TRL passes them for chat data.
-  Raises: ValueError from the Reward when a meta key takes the name of an argument; RewardError as in `scores`.
+  Values that it passes to log_metric(name, value) and log_extra(column, values) become parts. A
+  column without one number per completion is dropped; the part 'extras_dropped' counts these.
+
+  Args: conversational: pass prompts and completions as lists of messages, as TRL does for chat
+    data.
+  Raises: ValueError from the Reward when a meta key takes the name of an argument; RewardError as
+    in `scores`.
   """
   call = functools.partial(_trl_call, fn, conversational)
   if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__):
@@ -49,13 +53,15 @@ def from_trl(fn: Callable, *, conversational: bool = False) -> Reward:
 def from_verl(
   compute_score: Callable, *, data_source: str | None = None, **reward_kwargs
 ) -> Reward:
-  """Reward of a verl function: compute_score(data_source, solution_str, ground_truth, extra_info, **kwargs).
+  """Reward from a verl function compute_score(data_source, solution_str, ground_truth, extra_info).
 
-  Called for every completion; returns a number, or a dict with 'score' whose other numbers become parts.
-  ground_truth is the task's answer, extra_info its meta.
+  It is called for every completion and returns a number, or a dict with 'score' whose other numbers
+  become parts. ground_truth is the task's answer, extra_info its meta.
 
-  Args: data_source: as in verl's data files; by default the task's meta['data_source'], else its origin.
-    reward_kwargs: passed on, as verl does with reward_kwargs of its config.
+  Args:
+    data_source: as in verl's data files; by default the task's meta['data_source'], else its
+      origin.
+    reward_kwargs: further keyword arguments, as verl passes reward_kwargs of its config.
   """
 
   def arguments(task, text):
@@ -83,7 +89,7 @@ def from_verl(
 
 
 def _trl_call(fn, conversational, samples):
-  """Keyword arguments of one call, the columns that the function will log, the number of completions."""
+  """(keyword arguments of one call, dict that collects logged columns, number of completions)."""
   rows = [(p, g, text) for p, texts in enumerate(samples.texts) for g, text in enumerate(texts)]
   tasks = [samples.tasks[p] for p, _, _ in rows]
   logged = {}
@@ -107,7 +113,7 @@ def _trl_call(fn, conversational, samples):
 
 
 def _numeric(logged, n):
-  """Logged columns that can be parts, and how many could not."""
+  """The logged columns that can be parts, and the part 'extras_dropped' if others were dropped."""
   parts = {
     name: values for name, values in logged.items() if len(values) == n and _all_numbers(values)
   }
@@ -132,13 +138,13 @@ def _columns(tasks):
 
 
 def _completion_ids(rollouts, rows):
-  """Ids chosen by the policy, end token included, one list per row."""
+  """Ids that the policy chose, end token included, one list per row."""
   tokens_PGT, action_PGT = hosts.local_rows(rollouts.tokens), hosts.local_rows(rollouts.action)
   return [tokens_PGT[p, g][action_PGT[p, g]].tolist() for p, g, _ in rows]
 
 
 def _parameters(fn):
-  """Names that fn accepts; None when it takes any."""
+  """Names of the arguments that fn accepts; None if it accepts any."""
   parameters = inspect.signature(fn).parameters.values()
   if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
     return None

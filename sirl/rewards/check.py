@@ -1,13 +1,16 @@
-"""Whether a function is a Reward, by its signature."""
+"""Checks by its signature whether a function is a Reward."""
 
 import inspect
 
 
 def check_reward(reward, what='reward'):
-  """Raises ValueError for a function that is no Reward by its signature, with the wrapper that makes it one."""
+  """Raises ValueError if the signature is not that of a Reward.
+
+  The message names the wrapper that makes a Reward of the function.
+  """
   try:
     takes = inspect.signature(reward)
-  except (TypeError, ValueError):  # a builtin has none
+  except (TypeError, ValueError):  # builtins have no signature
     return
   names = [name for name in takes.parameters if name not in ('args', 'kwargs')]
   try:
@@ -17,7 +20,8 @@ def check_reward(reward, what='reward'):
     fits = False
   if not fits:
     raise ValueError(
-      f'{what}: {getattr(reward, "__name__", reward)!r} takes ({", ".join(names)}), a reward takes (weights, samples, key). Wrap it: '
-      'rewards.from_trl for (prompts, completions, ...), rewards.from_verl for (data_source, solution_str, ...), '
-      'rewards.per_completion for (task, text), rewards.per_group for (task, texts)'
+      f'{what}: {getattr(reward, "__name__", reward)!r} takes ({", ".join(names)}), a reward takes '
+      '(weights, samples, key). Wrap it: rewards.from_trl for (prompts, completions, ...), '
+      'rewards.from_verl for (data_source, solution_str, ...), rewards.per_completion for (task, '
+      'text), rewards.per_group for (task, texts)'
     )

@@ -1,8 +1,8 @@
-"""From rewards to a reward: weighted, by_role, tolerant. Functions become rewards in `scores`.
+"""Combines rewards into one: weighted, watched, by_role, tolerant. See `scores` for functions.
 
-NaN is not judged, in a part (it did not apply) as in the total (nothing with a weight applied). A RewardError
-passes through a composition with everything that was computed beside it, so that `tolerant` can stand inside
-or around.
+NaN means "not judged". A part is NaN where it did not apply; the total is NaN where no weighted
+part applied. A RewardError passes through a composition with everything computed so far, so
+`tolerant` works inside or around it.
 """
 
 import dataclasses
@@ -34,17 +34,21 @@ __all__ = [
 ]
 
 ERROR = '_error'  # suffix of the part that marks crashed completions
-NO_TEXTS = ()  # the texts of a row that a reward is not asked about
+NO_TEXTS = ()  # in place of the texts of a row that a reward must not score
 
 
 def weighted(**terms: tuple[float, Reward]) -> Reward:
-  """Weighted sum of rewards: weighted(correct=(1.0, verifier), format=(0.1, matches), length=(0, length)).
+  """Weighted sum of rewards.
 
-  Every term is a part under its keyword, unweighted, and brings along its other parts under their own names.
-  Weight 0 makes a metric: computed and reported, never in the total. A completion is judged if a term of
-  another weight judged it; its total is the sum over the terms that did. Rewards of single tokens are summed likewise.
+  Example: weighted(correct=(1.0, verifier), format=(0.1, matches), length=(0, length)).
 
-  Raises: ValueError here for a term that is not (weight, reward), or when no weight differs from 0.
+  Every term becomes a part under its keyword, unweighted; its other parts keep their names. A term
+  of
+  weight 0 is only a metric: computed and reported, never in the total. A completion is judged if a
+  term of another weight judged it, and its total is the sum over these terms. Per-token rewards are
+  summed in the same way.
+
+  Raises: ValueError for a term that is not (weight, reward), or when no weight differs from 0.
   """
   for name, term in terms.items():
     if not (isinstance(term, tuple) and len(term) == 2 and callable(term[1])):
@@ -77,9 +81,9 @@ def weighted(**terms: tuple[float, Reward]) -> Reward:
 
 
 def watched(reward: Reward, name: str, fn: Verify) -> Reward:
-  """The reward with one more part that is only watched, fn(task, text) of every completion.
+  """The reward with one more part, fn(task, text) of every completion, which the total ignores.
 
-  A reward that has a part of that name already stays as it is.
+  A reward that already has a part of that name is returned unchanged.
   """
   watch = per_completion(fn, workers=1)
 
@@ -94,10 +98,11 @@ def watched(reward: Reward, name: str, fn: Verify) -> Reward:
 
 
 def by_role(**rewards: Reward | None) -> Reward:
-  """Judges each task by the reward of its role: by_role(propose=learnability, solve=verifier); None: not judged.
+  """Judges each task by the reward of its role: by_role(propose=learnability, solve=verifier).
 
-  Rows of other roles come to a reward with no texts, so it is asked nothing about them and shapes stay fixed.
-  Parts of the same name join. Raises: ValueError for a task whose role is not named.
+  None leaves the tasks of a role unjudged. Each reward sees the rows of other roles without texts,
+  so it does not score them and shapes stay fixed. Parts of the same name are merged.
+  Raises: ValueError for a task whose role is not named.
   """
 
   for role, judge in rewards.items():
@@ -109,8 +114,8 @@ def by_role(**rewards: Reward | None) -> Reward:
     for task in samples.tasks:
       if task.role not in rewards:
         raise ValueError(
-          f'by_role: task {task.id!r} has role {task.role!r}, but only {", ".join(rewards)} are judged; '
-          f'add {task.role}=reward, or {task.role}=None to leave it unjudged.'
+          f'by_role: task {task.id!r} has role {task.role!r}, but only {", ".join(rewards)} are '
+          f'judged; add {task.role}=reward, or {task.role}=None to leave it unjudged.'
         )
     nothing: Any = hosts.global_rows(np.full(shape_of(samples), np.nan, np.float32))
     total, parts, errors = nothing, {}, []
@@ -136,10 +141,11 @@ def by_role(**rewards: Reward | None) -> Reward:
 
 
 def tolerant(reward: Reward) -> Reward:
-  """Goes on after a crash: what broke is not judged, and counted in the part '<name>_error' (1 broke, 0 did not).
+  """Continues after a crash: a broken completion is not judged.
 
-  The name is the reward's own, or 'reward' for a composition. Around one term of `weighted` the other terms still
-  judge the completion; around the whole `weighted`, a completion with any broken term is not judged.
+  The part '<name>_error' is 1 for a broken completion, else 0. The name is the reward's own, or
+  'reward' for a composition. Around one term of `weighted`, the other terms still judge the
+  completion. Around the whole `weighted`, a completion with any broken term is not judged.
   """
 
   def tolerated(weights, samples, key):
@@ -172,7 +178,7 @@ def _attempt(reward, weights, samples, key, errors):
 
 
 def _unless(errors, rewards):
-  """The rewards, or the first of the errors with all that was computed beside it."""
+  """Returns the rewards; if there are errors, raises the first one with the rewards attached."""
   if not errors:
     return rewards
   failed_PG = functools.reduce(lambda a, b: a | b, [error.failed for error in errors])
@@ -180,7 +186,7 @@ def _unless(errors, rewards):
 
 
 def _renamed(name, rewards):
-  """Parts of a term: its own part and its error part take the term's name, the others keep theirs."""
+  """Parts of a term: its own part and its error part take the term's name; others keep theirs."""
   own = _own(rewards)
   parts = {name: rewards.total}
   for part, value in rewards.parts.items():
@@ -195,13 +201,14 @@ def _merge(parts, more, terms):
   for name, part in more.items():
     if name in parts:
       raise ValueError(
-        f'weighted: two terms of {list(terms)} bring a part named {name!r}; rename the term, or the entry it returns.'
+        f'weighted: two terms of {list(terms)} bring a part named {name!r}; rename the term, or '
+        'the entry it returns.'
       )
     parts[name] = part
 
 
 def _plus(total, weight, term) -> Any:
-  """total + weight * term, where NaN adds nothing and NaN to NaN stays NaN."""
+  """total + weight * term. A NaN term or total counts as absent; NaN plus NaN is NaN."""
   xp = _numpy(term) if total is None else _numpy(term, total)
   added = np.float32(weight) * term
   if total is None:
@@ -219,7 +226,7 @@ def _never(total):
 
 
 def _numpy(*arrays):
-  """numpy while everything is on the host; jax.numpy as soon as one array lives on devices."""
+  """numpy if all arrays are on the host; jax.numpy if one is on a device."""
   return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
 
 

@@ -1,12 +1,12 @@
-"""Rewards that need no verifier: format, length, repetition, the majority vote, and the random control.
+"""Rewards that need no verifier: format, length, repetition, majority vote and a random control.
 
   per_completion:  boxed, matches(...), tagged(...), repetition(...)
   per_group:       majority_vote(...)
   on_device:       length, soft_overlong(...)
   a Reward:        random_reward(...)
 
-All of them can be farmed by a policy that learns nothing else. Keep them small beside a verifiable term, or at
-weight 0 as metrics.
+A policy can maximise each of them without solving a task. Give them small weights beside a
+verifiable term, or weight 0 as metrics.
 """
 
 import functools
@@ -27,7 +27,7 @@ from sirl.types import Rewards
 
 
 def boxed(task, text: str) -> float:
-  r"""1 if the text holds a \boxed{...} that closes and is not blank, else 0."""
+  r"""1 if the text has a \boxed{...} that is closed and not blank, else 0."""
   del task
   for start in re.finditer(r'\\boxed\s*\{', text):
     depth = 1
@@ -41,7 +41,7 @@ def boxed(task, text: str) -> float:
 
 
 def matches(pattern: str, flags: int = re.DOTALL) -> Callable:
-  """fn(task, text) -> 1 if the whole text, stripped of outer white space, matches the pattern, else 0."""
+  """fn(task, text) -> 1 if the text without outer white space matches the pattern, else 0."""
   compiled = re.compile(pattern, flags)
 
   def matched(task, text):
@@ -52,7 +52,10 @@ def matches(pattern: str, flags: int = re.DOTALL) -> Callable:
 
 
 def tagged(*names: str) -> Callable:
-  """fn(task, text) -> 1 if every <name>...</name> stands exactly once, in this order, without overlap, not blank."""
+  """fn(task, text) -> 1 if the text has every <name>...</name> exactly once, else 0.
+
+  They must stand in this order, without overlap, and must not be blank.
+  """
   if not names:
     raise ValueError("tagged: name at least one tag, as in tagged('think', 'answer').")
   body = r'.*?'.join(rf'<{re.escape(name)}>\s*\S.*?</{re.escape(name)}>' for name in names)
@@ -71,15 +74,20 @@ def tagged(*names: str) -> Callable:
 
 
 def length(params, rollouts):
-  """Tokens chosen by the policy, end token included, float32 [P, G]. For on_device; a metric at weight 0."""
+  """Tokens that the policy chose, end token included, float32 [P, G].
+
+  A function for on_device; use weight 0 to report it as a metric.
+  """
   del params
   return jnp.sum(rollouts.action, axis=-1, dtype=jnp.float32)
 
 
 def soft_overlong(longest: int, buffer: int) -> Callable:
-  """fn(params, rollouts) -> 0 up to longest - buffer tokens, falling in a line to -1 at `longest`; -1 beyond.
+  """fn(params, rollouts) -> 0 up to longest - buffer tokens, falling linearly to -1 at `longest`.
 
-  Args: longest, buffer: tokens; the paper has 20480 and 4096.
+  It stays at -1 beyond.
+
+  Args: longest, buffer: tokens; the paper uses 20480 and 4096.
   Source: DAPO, Yu et al. 2025, arXiv 2503.14476, sec. 3.4.
   """
   if not 0 < buffer <= longest:
@@ -92,8 +100,9 @@ def soft_overlong(longest: int, buffer: int) -> Callable:
 
 
 def repetition(n: int = 3, penalty: float = 1.0) -> Callable:
-  """fn(task, text) -> -penalty * (1 - distinct / all n-grams of words); 0 for texts of fewer than n words.
+  """fn(task, text) -> -penalty * (1 - distinct / all n-grams of words).
 
+  Gives 0 for texts of fewer than n words.
   Source: Yeo et al. 2025, arXiv 2502.03373.
   """
   if n < 1 or penalty < 0:
@@ -114,18 +123,23 @@ def repetition(n: int = 3, penalty: float = 1.0) -> Callable:
 def majority_vote(
   extract: Callable[[str], Hashable | None], *, train: int | None = None
 ) -> Callable:
-  """fn(task, texts) for per_group: 1 if a text's answer is the group's most frequent one, else 0. Sees no answer.
+  """fn(task, texts) for per_group: 1 if a text gives the group's most frequent answer, else 0.
 
-  Texts without an answer (None) do not vote and get 0. Ties go to the answer seen first. A group in which nobody
-  answers gets 0 everywhere, not NaN: it teaches nothing beside a group baseline either way, but as "not judged" it
-  would leave the mean reward, which would then rise while answers disappear.
+  It reads no true answer. Texts without an answer (None) do not vote and get 0. Ties go to the
+  answer seen first. A group without any answer gets 0, not NaN. Neither gives a gradient with a
+  group baseline, but NaN would exclude the group from the mean reward, which would then rise while
+  answers disappear.
 
-  Parts: majority_ratio, votes of the winner over all texts of the group; parsed, 1 where an answer was found.
+  Parts: majority_ratio, votes of the winner over all texts of the group; parsed, 1 where an answer
+  was found.
 
-  Args: extract: text -> normalised answer or None; train: so many texts of a group are judged, the rest only
-    vote (None: all). The paper votes with 64 and trains on 32.
-  Source: TTRL, Zuo et al. 2025, arXiv 2504.16084. When the label is wrong, the share of wrong rewards is the
-    label's share plus the right answer's: every other wrong answer still earns its correct 0.
+  Args:
+    extract: text -> normalised answer or None.
+    train: the first `train` texts of a group are judged, and the rest only vote; None judges all.
+      The paper votes with 64 and trains on 32.
+  Source: TTRL, Zuo et al. 2025, arXiv 2504.16084. When the label is wrong, only texts with the
+  label
+  or with the right answer get a wrong reward: every other wrong answer correctly gets 0.
   """
   if train is not None and train < 1:
     raise ValueError(f'majority_vote: train={train}; expected at least 1 text, or None for all.')
@@ -154,10 +168,10 @@ def majority_vote(
 
 
 def random_reward(p: float = 0.5) -> Reward:
-  """Reward that is 1 with probability p, whatever the text: the control that every gain must beat.
+  """Reward that is 1 with probability p, whatever the text: a control that every gain must beat.
 
-  Its noise is addressed by task and sample, as all noise is.
-  Source: Shao et al. 2025, Spurious Rewards, arXiv 2506.10947: some bases gain from it.
+  Its random numbers are keyed by task and sample.
+  Source: Shao et al. 2025, Spurious Rewards, arXiv 2506.10947: some base models gain from it.
   """
   if not 0 <= p <= 1:
     raise ValueError(f'random_reward: p={p} is no probability.')

@@ -1,8 +1,8 @@
-"""From a scoring function to a Reward: per_completion, per_group, batched, on_device.
+"""Makes Rewards from scoring functions: per_completion, per_group, batched, on_device.
 
-A Reward is (weights, samples, key) -> Rewards, arrays float32 [P, G]. NaN is the only sign for "not judged", and
-it is ours alone: a function says it by returning None, and one that returns NaN, crashes or returns the wrong
-number of scores raises a RewardError that names the task and the text.
+A Reward is (weights, samples, key) -> Rewards, with arrays float32 [P, G]. NaN in them means "not
+judged". A function says so by returning None. If it returns NaN, crashes or returns the wrong
+number of scores, the Reward raises a RewardError that names the task and the text.
 """
 
 import asyncio
@@ -26,22 +26,23 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class RewardError(ValueError):
-  """A scoring function broke. What the others computed is not lost: it travels along for `tolerant`."""
+  """A scoring function failed. The error carries all other results, for `tolerant`."""
 
   def __init__(self, message: str, rewards: Rewards, failed):
     super().__init__(message)
-    self.rewards = rewards  # NaN where it broke
+    self.rewards = rewards  # NaN where scoring failed
     self.failed = failed  # bool [P, G]
 
 
 def per_completion(fn: Callable, *, workers: int = 32) -> Reward:
   """Scores every completion on its own: fn(task, text) -> number, None (not judged), or a mapping.
 
-  A mapping holds the reward under 'score'; its other numbers become parts of their own, its other entries are
-  dropped. The function's name is the name of the part. Calls run in threads, results keep their order;
-  coroutine functions run in one event loop. Functions that must own the main thread need workers=1.
+  A mapping holds the reward under 'score'. Its other numbers become parts; other entries are
+  dropped. The function's name is the name of its part. Calls run in threads, and results keep their
+  order. Coroutine functions run in one event loop. Functions that must run in the main thread need
+  workers=1.
 
-  Args: workers: calls at a time.
+  Args: workers: number of calls at a time.
   Raises: RewardError from the returned Reward.
   """
   name = name_of(fn)
@@ -60,9 +61,10 @@ def per_completion(fn: Callable, *, workers: int = 32) -> Reward:
 
 
 def per_group(fn: Callable, *, workers: int = 32) -> Reward:
-  """Scores the completions of a task together: fn(task, texts) -> one score per text, each as in per_completion.
+  """Scores the completions of a task together: fn(task, texts) -> one score per text.
 
-  For votes and comparisons. Groups run in threads, results keep their order.
+  Each score is as in per_completion. For votes and comparisons. Groups run in threads, and results
+  keep their order.
   """
   name = name_of(fn)
 
@@ -82,7 +84,8 @@ def per_group(fn: Callable, *, workers: int = 32) -> Reward:
 def batched(fn: Callable, *, name: str) -> Reward:
   """Scores all completions of the process in one call: fn(samples) -> (scores, parts).
 
-  scores has one entry per text, prompt-major, each as in per_completion; parts maps a name to such a list.
+  scores has one entry per text, prompt-major, each as in per_completion. parts maps a name to such
+  a list.
   """
 
   def reward(weights, samples, key):
@@ -104,9 +107,11 @@ def batched(fn: Callable, *, name: str) -> Reward:
 
 
 def on_device(fn: Callable, *, of: str = 'policy') -> Reward:
-  """Scores arrays with arrays: fn(params of the weights named `of`, rollouts) -> float [P, G], or (scores, judged bool [P, G]); jitted.
+  """Scores arrays with a jitted function: fn(params, rollouts) -> float [P, G].
 
-  Raises: RewardError from the returned Reward for another shape, or NaN or inf in a judged score.
+  fn may also return (scores, judged bool [P, G]). params are those of the weights named `of`.
+  Raises: RewardError from the returned Reward for another shape, or for NaN or inf in a judged
+    score.
   """
   name = name_of(fn)
 
@@ -125,16 +130,16 @@ def on_device(fn: Callable, *, of: str = 'policy') -> Reward:
     expected = samples.rollouts.truncated.shape
     if scores_PG.shape != expected:
       raise RewardError(
-        f'reward {name!r} returned scores of shape {list(scores_PG.shape)}, expected [P, G] = {list(expected)}; '
-        'return one score per completion.',
+        f'reward {name!r} returned scores of shape {list(scores_PG.shape)}, expected [P, G] = '
+        f'{list(expected)}; return one score per completion.',
         _alone(name, jnp.full(expected, jnp.nan, jnp.float32)),
         jnp.ones(expected, bool),
       )
     rewards = _alone(name, scores_PG)
     if int(broken):
       raise RewardError(
-        f'reward {name!r} is NaN or infinite for {int(broken)} of {math.prod(expected)} completions; '
-        'return (scores, judged) with judged False where there is nothing to judge.',
+        f'reward {name!r} is NaN or infinite for {int(broken)} of {math.prod(expected)} '
+        'completions; return (scores, judged) with judged False where there is nothing to judge.',
         rewards,
         broken_PG,
       )
@@ -147,11 +152,10 @@ def on_device(fn: Callable, *, of: str = 'policy') -> Reward:
 
 
 def _map(fn, calls, workers):
-  """Results of fn(*arguments) in the order of calls; an exception takes the place of its result."""
+  """Results of fn(*arguments) in the order of calls. A failed call gives its exception."""
   if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__):
-    with futures.ThreadPoolExecutor(
-      1
-    ) as thread:  # its own thread, since a notebook already runs a loop
+    # In a thread of its own, because a notebook already runs an event loop.
+    with futures.ThreadPoolExecutor(1) as thread:
       return thread.submit(asyncio.run, _map_async(fn, calls, workers)).result()
 
   def attempt(arguments):
@@ -177,11 +181,11 @@ async def _map_async(fn, calls, workers):
 
 
 class _Bad(ValueError):
-  """A returned value that is no score."""
+  """fn returned something that is not a score."""
 
 
 def _listed(scores, n):
-  """Exactly n results; a failure of the whole call stands for each of them."""
+  """Exactly n results. If the whole call failed, each of them is the exception."""
   if isinstance(scores, Exception):
     return [scores] * n
   if isinstance(scores, (str, bytes, Mapping)) or not isinstance(
@@ -207,7 +211,7 @@ def _with_parts(score, parts):
 
 
 def _gather(name, samples, results):
-  """Rewards [P, G] of results by place; raises the first failure in prompt-major order."""
+  """Rewards [P, G] from results by place; raises the first failure in prompt-major order."""
   shape = shape_of(samples)
   scores_PG = np.full(shape, np.nan, np.float32)
   failed_PG = np.zeros(shape, bool)
@@ -275,9 +279,9 @@ def _message(name, task, g, text, error, failures, calls):
   what = str(error) if isinstance(error, _Bad) else f'raised {type(error).__name__}: {error}'
   answer = '' if task.answer is not None else ' (this task has no answer)'
   return (
-    f'reward {name!r} {what}\n  on task {task.id!r}{answer}, completion {g}: {shown!r}\n'
-    f'  {failures} of {calls} completions failed, this is the first. Correct the reward, or wrap it in '
-    'rewards.tolerant(...) to count such completions as not judged.'
+    f'reward {name!r} {what}\n  on task {task.id!r}{answer}, completion {g}: {shown!r}\n  '
+    f'{failures} of {calls} completions failed, this is the first. Correct the reward, or wrap it '
+    'in rewards.tolerant(...) to count such completions as not judged.'
   )
 
 
@@ -290,7 +294,10 @@ def shape_of(samples):
 
 
 def name_of(fn):
-  """The function's own name under any partial; 'reward' for a lambda; a callable object's type in lower case."""
+  """The name of a function, under any functools.partial.
+
+  'reward' for a lambda; the lower-case type name for a callable object.
+  """
   while isinstance(fn, functools.partial):
     fn = fn.func
   name = fn.__name__ if inspect.isroutine(fn) else type(fn).__name__.lower()

@@ -1,1 +1,1 @@
-"""A run's folder: checkpoints, records, identity, questions, and reading them back."""
+"""A run's folder: checkpoints, records, identity, questions, and how to read them."""

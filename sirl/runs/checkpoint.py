@@ -1,12 +1,13 @@
-"""Checkpoints: one directory per serial, verified by digest, walked back when damaged.
+"""Checkpoints: one directory per serial, verified by digest. Restore skips damaged ones.
 
-A checkpoint holds two items: `state`, the LoopState as a flat dict of arrays named by their path, and
-`meta`, one JSON document with the history, the pool's manifest, what stages remember, the config, versions and the
-SHA-256 of every array. Its serial is round * steps_per_round + step, so a round's end is the next round's beginning.
-There is no random state to save: keys are functions of (seed, purpose, round, step).
+A checkpoint holds two items. `state` is the LoopState as a flat dict of arrays named by their path.
+`meta` is a JSON document with the history, the pool's manifest, the memory of acquire and evaluate,
+the config, versions and the SHA-256 of every array. The serial is round * steps_per_round + step,
+so the end of a round has the serial of the next round's start. No random state is saved: keys are
+functions of (seed, purpose, round, step).
 
-Orbax makes the commit atomic but restores flipped bytes without a word, casts other dtypes silently and
-does not fall back to an older step; all three are handled here.
+Orbax commits atomically. But it restores flipped bytes without an error, casts other dtypes
+silently, and does not fall back to an older step. This module handles all three.
 """
 
 import dataclasses
@@ -26,32 +27,42 @@ from sirl.types import Report
 
 log = logging.getLogger(__name__)
 
-META = 'meta/metadata'  # where orbax writes the JSON of a checkpoint
-LAYOUT = 2  # what a checkpoint holds, and under which names; another number is refused
+META = 'meta/metadata'  # path of a checkpoint's JSON, fixed by orbax
+LAYOUT = 2  # version of a checkpoint's contents and names; other versions are refused
 
 
 def kept_rounds(workdir):
-  """Rounds whose end is among the checkpoints of a workdir, ascending; -1 is the start. Only looks, also while it runs."""
+  """Rounds whose end has a checkpoint in the workdir, ascending; -1 is the start.
+
+  Only reads, so it is safe while the run is active.
+  """
   folder = pathlib.Path(workdir) / 'checkpoints'
   saved = {int(path.name): path for path in folder.glob('[0-9]*') if path.name.isdigit()}
   for serial in sorted(saved, reverse=True):
     try:
       steps = json.loads((saved[serial] / META).read_text())['body']['steps_per_round']
-    except (OSError, ValueError, KeyError):  # damaged; the others count by the same number
+    except (
+      OSError,
+      ValueError,
+      KeyError,
+    ):  # damaged; another checkpoint has the same steps_per_round
       continue
     return round_ends(saved, steps)
   return []
 
 
 def round_ends(serials, steps_per_round):
-  """Rounds, ascending, that end at one of the serials; -1 is the start."""
+  """The rounds, ascending, that end at one of the serials; -1 is the start."""
   return [n // steps_per_round - 1 for n in sorted(serials) if n % steps_per_round == 0]
 
 
 def newest(workdir, config, like):
-  """The LoopState of the newest checkpoint that verifies, for who only looks: nothing is moved, also while the run goes on.
+  """The LoopState of the newest checkpoint that verifies.
 
-  Args: as of `Store` and `Store.restore`. Raises: as those, and ValueError where there is none yet.
+  Only reads, so it is safe while the run is active: it moves no damaged checkpoint.
+
+  Args: as in `Store` and `Store.restore`.
+  Raises: as in these, and ValueError if there is no checkpoint yet.
   """
   if not (pathlib.Path(workdir) / 'checkpoints').is_dir():
     raise ValueError(f'{workdir} has no checkpoint yet; let the run finish a round first')
@@ -67,9 +78,10 @@ class Damaged(Exception):
 
 
 class Store:
-  """The checkpoints of one workdir; a context manager that waits for the last save when it closes.
+  """The checkpoints of one workdir; a context manager that waits for the last save on exit.
 
-  Kept (see `retention`): the last two, the ends of the last `keep_rounds` rounds, and serial 0 for ever.
+  It keeps the last two checkpoints, the ends of the last `keep_rounds` rounds, and serial 0 for
+  ever (see `retention`).
   """
 
   def __init__(
@@ -87,7 +99,7 @@ class Store:
     options = ocp.CheckpointManagerOptions(
       preservation_policy=retention.Kept(steps_per_round, keep_rounds),
       step_format_fixed_length=8,
-      cleanup_tmp_directories=not read_only,  # what a crash during a save left behind
+      cleanup_tmp_directories=not read_only,  # leftovers of a crash during a save
       enable_async_checkpointing=not read_only,
       read_only=read_only,
     )
@@ -100,43 +112,48 @@ class Store:
     if kind is None:
       self.close()
       return
-    try:  # the error on its way out is the one to show; a second one is only logged
+    try:  # the pending error is the one to show; only log a second one
       self.close()
     except Exception:
       log.exception('closing the checkpoints in %s failed', self.folder)
 
   def close(self):
-    """Waits for the save under way. Raises OSError when it failed."""
+    """Waits for the current save. Raises OSError if it failed."""
     self._wait()
     self.manager.close()
 
   def save(self, state, history, manifest):
     """Saves at serial state.round * steps_per_round + state.step; returns once the data is copied.
 
-    The writing goes on in the background; `close` or the next `save` waits for it and raises its error.
+    Writing continues in the background. `close` or the next `save` waits for it and raises its
+    error.
 
-    Args: state: LoopState of arrays; history: list of Reports; manifest: JSON list describing the pool's files.
-    Raises: OSError when this or the previous save failed (older checkpoints stay); ValueError when the
-      serial does not increase.
+    Args:
+      state: LoopState of arrays.
+      history: list of Reports.
+      manifest: JSON list that describes the pool's files.
+    Raises: OSError when this or the previous save failed (older checkpoints stay); ValueError when
+      the serial does not increase.
     """
     self._wait()
     serial = self._serial(state)
     last = max(self.manager.all_steps(), default=-1)
     if serial <= last:
       raise ValueError(
-        f'checkpoint serial {serial} (round {int(state.round)}, step {int(state.step)}) is not above the last '
-        f'one, {last}; rounds never decrease, not even on a rollback'
+        f'checkpoint serial {serial} (round {int(state.round)}, step {int(state.step)}) is not '
+        f'above the last one, {last}; rounds never decrease, not even on a rollback'
       )
     self._write(serial, state, history, manifest)
 
   def replace(self, state, history, manifest):
-    """Saves in the place of the newest checkpoint, which has the same serial; returns once the new one verifies.
+    """Replaces the newest checkpoint, of the same serial; returns once the new one verifies.
 
-    Until then the old one waits in `checkpoints_replaced`. After a kill it is the one that the next store finds,
-    unless the new one was already whole.
+    Until then the old one is in `checkpoints_replaced`. After a kill, the next Store restores the
+    old one, unless the new one was already complete.
 
-    Args: as of `save`.
-    Raises: OSError when the save failed; the next store finds the old one. ValueError when the serial is another one.
+    Args: as in `save`.
+    Raises: OSError when the save failed; the next Store finds the old checkpoint. ValueError when
+      the serial is not that of the newest checkpoint.
     """
     self._wait()
     serial = self._serial(state)
@@ -154,14 +171,15 @@ class Store:
     self._forget_replaced()
 
   def restore(self, like):
-    """The newest checkpoint that verifies: (LoopState, list of Reports, pool manifest); None when there is none.
+    """The newest checkpoint that verifies: (LoopState, list of Reports, pool manifest), or None.
 
-    Damaged ones on the way are moved to `checkpoints_rejected`, never deleted, and logged.
+    Returns None when there is no checkpoint. Damaged newer ones are logged and moved to
+    `checkpoints_rejected`, never deleted.
 
-    Args: like: LoopState of arrays or ShapeDtypeStructs; shapes and dtypes must be the checkpoint's, a sharding
-      says where a leaf goes.
-    Raises: ValueError when the config or the arrays are not those of the checkpoint; OSError when checkpoints
-      exist and none verifies.
+    Args: like: LoopState of arrays or ShapeDtypeStructs. Shapes and dtypes must equal the
+      checkpoint's; a leaf's sharding says where it is placed.
+    Raises: ValueError when the config or the arrays differ from the checkpoint's; OSError when
+      checkpoints exist and none verifies.
     """
     serials = sorted(self.manager.all_steps(), reverse=True)
     damaged = {}
@@ -186,15 +204,16 @@ class Store:
     if serials:
       reasons = '; '.join(f'{serial}: {reason}' for serial, reason in damaged.items())
       raise OSError(
-        f'none of the {len(serials)} checkpoints in {self.folder} verifies ({reasons}). Nothing was changed; '
-        'restore the folder from a backup, or start in a new workdir'
+        f'none of the {len(serials)} checkpoints in {self.folder} verifies ({reasons}). Nothing '
+        'was changed; restore the folder from a backup, or start in a new workdir'
       )
     return None
 
   def restore_round(self, round, like):
     """The LoopState saved at the end of a round; -1 is the state before round 0.
 
-    Its config may be another one than now: what was changed since has been accepted by `restore`.
+    The config of that checkpoint may differ from the current one: `restore` has accepted the
+    changes.
     Raises: ValueError when that round's end is not kept; OSError when it is damaged.
     """
     self._wait()
@@ -203,7 +222,8 @@ class Store:
     if serial not in kept:
       ends = round_ends(kept, self.steps_per_round)
       raise ValueError(
-        f'no checkpoint of the end of round {round}; kept rounds: {", ".join(map(str, ends)) or "none"}'
+        f'no checkpoint of the end of round {round}; kept rounds: '
+        f'{", ".join(map(str, ends)) or "none"}'
       )
     try:
       return self._load_state(serial, self._load_meta(serial), like)
@@ -216,7 +236,7 @@ class Store:
     return int(state.round) * self.steps_per_round + int(state.step)
 
   def _write(self, serial, state, history, manifest):
-    # A copy, because the caller donates these buffers to its next step while we still write them.
+    # A copy, because the caller donates these buffers to its next step during the write.
     leaves = {name: jnp.copy(jnp.asarray(leaf)) for name, leaf in digests.flat(state).items()}
     body = {
       'layout': LAYOUT,
@@ -247,12 +267,8 @@ class Store:
     arguments = ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
     try:
       leaves = self.manager.restore(serial, args=arguments)['state']
-    except (
-      OSError,
-      ValueError,
-      KeyError,
-      TypeError,
-    ) as error:  # missing, truncated or undecodable files
+    # Missing, truncated or undecodable files.
+    except (OSError, ValueError, KeyError, TypeError) as error:
       raise Damaged(f'its arrays cannot be read ({digests.first_line(error)})') from error
     found = digests.described(leaves)
     wrong = [name for name in wanted if found[name]['sha256'] != body['leaves'][name]['sha256']]
@@ -273,13 +289,17 @@ class Store:
       raise Damaged('the digest of its JSON differs')
     if body.get('layout', 1) != LAYOUT:
       raise ValueError(
-        f'checkpoint {serial} in {self.folder} has layout {body.get("layout", 1)}, this version reads layout {LAYOUT}; '
-        f'it was written by sirl {body["versions"]["sirl"]}. Finish the run with that version, or start in a new workdir'
+        f'checkpoint {serial} in {self.folder} has layout {body.get("layout", 1)}, this version '
+        f'reads layout {LAYOUT}; it was written by sirl {body["versions"]["sirl"]}. Finish the run '
+        'with that version, or start in a new workdir'
       )
     return body
 
   def _accepted_changes(self, body):
-    """The checkpoint's list of changes, with those of now where they are allowed. Raises ValueError where they are not."""
+    """The checkpoint's list of config changes, with the current ones if allowed.
+
+    Raises: ValueError if the config differs and may not.
+    """
     differences = configs.differences(body['config'], self.config)
     if body['steps_per_round'] != self.steps_per_round and not differences:
       differences = [f'steps_per_round ({body["steps_per_round"]} -> {self.steps_per_round})']
@@ -292,8 +312,8 @@ class Store:
       )
     if body['steps_per_round'] != self.steps_per_round:
       raise ValueError(
-        f'steps_per_round cannot change within a workdir ({body["steps_per_round"]} -> {self.steps_per_round}): '
-        'it numbers the checkpoints. Use a new workdir'
+        f'steps_per_round cannot change within a workdir ({body["steps_per_round"]} -> '
+        f'{self.steps_per_round}): it numbers the checkpoints. Use a new workdir'
       )
     log.warning('resuming with a changed config: %s', ', '.join(differences))
     return [*body['config_changes'], {'serial': body['serial'], 'differences': differences}]
@@ -303,7 +323,10 @@ class Store:
       log.warning('moved the damaged checkpoint %d to %s', serial, target)
 
   def _move(self, serials, place):
-    """Moves checkpoints into a folder beside theirs; returns {serial: where it is now} on the first process."""
+    """Moves checkpoints into a folder beside theirs.
+
+    Returns {serial: its new path} on the first process, {} on the others.
+    """
     if not serials:
       return {}
     targets = {}
@@ -321,7 +344,7 @@ class Store:
     return targets
 
   def _put_back(self):
-    """Brings back a checkpoint whose replacement is not there; whether it did."""
+    """Restores old checkpoints whose replacement is missing; returns whether there were any."""
     waiting = sorted(self.replaced.glob('[0-9]*'))
     absent = [path for path in waiting if not (self.folder / path.stem).exists()]
     hosts.barrier('replaced checkpoints seen')
@@ -343,6 +366,6 @@ class Store:
 
   def _failed(self, error):
     return OSError(
-      f'saving a checkpoint in {self.folder} failed: {digests.first_line(error)}. Earlier checkpoints are intact; '
-      'free some space or fix the folder and run the same command again'
+      f'saving a checkpoint in {self.folder} failed: {digests.first_line(error)}. Earlier '
+      'checkpoints are intact; free some space or fix the folder and run the same command again'
     )

@@ -1,4 +1,7 @@
-"""What a checkpoint says of its contents: arrays by name with shape, dtype and digest, reports and versions as JSON."""
+"""Descriptions of a checkpoint's contents, as JSON.
+
+These are the shape, dtype and digest of each array by name, and the reports and versions.
+"""
 
 import dataclasses
 import hashlib
@@ -14,31 +17,31 @@ import numpy as np
 import sirl
 from sirl.runtime import hosts
 
-WORKERS = 4  # threads that hash leaves; hashing releases the interpreter lock
+WORKERS = 4  # threads that hash leaves; hashing releases the GIL
 
 
 def versions():
-  """{package: version} of what the bits of a run depend on."""
+  """{package: version} of the packages that can change a run's results bit for bit."""
   packages = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint')
   found = {name: importlib.metadata.version(name) for name in packages}
   return {'python': platform.python_version(), 'sirl': sirl.__version__} | found
 
 
 def report_json(report):
-  """A Report as JSON values; NaN becomes null, which `Report.from_json` reads back as NaN."""
+  """A Report as JSON values. NaN becomes null, which `Report.from_json` reads as NaN."""
   row = dataclasses.asdict(report)
   row['metrics'] = {name: finite_or_null(value) for name, value in row['metrics'].items()}
   return row
 
 
 def finite_or_null(value):
-  """A number as a Python float, or None for NaN, which JSON cannot hold. Infinities stay."""
+  """A number as a Python float, or None for NaN. Infinities stay."""
   value = float(value)
   return None if math.isnan(value) else value
 
 
 def flat(tree):
-  """{'learners.policy.params.embed.weight': leaf}; None and empty containers have no leaves."""
+  """{'learners.policy.params.embed.weight': leaf}; None and empty containers are omitted."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {jax.tree_util.keystr(path, simple=True, separator='.'): leaf for path, leaf in leaves}
 
@@ -64,7 +67,8 @@ def described(leaves):
     digest = hashlib.sha256(host.reshape(-1).view(np.uint8).data).hexdigest()
     return {'shape': list(array.shape), 'dtype': str(array.dtype), 'sha256': digest}
 
-  # A gather is a collective, which every process must enter in the same order: threads only where there is none.
+  # With several processes, describing gathers an array. All processes must enter these collectives
+  # in the same order, so use threads only with one process.
   workers = WORKERS if hosts.count() == 1 else 1
   return dict(zip(leaves, hosts.ordered_map(describe, leaves.values(), workers)))
 
@@ -72,7 +76,8 @@ def described(leaves):
 def check_leaves(saved, wanted, serial):
   def fail(what):
     raise ValueError(
-      f'checkpoint {serial} was written by another model, optimizer or selector: {what}. Use a new workdir'
+      f'checkpoint {serial} was written by another model, optimizer or selector: {what}. Use a new '
+      'workdir'
     )
 
   if missing := sorted(set(wanted) - set(saved)):

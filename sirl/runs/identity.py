@@ -1,4 +1,4 @@
-"""What a workdir says of itself in config.json: the numbers, the experiment file, versions, revision."""
+"""The identity of a workdir, in config.json: numbers, experiment file, versions, git revision."""
 
 import hashlib
 import json
@@ -16,7 +16,10 @@ ERROR = 'error.txt'
 
 
 def check(workdir, config):
-  """Raises ValueError when the workdir holds checkpoints of another config: before any model is built."""
+  """Raises ValueError when the workdir holds checkpoints of another config.
+
+  Called before any model is built.
+  """
   path = workdir / 'config.json'
   saved = any((workdir / 'checkpoints').glob('[0-9]*'))
   if not path.exists() or not saved or config.allow_changed_config:
@@ -24,21 +27,25 @@ def check(workdir, config):
   differences = configs.differences(read(workdir)['config'], config)
   if differences:
     raise ValueError(
-      f'config differs from the checkpoint in: {", ".join(differences)}. Use a new workdir (now {workdir}), '
-      'or --set allow_changed_config=true'
+      f'config differs from the checkpoint in: {", ".join(differences)}. Use a new workdir (now '
+      f'{workdir}), or --set allow_changed_config=true'
     )
 
 
 def write(workdir, config, source, measured=None):
-  """config.json: the numbers, the experiment file and its hash, versions, git revision; and a copy of the file.
+  """Writes config.json and a copy of the experiment file.
 
-  Args: measured: {name: tasks} that the run measures; kept as their number and a digest of prompts and answers.
+  config.json holds the numbers, the path and hash of the file, versions and the git revision.
+
+  Args: measured: {name: tasks} that the run measures; stored as their number and a digest of
+    prompts and answers.
   """
   text = source.read_text(encoding='utf-8')
   copy = workdir / 'experiment.py'
   if copy.exists() and copy.read_text(encoding='utf-8') != text:
     log.warning(
-      '%s has changed since this workdir was last run; its choices apply from here on, the earlier rounds keep theirs',
+      '%s has changed since this workdir was last run; its choices apply from here on, the earlier '
+      'rounds keep theirs',
       source,
     )
   identity = {
@@ -55,29 +62,32 @@ def write(workdir, config, source, measured=None):
 
 
 def digest_of(tasks):
-  """{'tasks': how many, 'sha256': of their prompts and answers, in any order}."""
+  """{'tasks': number of tasks, 'sha256': digest of prompts and answers, independent of order}."""
   said = sorted(json.dumps([task.text, task.answer]) for task in tasks)
   return {'tasks': len(said), 'sha256': hashlib.sha256('\n'.join(said).encode()).hexdigest()}
 
 
 def keep_error(workdir, message):
-  """Leaves what ended a run in its workdir, for the doctor and the report."""
+  """Writes the error that ended a run to its workdir, for the doctor and the report."""
   files.atomic_write(workdir / ERROR, message + '\n')
 
 
 def forget_error(workdir):
-  """Another attempt begins."""
+  """Removes the error of the previous attempt."""
   (workdir / ERROR).unlink(missing_ok=True)
 
 
 def last_error(workdir):
-  """What ended the last attempt, None when it ended well or still runs."""
+  """The error that ended the last attempt; None if it ended well or still runs."""
   path = pathlib.Path(workdir) / ERROR
   return path.read_text(encoding='utf-8').strip() if path.exists() else None
 
 
 def read(workdir):
-  """What `write` wrote. Raises ValueError when it is not JSON, FileNotFoundError when there is none."""
+  """The contents of config.json.
+
+  Raises: ValueError if it is not JSON, FileNotFoundError if there is none.
+  """
   path = pathlib.Path(workdir) / 'config.json'
   try:
     return json.loads(path.read_text(encoding='utf-8'))
@@ -86,7 +96,7 @@ def read(workdir):
 
 
 def git_revision(folder):
-  """The revision that folder is checked out at, with '-dirty' for uncommitted changes; None outside git."""
+  """The git revision of a folder, with '-dirty' for uncommitted changes; None outside git."""
   command = [
     'git',
     '-C',

@@ -1,6 +1,6 @@
-"""A history of reports: the path to the present weights, values with their errors, slopes, and how to word them.
+"""Helpers for a history of reports: the path to the present weights, errors, slopes and wording.
 
-An absent metric and one that is NaN are the same to a rule: not measured. An absent or NaN `_sem` counts as 0.
+An absent metric and a NaN metric both count as not measured. An absent or NaN `_sem` counts as 0.
 """
 
 import math
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from sirl.types import Action, Report
 
-# Two-sided 95 % points of Student's t by degrees of freedom; 2.1 beyond the table.
+# Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom; 2.1 beyond the table.
 T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 
 def path(reports: Sequence[Report]) -> list[Report]:
   """Reports on the path to the present weights, oldest first, the newest included.
 
-  Rounds -1 0 1 2 with a rollback to 0 decided at 2, then 3: the path is -1 0 3.
+  Example: after rounds -1 0 1 2 with a rollback to 0 decided at 2, then 3, the path is -1 0 3.
   """
   found, i = [], len(reports) - 1
   while i >= 0:
@@ -25,12 +25,18 @@ def path(reports: Sequence[Report]) -> list[Report]:
 
 
 def final(reports: Sequence[Report]) -> Report:
-  """The report of the weights that the run has now, which a rollback or a stop may have taken from an earlier round."""
+  """The report of the run's present weights.
+
+  After a rollback or a stop, these may be the weights of an earlier round.
+  """
   return reports[_parent(reports, len(reports))]
 
 
 def _parent(reports, i):
-  """Index of the report whose weights report i went on from, or would go on from; -1 for the first."""
+  """Index of the report whose weights were the start of report i; -1 for the first report.
+
+  i may be len(reports), for a report that does not exist yet.
+  """
   before = i - 1
   while before >= 0 and (target := _target(reports[before])) is not None:
     # A rollback target may itself have been rolled back; follow the chain.
@@ -39,33 +45,34 @@ def _parent(reports, i):
 
 
 def _target(report):
-  """The earlier round whose weights this report's decision brought back; None where the weights stayed."""
+  """The earlier round whose weights this report's decision restored; None if the weights stayed."""
   if not (decided(report, Action.ROLLBACK) or decided(report, Action.STOP)):
     return None
   target = report.decision.round
-  return None if target == report.round else target  # a human may go back to where the run stands
+  # A human may choose the round where the run already is.
+  return None if target == report.round else target
 
 
 def read(report: Report, metric: str) -> tuple[float, float]:
-  """(value, sem). The value is NaN when it was not measured, which every comparison answers with no."""
+  """(value, sem). The value is NaN if it was not measured; comparisons with NaN are False."""
   value, sem = (report.metrics.get(name, math.nan) for name in (metric, metric + '_sem'))
   return value, sem if math.isfinite(sem) else 0.0
 
 
 def measured(reports: Sequence[Report], metric: str) -> list[Report]:
-  """The reports that hold a finite value of the metric."""
+  """The reports with a finite value of the metric."""
   return [report for report in reports if math.isfinite(read(report, metric)[0])]
 
 
 def within(reports: Sequence[Report], newest: Report, horizon: int) -> list[Report]:
-  """Those whose checkpoints are kept: the last `horizon` rounds before the newest, and the start of the run."""
+  """The reports with kept checkpoints: the `horizon` rounds before the newest, and round -1."""
   return [
     report for report in reports if report.round == -1 or report.round >= newest.round - horizon
   ]
 
 
 def best(reports: Sequence[Report], metric: str) -> Report:
-  """The report with the highest value, of equal ones the latest."""
+  """The report with the highest value; the latest of equal ones."""
   return max(reports, key=lambda report: (report.metrics[metric], report.round))
 
 
@@ -76,9 +83,10 @@ def difference(a: Report, b: Report, metric: str) -> tuple[float, float]:
 
 
 def slope(reports: Sequence[Report], metric: str) -> tuple[float, float]:
-  """(slope per round, half a 95 % interval) of a least-squares line through a metric of at least three reports.
+  """(slope per round, half of its 95 % interval) of a least-squares line through a metric.
 
-  The error is the larger of what the scatter around the line and what the metric's own standard errors give.
+  Needs at least three reports. The standard error is the larger of two estimates: one from the
+  scatter around the line, one from the metric's own standard errors.
   """
   x = [float(report.round) for report in reports]
   y = [report.metrics[metric] for report in reports]
@@ -99,7 +107,7 @@ def least_squares(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def outside(report: Report, metric: str, low: float | None, high: float | None) -> str | None:
-  """What to say when the metric is outside [low, high]; None when inside, absent or NaN."""
+  """A phrase if the metric is outside [low, high]; None if it is inside, absent or NaN."""
   value, _ = read(report, metric)
   if low is not None and value < low:
     return f'{metric} {value:.4g} is below {low:.4g}'
@@ -109,7 +117,7 @@ def outside(report: Report, metric: str, low: float | None, high: float | None) 
 
 
 def decided(report: Report, action: Action) -> bool:
-  """Whether this was the decision taken on the report."""
+  """Whether the report's decision was this action."""
   return report.decision is not None and report.decision.action is action
 
 
@@ -121,10 +129,10 @@ def answered(report: Report) -> bool:
 
 
 def show(value: float, sem: float) -> str:
-  """The value with its error, for a sentence."""
+  """The value with its error, as part of a sentence."""
   return f'{value:.4g} +- {sem:.2g}' if sem else f'{value:.4g}'
 
 
 def with_round(report: Report, metric: str) -> str:
-  """The metric of a report with its error and its round, for a sentence."""
+  """The metric of a report with its error and round, as part of a sentence."""
   return f'{show(*read(report, metric))} (round {report.round})'

@@ -1,15 +1,20 @@
-"""A round's steps in a few numbers: means for its report, and how many steps were not finite."""
+"""Summarises a round's steps: their means, and the number of steps that were not finite."""
 
 import math
 
 from sirl.runs import metrics, record
 
-# Step metrics where one value that is not finite makes the round's mean NaN: elsewhere NaN means absent.
+# Step metrics in which one value that is not finite makes the round's mean not finite. In other
+# metrics NaN means absent.
 STRICT = ('loss', 'grad_norm')
 
 
 def of_steps(rows):
-  """{'train/<metric>': mean over the round's steps}, rewards with a standard error over steps beside them."""
+  """{'train/<metric>': mean over the round's steps}.
+
+  Rewards also get a standard error over steps. A cumulative metric keeps its last value. Times are
+  left out.
+  """
   names = [
     name
     for name in dict.fromkeys(name for row in rows for name in row)
@@ -35,7 +40,10 @@ def of_steps(rows):
 
 
 def broken_steps(rows):
-  """How many of the round's steps were not finite, and the first; {} without any. Their mean would not say it."""
+  """The number of the round's steps that were not finite, and the first one; {} if there are none.
+
+  The mean over the round would not show these.
+  """
   broken = [row['step'] for row in rows if not_finite(row)]
   if not broken:
     return {}
@@ -43,7 +51,7 @@ def broken_steps(rows):
 
 
 def not_finite(row):
-  """['loss is nan', ...] of the metrics of a step."""
+  """['loss is nan', ...] for the metrics of a step that must be finite and are not."""
   return [
     f'{name} is {row[name]}'
     for strict in STRICT
@@ -53,6 +61,6 @@ def not_finite(row):
 
 
 def of_learner(name):
-  """A step metric without the name of the learner that it is of: 'loss' of 'twin/loss'."""
+  """The name of a step metric without its learner: 'loss' for 'twin/loss'."""
   _, slash, rest = name.partition('/')
   return rest if slash and rest in (*STRICT, *metrics.CUMULATIVE) else name

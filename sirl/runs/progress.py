@@ -1,7 +1,7 @@
-"""The run as it goes: a live table on a terminal, one line per step and round elsewhere.
+"""Displays of a run's progress: a live table on a terminal, otherwise one line per step and round.
 
-Both displays have the same functions: begin, stage, step and report, called by `record.Log`, and close, called by
-whoever opened the display.
+Both displays have the same methods. `record.Log` calls begin, stage, step and report; whoever
+opened the display calls close.
 """
 
 import math
@@ -17,7 +17,7 @@ from sirl.runs import metrics
 
 ROUNDS_SHOWN = 8
 
-# What one line says, in order: (label, step metric, format).
+# The columns of one line, in order: (label, step metric, format).
 STEP_COLUMNS = (
   ('reward', 'reward', '{:.3f}'),
   ('entropy', 'entropy', '{:.3f}'),
@@ -28,7 +28,7 @@ STEP_COLUMNS = (
 
 
 def open_display(title, *, stream=None):
-  """A live display when the stream (default standard error) is a terminal, plain lines when it is not."""
+  """A live table if the stream (default: standard error) is a terminal, else plain lines."""
   stream = sys.stderr if stream is None else stream
   return Terminal(title, stream) if stream.isatty() else Plain(title, stream)
 
@@ -42,20 +42,20 @@ class Plain:
     self._print(title)
 
   def begin(self, name, *, steps_per_round, max_rounds=None):
-    """A run starts or resumes: the experiment itself, or the warm start before it."""
+    """A run starts or resumes: the experiment itself or its warm start."""
     self.steps_per_round, self.max_rounds = steps_per_round, max_rounds
     self._print(f'run {name}')
 
   def stage(self, name):
-    """Nothing: stages are too frequent for a log."""
+    """Prints nothing: stages are too frequent for a log."""
 
   def step(self, row):
-    """One line for one GRO step."""
+    """Prints one GRO step."""
     words = [*place_words(self, row), *step_words(row)]
     self._print('  '.join([*words, f'{self.clock.rate(row):.0f} tokens/s']))
 
   def report(self, report):
-    """One line for one round, with the decision."""
+    """Prints one round with its decision."""
     name = 'before training' if report.round < 0 else f'round {report.round} done'
     words = [
       name,
@@ -67,14 +67,14 @@ class Plain:
     self._print('  '.join([*words, decision_words(report)]).rstrip())
 
   def close(self):
-    """Nothing to end."""
+    """Does nothing."""
 
   def _print(self, text):
     print(text, file=self.stream, flush=True)
 
 
 class Terminal:
-  """A live table: the last rounds, the current step, the stage now running."""
+  """A live table of the last rounds, the current step and the current stage."""
 
   def __init__(self, title, stream):
     self.title, self.name = title, ''
@@ -88,7 +88,7 @@ class Terminal:
     self.live.start()
 
   def begin(self, name, *, steps_per_round, max_rounds=None):
-    """A run starts or resumes: the experiment itself, or the warm start before it."""
+    """A run starts or resumes: the experiment itself or its warm start."""
     self.name, self.steps_per_round, self.max_rounds = name, steps_per_round, max_rounds
     self.reports, self.row = [], None
 
@@ -110,7 +110,7 @@ class Terminal:
     self.live.stop()
 
   def render(self):
-    """What the screen shows now."""
+    """The current contents of the screen."""
     title = Text.assemble((self.title, 'bold'), f'  {self.name}')
     return Group(title, self._rounds(), self._now())
 
@@ -142,13 +142,16 @@ class Terminal:
 
 
 class Clock:
-  """Tokens per second between two steps; wall time lives here and never in a file that must repeat."""
+  """Measures tokens per second. Wall time stays out of files that must be reproducible."""
 
   def __init__(self):
     self.last = time.monotonic()
 
   def rate(self, row):
-    """Tokens of this step per second since the previous one, or per second of the step where it says so."""
+    """Tokens of this step per second.
+
+    Divides by the row's 'step_time', or else by the time since the previous call.
+    """
     now = time.monotonic()
     seconds = row.get('step_time') or now - self.last
     self.last = now
@@ -156,13 +159,13 @@ class Clock:
 
 
 def place_words(display, row):
-  """['round 3/10', 'step 4/10'], the total of rounds where it is known."""
+  """['round 3/10', 'step 4/10']; without the total of rounds if it is unknown."""
   rounds = f'/{display.max_rounds}' if display.max_rounds else ''
   return [f'round {row["round"]}{rounds}', f'step {row["step"] + 1}/{display.steps_per_round}']
 
 
 def step_words(row):
-  """['reward 0.512', ...] of the metrics that the row has."""
+  """['reward 0.512', ...] for the metrics that the row has."""
   return [
     f'{label} {form.format(row[name])}'
     for label, name, form in STEP_COLUMNS
@@ -171,7 +174,7 @@ def step_words(row):
 
 
 def decision_words(report):
-  """'continue', or the action with what it names and the reason."""
+  """'continue', or the action with its target and reason."""
   decision = report.decision
   if decision is None:
     return ''

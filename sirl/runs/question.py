@@ -1,4 +1,4 @@
-"""Decisions and questions: what a decision does to a run, and how a human is asked and answers."""
+"""Applies decisions to a run, asks a human and applies the answer."""
 
 import dataclasses
 import json
@@ -11,16 +11,16 @@ from sirl.types import Action, Decision, LoopState, Outcome
 
 
 def is_final(history) -> bool:
-  """The last decision ends the run, or waits for a human."""
+  """Whether the last decision ends the run or waits for a human."""
   return bool(history) and history[-1].decision.action in (Action.STOP, Action.ASK_HUMAN)
 
 
 def follow(decision: Decision, state: LoopState, store: Store) -> LoopState:
-  """What a decision does to the state.
+  """Applies a decision to the state.
 
-  A rollback, or a stop that names a sound round, brings back weights, optimizers, the selector and what the source of tasks
-  remembers. The round count, the pool and what evaluators remember go on: a retry draws other noise and other tasks than
-  the path that failed.
+  A rollback, or a stop that names a sound round, restores weights, optimizers, the selector and the
+  memory of the task source. The round count, the pool and the memory of evaluators continue, so a
+  retry uses other keys and other tasks than the path that failed.
   """
   if decision.action in (Action.ROLLBACK, Action.STOP) and decision.round is not None:
     past = store.restore_round(decision.round, state)
@@ -32,7 +32,7 @@ def follow(decision: Decision, state: LoopState, store: Store) -> LoopState:
 
 
 def write(workdir, history, outcome: Outcome):
-  """`question.md`: why the run waits, the numbers, ten samples, and the commands that answer it."""
+  """Writes `question.md`: why the run waits, metrics, ten samples, and the commands to answer."""
   report = history[-1]
   lines = [f'# Round {report.round}: {report.decision.reason}', '']
   lines += ['Answer with one of', '', f'    sirl answer {workdir} continue']
@@ -47,16 +47,19 @@ def write(workdir, history, outcome: Outcome):
   for p, g in shown:
     task = outcome.samples.tasks[p]
     lines += [
-      f'- `{task.text}` -> `{outcome.samples.texts[p][g]}` (reward {totals[p][g]:.3g}, answer {task.answer})'
+      f'- `{task.text}` -> `{outcome.samples.texts[p][g]}` (reward {totals[p][g]:.3g}, answer '
+      f'{task.answer})'
     ]
   files.atomic_write(workdir / 'question.md', '\n'.join(lines) + '\n')
 
 
 def follow_answer(workdir, history, state, manifest, store):
-  """A waiting run with an answer: the human's decision takes the place of the question and is followed.
+  """Applies a human's answer, if there is one, to a run that waits.
 
-  Both are committed at once, in the place of the checkpoint that asked: there may be no later round to do it.
-  `answer.json` holds the round it answers, so it is applied to that question only, also after another kill.
+  The human's decision replaces the question in the history, and is applied to the state. Both are
+  saved at once in place of the checkpoint that asked, because no later round may follow.
+  `answer.json` names the round that it answers, so it applies to that question only, even after
+  another kill.
   """
   path = workdir / 'answer.json'
   asks = bool(history) and history[-1].decision.action is Action.ASK_HUMAN
@@ -72,6 +75,6 @@ def follow_answer(workdir, history, state, manifest, store):
     state = follow(decision, state, store)
     store.replace(state, history, manifest)
     asks = False
-  if not asks and hosts.is_first():  # also after a kill between the commit and this line
+  if not asks and hosts.is_first():  # also if a kill came between the save and this line
     (workdir / 'question.md').unlink(missing_ok=True)
   return history, state

@@ -1,4 +1,4 @@
-"""A workdir read back, finished or running: what the report page and the doctor look at."""
+"""Reads a workdir, finished or running, for the report page and the doctor."""
 
 import dataclasses
 import math
@@ -13,28 +13,30 @@ from sirl.types import Action, Report
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """The files of one workdir, parsed; what was not written yet is empty."""
+  """The parsed files of one workdir; files that do not exist yet give empty values."""
 
   workdir: pathlib.Path
   identity: Mapping  # config.json; {} when it is missing
   steps: Sequence[Mapping]  # rows of steps.jsonl
   history: Sequence[Report]
-  samples: Mapping[int, Sequence[Mapping]]  # of the first and the last round that has any
+  samples: Mapping[
+    int, Sequence[Mapping]
+  ]  # {round: rows} of the first and the last round with samples
   warm: 'Run | None'  # the warm start before the run
 
   @property
   def name(self):
-    """Name of the experiment file, or of the workdir."""
+    """Name of the experiment file, or of the workdir if the file is unknown."""
     return pathlib.Path(self.identity.get('experiment', self.workdir.resolve().name)).stem
 
   @property
   def config(self):
-    """The numbers, nested as in Config; {} when unknown."""
+    """The numbers, nested as in Config; {} if unknown."""
     return self.identity.get('config', {})
 
   @property
   def is_empty(self):
-    """True when nothing was recorded yet, not even by a warm start."""
+    """Whether nothing is recorded yet, not even by a warm start."""
     return not self.steps and not self.history and self.warm is None
 
   @property
@@ -44,7 +46,7 @@ class Run:
 
   @property
   def final(self):
-    """The report of the weights that the run has now; None before the first."""
+    """The report of the run's present weights; None before the first report."""
     return lineage.final(self.history) if self.history else None
 
   @property
@@ -59,7 +61,10 @@ class Run:
     return list(dict.fromkeys(names))
 
   def status(self):
-    """One phrase: how far the run is and why it ended, if it did. Whether a process is alive is not known here."""
+    """A phrase: how many rounds are done, and why the run ended, if it did.
+
+    It cannot tell whether a process is running.
+    """
     rounds = len(self.trained)
     limit = self.config.get('max_rounds')
     decision = self.history[-1].decision if self.history else None
@@ -106,7 +111,7 @@ def _samples(folder):
 
 
 def mean(values):
-  """Mean of the finite ones; NaN without any."""
+  """Mean of the finite values; NaN if there are none."""
   values = [value for value in values if math.isfinite(finite(value, math.nan))]
   return math.fsum(values) / len(values) if values else math.nan
 

@@ -1,12 +1,14 @@
-"""What a run writes for its reader: steps.jsonl, history.jsonl and samples one can read.
+"""The files that a run writes for people: steps.jsonl, history.jsonl and readable samples.
 
-These files are renderings. The checkpoint is the truth, so opening a Log cuts them back to the steps that were
-committed; whatever came after is written again by the resumed run. Process 0 writes, every process may read rows.
+The checkpoint is authoritative. Opening a Log therefore cuts the files back to the saved steps, and
+the resumed run writes the later ones again. Process 0 writes; every process may read rows.
 
   workdir/steps.jsonl                 one row per GRO step: round, step, serial and its metrics
-  workdir/history.jsonl               one report per round, with the decision; no times, so it repeats bit for bit
+  workdir/history.jsonl               one report per round, with the decision
   workdir/samples/round_00003.jsonl   every completion of the round's last step
-  workdir/samples/round_00003.txt     a few groups of it, to be read
+  workdir/samples/round_00003.txt     a few of its groups, as readable text
+
+history.jsonl holds no times, so it repeats bit for bit.
 """
 
 import json
@@ -23,19 +25,21 @@ from sirl.runtime import files, hosts
 
 log = logging.getLogger(__name__)
 
-READABLE_GROUPS = 4  # of the round's samples in the text file
-ADDRESS = ('round', 'step', 'serial')  # what a row of steps.jsonl holds besides metrics
+READABLE_GROUPS = 4  # number of groups in the text file
+ADDRESS = ('round', 'step', 'serial')  # the fields of a row that are not metrics
 
 
 class Log:
-  """The record of one workdir, opened at the serial of the restored checkpoint (0 for a new run)."""
+  """The record of a workdir, opened at the serial of the restored checkpoint (0 for a new run)."""
 
   def __init__(self, workdir, *, serial, steps_per_round, max_rounds=None, progress=None, sinks=()):
-    """Cuts the files back to what is committed.
+    """Cuts the files back to the saved steps.
 
-    Args: serial: round * steps_per_round + step of the restored state; max_rounds: for the display; progress: a
-      display from `runs.progress`, or None; sinks: functions (serial, {name: number}) -> None, such as
-      `sinks.tensorboard(...)`.
+    Args:
+      serial: round * steps_per_round + step of the restored state.
+      max_rounds: for the display.
+      progress: a display from `runs.progress`, or None.
+      sinks: functions (serial, {name: number}) -> None, such as `sinks.tensorboard(...)`.
     """
     self.workdir = pathlib.Path(workdir)
     self.steps_per_round = steps_per_round
@@ -46,7 +50,8 @@ class Log:
     self.rows = [row for row in rows if row['round'] == serial // steps_per_round]
     if len(self.rows) != serial % steps_per_round:
       log.warning(
-        'steps.jsonl holds %d of the %d committed steps of round %d; their means in the report will differ',
+        'steps.jsonl holds %d of the %d committed steps of round %d; their means in the report '
+        'will differ',
         len(self.rows), serial % steps_per_round, serial // steps_per_round,
       )  # fmt: skip
     if hosts.is_first():
@@ -59,7 +64,7 @@ class Log:
     return self
 
   def __exit__(self, *_):
-    """Nothing to close: a file is closed after every row, and the display belongs to the caller."""
+    """Closes nothing: a file is closed after every row, and the caller closes the display."""
 
   def stage(self, name):
     """Tells the display which stage is running: 'acquire', 'select', 'train', 'evaluate', ..."""
@@ -67,7 +72,7 @@ class Log:
       self.progress.stage(name)
 
   def step(self, round, step, outcome):
-    """Writes the metrics of one GRO step: an Outcome, or the metrics themselves."""
+    """Writes the metrics of one GRO step. outcome: an Outcome, or the metrics themselves."""
     metrics = jax.device_get(dict(getattr(outcome, 'metrics', outcome)))
     row = {'round': round, 'step': step, 'serial': round * self.steps_per_round + step}
     row |= {name: float(value) for name, value in metrics.items()}
@@ -80,11 +85,11 @@ class Log:
       self.progress.step(row)
 
   def round(self, i):
-    """Rows of the steps of round i, which must be the latest; NaN where a metric did not exist."""
+    """Rows of the steps of round i, which must be the latest; NaN for a metric without a value."""
     return [row for row in self.rows if row['round'] == i]
 
   def report(self, report):
-    """Writes one round's report and shows it."""
+    """Writes one round's report and passes it to sinks and display."""
     if hosts.is_first():
       self._append('history.jsonl', report_json(report))
     for sink in self.sinks:
@@ -93,7 +98,7 @@ class Log:
       self.progress.report(report)
 
   def rewrite(self, history):
-    """Writes history.jsonl anew from the committed history."""
+    """Writes history.jsonl again from the history of the checkpoint."""
     if hosts.is_first():
       files.atomic_write(
         self.workdir / 'history.jsonl', ''.join(_line(report_json(report)) for report in history)
@@ -117,8 +122,8 @@ class Log:
 
   def _cut(self, rows, round):
     files.atomic_write(self.workdir / 'steps.jsonl', ''.join(_line(_nulls(row)) for row in rows))
-    # The report of round -1 belongs to serial 0, so at serial 0 it may be uncommitted and is dropped as well;
-    # `rewrite` brings back what the checkpoint knows.
+    # The report of round -1 belongs to serial 0. At serial 0 it may not be saved yet, so it is
+    # dropped as well; `rewrite` writes it again if the checkpoint has it.
     reports = [
       row for row in read_rows(self.workdir / 'history.jsonl') if row['round'] < round and round > 0
     ]
@@ -133,15 +138,16 @@ class Log:
 
 
 def read_rows(path):
-  """Rows of a JSONL file, null as NaN for metrics; [] when it does not exist. A torn last line is dropped.
+  """Rows of a JSONL file, with null metrics as NaN; [] if the file does not exist.
 
+  An incomplete last line is dropped.
   Raises: ValueError naming the line when an earlier one is not JSON.
   """
   path = pathlib.Path(path)
   if not path.exists():
     return []
   lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
-  last = lines.pop()  # empty after a complete file, else a line whose end was never written
+  last = lines.pop()  # '' for a complete file, else an incomplete line
   if last:
     log.warning('%s: dropped a torn last line of %d characters', path, len(last))
   rows = []
@@ -156,7 +162,7 @@ def read_rows(path):
 
 
 def sample_rows(round, outcome):
-  """Per group a list of rows, one per completion, as samples/*.jsonl holds them."""
+  """A list of rows per group, one row per completion, as samples/*.jsonl holds them."""
   total_PG, parts = outcome.rewards.total, outcome.rewards.parts
   truncated_PG = hosts.local_rows(outcome.samples.rollouts.truncated)
   tokens_PG = hosts.local_rows(outcome.samples.rollouts.action).sum(axis=-1)
@@ -181,7 +187,7 @@ def sample_rows(round, outcome):
 
 
 def readable(groups):
-  """Groups of sample rows as text for a person."""
+  """Groups of sample rows as readable text."""
   blocks = []
   for group in groups:
     first = group[0]
@@ -206,7 +212,7 @@ def _line(row):
 
 
 def _nans(row):
-  """Nulls of a step's row and of a report's metrics as NaN."""
+  """Replaces null by NaN in a step's row and in a report's metrics."""
   if 'metrics' in row:
     return row | {'metrics': _nans(row['metrics'])}
   if 'completion' in row:

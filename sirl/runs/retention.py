@@ -1,13 +1,16 @@
-"""Which checkpoints stay: the rule that the store follows and that steering counts on."""
+"""Which checkpoints are kept. The store follows this rule and steering relies on it."""
 
 import dataclasses
 
-ROUNDS = 8  # rounds back whose end is sure to be kept, so that a rollback may go there
+ROUNDS = 8  # number of past rounds whose ends are kept, as targets of a rollback
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-  """An orbax preservation policy: the last two checkpoints, the last `rounds` round ends, and serial 0."""
+  """An orbax preservation policy.
+
+  Keeps the last two checkpoints, the last `rounds` round ends, and serial 0.
+  """
 
   steps_per_round: int
   rounds: int

@@ -1,4 +1,4 @@
-"""Sinks: where numbers go besides the run's folder. A sink is `(serial, {name: number}) -> None`."""
+"""Sinks send metrics to other tools. A sink is `(serial, {name: number}) -> None`."""
 
 import hashlib
 
@@ -6,9 +6,10 @@ from sirl import config as configs
 
 
 def opened(name, workdir, config):
-  """The sink of that name for a run: 'tensorboard', 'wandb' or 'trackio'.
+  """Opens a sink for a run. name: 'tensorboard', 'wandb' or 'trackio'.
 
-  The run has the name of its workdir; a resumed run goes on where it was. Raises ValueError when the package is missing.
+  The sink's run is named after the workdir. A resumed run continues in the same wandb run.
+  Raises: ValueError when the package is missing.
   """
   numbers = configs.dump(config)
   if name == 'tensorboard':
@@ -20,7 +21,7 @@ def opened(name, workdir, config):
 
 
 def tensorboard(folder):
-  """A sink that writes TensorBoard event files. Raises ValueError when tensorboardX is not installed."""
+  """A sink that writes TensorBoard event files. Raises ValueError without tensorboardX."""
   tensorboardX = _optional('tensorboardX', 'tensorboard')
   writer = tensorboardX.SummaryWriter(str(folder))
 
@@ -33,19 +34,19 @@ def tensorboard(folder):
 
 
 def wandb(**options):
-  """A sink for Weights & Biases; options go to wandb.init. Raises ValueError when wandb is not installed."""
+  """A sink for Weights & Biases; options go to wandb.init. Raises ValueError without wandb."""
   run = _optional('wandb', 'wandb').init(**options)
   return lambda serial, numbers: run.log(dict(numbers), step=serial)
 
 
 def trackio(**options):
-  """A sink for trackio; options go to trackio.init. Raises ValueError when trackio is not installed."""
+  """A sink for trackio; options go to trackio.init. Raises ValueError without trackio."""
   run = _optional('trackio', 'trackio').init(**options)
   return lambda serial, numbers: run.log(dict(numbers), step=serial)
 
 
 def _optional(module, extra):
-  """Imports an optional package; the one place where a module is found by its name."""
+  """Imports an optional package. Raises ValueError with the install command if it is missing."""
   import importlib
 
   try:

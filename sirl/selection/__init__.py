@@ -1,4 +1,4 @@
-"""Which tasks to train on: scores of tasks, selectors that use them, selectors that learn from outcomes."""
+"""Which tasks to train on: task scores, selectors that use them, selectors that learn."""
 
 from sirl.selection import adaptive, scores, selectors
 

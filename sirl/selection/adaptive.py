@@ -1,7 +1,8 @@
-"""Selection that learns from outcomes: a posterior over each task's success rate.
+"""Selection that learns from outcomes, with a posterior over each task's success rate.
 
-Tasks that are always or never solved teach a group-relative method nothing, so tasks are sought whose success rate is near
-a target. Rates are uncertain and move with the policy: hence a draw from the posterior, and evidence that fades.
+A group-relative method learns nothing from tasks that are always or never solved, so this selector
+prefers tasks whose success rate is near a target. Rates are uncertain, so it draws them from the
+posterior. Rates change with the policy, so old evidence decays.
 """
 
 from collections.abc import Callable
@@ -24,18 +25,25 @@ def success_rate(
   part='correct',
   bucket: Callable[[Task], int] | None = None,
 ) -> Selector:
-  """Tasks whose success rate, drawn from its Beta posterior (Thompson sampling), lies closest to the target.
+  """Selects the tasks whose sampled success rate lies closest to the target.
 
-  State: {'solved', 'failed': float32 [capacity], evidence per cell; 'cell': int32 [capacity], the cell of each task}.
-  Posterior of a cell: Beta(prior[0] + solved, prior[1] + failed). A cell is a task, or a bucket of tasks.
+  Each rate is drawn from its Beta posterior (Thompson sampling). A cell is a task, or a bucket of
+  tasks. Its posterior is Beta(prior[0] + solved, prior[1] + failed).
+  State: {'solved', 'failed': float32 [capacity], evidence per cell; 'cell': int32 [capacity], the
+  cell of each task}.
 
   Args:
-    target: success rate sought; 0.5 has the largest variance of outcomes, p (1 - p).
+    target: the desired success rate; at 0.5 the variance of outcomes, p (1 - p), is largest.
     capacity: the most tasks that the pool may ever hold.
-    prior: Beta parameters; (1, 1) draws an untried task's rate uniformly, so untried tasks keep a chance.
-    decay: factor on all evidence at each GRO step, since rates move as the policy learns; 1 never forgets.
-    part: the reward part in [0, 1] that tells success; `Rewards.total` if the reward has no part of that name.
-    bucket: task -> int in [0, capacity), such as lambda task: int(task.difficulty), to share evidence among tasks.
+    prior: Beta parameters. With (1, 1) the rate of an untried task is uniform, so it keeps a
+      chance.
+    decay: factor on all evidence at each GRO step, because rates change as the policy learns; 1
+      never forgets.
+    part: the reward part in [0, 1] that measures success; `Rewards.total` if there is no such part.
+    bucket: task -> int in [0, capacity), such as lambda task: int(task.difficulty); tasks of one
+      bucket share evidence.
+  Raises: ValueError for a target, decay or prior out of range; at an update, for outcomes outside
+    [0, 1].
   """
   if not 0 <= target <= 1:
     raise ValueError(f'target={target}; a success rate lies in [0, 1]')
@@ -73,7 +81,7 @@ def success_rate(
     successes_P = np.where(judged_PG, outcomes_PG, 0).sum(axis=1)
     failures_P = np.where(judged_PG, 1 - outcomes_PG, 0).sum(axis=1)
     solved, failed = (np.asarray(state[name]) * np.float32(decay) for name in ('solved', 'failed'))
-    np.add.at(solved, cells_P, successes_P)  # a task may stand twice in a batch
+    np.add.at(solved, cells_P, successes_P)  # a batch may contain a task twice
     np.add.at(failed, cells_P, failures_P)
     return {**state, 'solved': solved, 'failed': failed}
 
@@ -81,7 +89,7 @@ def success_rate(
 
 
 def posterior_mean(state, *, prior=(1.0, 1.0)):
-  """Expected success rate of each cell, float32 [capacity]; the prior's where nothing was seen."""
+  """Expected success rate of each cell, float32 [capacity]; that of the prior without evidence."""
   solved, failed = np.asarray(state['solved']), np.asarray(state['failed'])
   return ((prior[0] + solved) / (sum(prior) + solved + failed)).astype(np.float32)
 
@@ -92,8 +100,9 @@ def _outcomes(rewards, part):
   x_PG = hosts.everywhere(rewards.parts.get(part, rewards.total)).astype(np.float32)
   if np.any((x_PG < 0) | (x_PG > 1)):  # NaN compares as False
     raise ValueError(
-      f'success_rate(part={part!r}) read {name}, which spans {np.nanmin(x_PG):g} to {np.nanmax(x_PG):g}; '
-      f'a success lies in [0, 1]. Parts of this reward: {", ".join(rewards.parts) or "none"}.'
+      f'success_rate(part={part!r}) read {name}, which spans {np.nanmin(x_PG):g} to '
+      f'{np.nanmax(x_PG):g}; a success lies in [0, 1]. Parts of this reward: '
+      f'{", ".join(rewards.parts) or "none"}.'
     )
   return x_PG
 

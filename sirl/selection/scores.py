@@ -1,19 +1,19 @@
-"""Scores of tasks: `(weights, tasks) -> float32 numpy [n]`, NaN where a task cannot be scored.
+"""Scores of tasks: `(weights, tasks) -> float32 numpy [n]`, NaN for a task without a score.
 
-A score that needs the model receives the model's part as a function, so this file knows no model. `selectors.by_score`
-turns a score into a selector.
+A score that needs the model takes a function that runs it, so this file does not depend on models.
+`selectors.by_score` makes a selector from a score.
 """
 
 import numpy as np
 
-MAX_NATS = 80.0  # per token; e^80 is still a float32
+MAX_NATS = 80.0  # per token; e^80 still fits in a float32
 
 
 def perplexity(logp):
   """exp(-mean log-probability per token) of each task, clipped at e^80.
 
-  Args: logp: (weights, tasks) -> [n], mean log-probability per token in nats of whatever text of the task is judged (its
-  prompt, its answer after its prompt).
+  Args: logp: (weights, tasks) -> [n], mean log-probability per token in nats of a text of the task,
+    such as its prompt, or its answer after its prompt.
   """
 
   def score(weights, tasks):
@@ -24,7 +24,9 @@ def perplexity(logp):
 
 
 def learnability(rate):
-  """p (1 - p) of each task's success rate: the variance of its outcome, 0 where there is nothing to learn from.
+  """p (1 - p) of each task's success rate p: the variance of its outcome.
+
+  It is 0 for tasks that are always or never solved.
 
   Args: rate: (weights, tasks) -> [n] success rates in [0, 1].
   """
@@ -37,6 +39,6 @@ def learnability(rate):
 
 
 def difficulty(weights, tasks):
-  """The generator's own scale, `Task.difficulty`."""
+  """`Task.difficulty`, on the scale of the task's generator."""
   del weights
   return np.asarray([task.difficulty for task in tasks], np.float32)

@@ -1,8 +1,9 @@
-"""Selectors without memory of outcomes, and the filter of groups that carry no signal.
+"""Selectors that do not learn from outcomes, and a filter of groups without a learning signal.
 
-Selectors: `uniform`, `balanced`, `by_score` with a choice (`band`, `top_fraction`, `threshold`, `softmax`). A draw is without
-repetition; where fewer tasks than asked for are eligible, all are repeated equally often, up to one.
-`informative` is no selector: it goes to `gro.make_step(keep=...)` and works on the rewards of a batch.
+The selectors are `uniform`, `balanced`, and `by_score` with a choice (`band`, `top_fraction`,
+`threshold`, `softmax`). They draw without repetition. If fewer tasks than requested are eligible,
+their counts in the batch differ by at most one. `informative` is not a selector: pass it to
+`gro.make_step(keep=...)`, where it filters the rewards of a batch.
 """
 
 import logging
@@ -17,7 +18,7 @@ CAPACITY = 2**16  # tasks; arrays of this length are part of every checkpoint
 
 
 def uniform() -> Selector:
-  """Every task of the pool equally likely."""
+  """Draws every task of the pool with equal probability."""
 
   def select(state, pool, key, n):
     del state
@@ -27,7 +28,10 @@ def uniform() -> Selector:
 
 
 def balanced(by=lambda task: task.origin) -> Selector:
-  """Every bucket equally often, whatever its size; uniform within a bucket. by: task -> hashable, the origin by default."""
+  """Draws equally often from every bucket, whatever its size, and uniformly within a bucket.
+
+  Args: by: task -> hashable, the bucket of a task; its origin by default.
+  """
 
   def select(state, pool, key, n):
     del state
@@ -43,15 +47,17 @@ def balanced(by=lambda task: task.origin) -> Selector:
 
 
 def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
-  """Tasks chosen by a score that is taken once a round with the current weights.
+  """Chooses tasks by a score that is computed once a round with the current weights.
 
-  State: {'scores': float32 [capacity]}, NaN where there is no task or no score.
+  State: {'scores': float32 [capacity]}, NaN without a task or a score.
 
   Args:
-    score: (weights, tasks) -> [n], see `scores`; a task with a score of NaN is never chosen.
-    choose: (scores [m], rng, n) -> int [n] rows of scores; `band`, `top_fraction`, `threshold`, `softmax`.
+    score: (weights, tasks) -> [n], see `scores`; a task with a NaN score is never chosen.
+    choose: (scores [m], rng, n) -> int [n], rows of scores; `band`, `top_fraction`, `threshold` or
+      `softmax`.
     capacity: the most tasks that the pool may ever hold.
-    rescore: False scores each task only in the round in which it came, a snapshot that costs less.
+    rescore: False scores a task only in the round in which it was acquired, which costs less.
+  Raises: ValueError when the pool exceeds capacity, or when no task has a score.
   """
 
   def init():
@@ -67,7 +73,8 @@ def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
     new = np.asarray(score(weights, pool[todo]), np.float32)
     if new.shape != todo.shape:
       raise ValueError(
-        f'the score function returned shape {new.shape} for {len(todo)} tasks; expected one number each'
+        f'the score function returned shape {new.shape} for {len(todo)} tasks; expected one number '
+        'each'
       )
     scores[todo] = new
     if np.isnan(new).any():
@@ -92,12 +99,12 @@ def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
 
 
 def band(low, high):
-  """Uniform over the tasks whose score lies between two quantiles: band(0.2, 0.8) drops a fifth at either end.
+  """Uniform over the tasks whose score lies between two quantiles.
 
-  Quantiles are cut by rank, and at least one task is left.
+  band(0.2, 0.8) drops a fifth at either end. Quantiles are by rank, and at least one task remains.
 
-  A perplexity filter keeps the low, middle or high part; which is best depends on the data (Ankner et al. 2024,
-  arXiv 2405.20541).
+  A perplexity filter keeps the low, middle or high part; which is best depends on the data (Ankner
+  et al. 2024, arXiv 2405.20541).
   """
   if not 0 <= low < high <= 1:
     raise ValueError(f'band({low}, {high}); expected quantiles 0 <= low < high <= 1')
@@ -112,20 +119,21 @@ def band(low, high):
 
 
 def top_fraction(fraction):
-  """Uniform over the best-scored share of the tasks, at least one."""
+  """Uniform over the given fraction of tasks with the highest scores, at least one."""
   if not 0 < fraction <= 1:
     raise ValueError(f'top_fraction({fraction}); expected a share in (0, 1]')
   return band(1 - fraction, 1)
 
 
 def threshold(low=-np.inf, high=np.inf):
-  """Uniform over the tasks with low <= score <= high, in units of the score. Raises ValueError when there is none."""
+  """Uniform over the tasks with low <= score <= high. Raises ValueError when there is none."""
 
   def choose(scores, rng, n):
     rows = np.flatnonzero((scores >= low) & (scores <= high))
     if not len(rows):
       raise ValueError(
-        f'no task scores between {low:g} and {high:g}; scores lie in {scores.min():g} to {scores.max():g}'
+        f'no task scores between {low:g} and {high:g}; scores lie in {scores.min():g} to '
+        f'{scores.max():g}'
       )
     return spread(rng, rows, n)
 
@@ -133,7 +141,7 @@ def threshold(low=-np.inf, high=np.inf):
 
 
 def softmax(temperature):
-  """Draws without repetition with probability proportional to exp(score / temperature), by Gumbel top-k."""
+  """Draws without repetition, by Gumbel top-k, with weights exp(score / temperature)."""
   if not temperature > 0:
     raise ValueError(f'softmax({temperature}); expected a temperature > 0')
 
@@ -148,17 +156,21 @@ def softmax(temperature):
 
 
 def informative(part='correct') -> Keep:
-  """keep= of `gro.make_step`: the rewards, with NaN in the total for groups in which `part` is the same for all judged completions.
+  """A `keep` for `gro.make_step` that excludes groups without a learning signal.
 
-  With a binary part this is DAPO's dynamic sampling without the resampling: it looks at the outcome, because a shaped total
-  (length, format) differs within nearly every group. A group to which the part did not apply at all is left as it is.
-  Source: Yu et al. 2025, arXiv 2503.14476, sec. 3.2. Differs: the batch is not refilled; shapes stay fixed.
+  In these groups `part` is equal for all judged completions; their total becomes NaN. With a binary
+  part this is DAPO's dynamic sampling without the resampling. It reads a part, not the total,
+  because a shaped total (length, format) differs within nearly every group. A group to which the
+  part did not apply at all is left unchanged.
+  Source: Yu et al. 2025, arXiv 2503.14476, sec. 3.2. Differs: the batch is not refilled; shapes
+  stay fixed.
   """
 
   def keep(rewards):
     if part not in rewards.parts:
       raise ValueError(
-        f'informative({part!r}): the reward has no such part; it has {", ".join(rewards.parts) or "none"}'
+        f'informative({part!r}): the reward has no such part; it has '
+        f'{", ".join(rewards.parts) or "none"}'
       )
     x_PG = jnp.asarray(rewards.parts[part])
     judged_PG = ~jnp.isnan(x_PG)
@@ -174,23 +186,27 @@ def informative(part='correct') -> Keep:
 
 
 def spread(rng, rows, n):
-  """n of the rows in random order, int32: distinct while they last, then each equally often, up to one."""
+  """n of the rows in random order, int32.
+
+  Distinct if there are enough rows; otherwise their counts differ by at most one.
+  """
   times, rest = divmod(n, len(rows))
   drawn = np.concatenate([np.tile(rows, times), rng.choice(rows, rest, replace=False)])
   return rng.permutation(drawn).astype(np.int32)
 
 
 def repeat(order, n):
-  """The first n of an order, starting over where it is shorter."""
+  """The first n items of `order`, repeated from its start if it is shorter."""
   return np.resize(order, n).astype(np.int32)
 
 
 def check_capacity(size, capacity):
-  """Raises ValueError when a pool has outgrown a selector's arrays."""
+  """Raises ValueError when a pool exceeds the length of a selector's arrays."""
   if size > capacity:
     needed = 2 ** (size - 1).bit_length()
     raise ValueError(
-      f'the pool holds {size} tasks, the selector remembers {capacity}; set capacity={needed} or more'
+      f'the pool holds {size} tasks, the selector remembers {capacity}; set capacity={needed} or '
+      'more'
     )
 
 
