@@ -17,8 +17,8 @@ import typing
 # Fields that may differ between a checkpoint and the run that resumes it. They decide when a run
 # ends and how often it is saved, not what it computes.
 FREE = ('max_rounds', 'checkpoint_every', 'allow_changed_config')
-# Words that --set accepts besides Python's literals. Infinities and NaN are parsed only so that the
-# error message can name them.
+# Words that --set accepts besides Python's literals. Infinities and NaN are parsed only to name
+# them in the error message.
 WORDS = {
   'true': True,
   'false': False,

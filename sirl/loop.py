@@ -319,7 +319,7 @@ def warn_if_not_finite(round, step, outcome: Outcome):
 def evaluate(experiment, state, record, round):
   """(Report, state): the means of the round's steps, and the evaluators' measurements.
 
-  Leaves out times, so that a history is reproducible.
+  Omits times, because a history must be reproducible.
   """
   own = Context(round, float(state.difficulty), keys.at(experiment.config.seed, 'evaluate', round))
   weights = gro.weights_of(state.learners)

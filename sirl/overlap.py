@@ -36,9 +36,8 @@ def overlapped(generate, reward, weights, tasks, key_generate, key_reward, slice
 
   def judge(samples):
     len(samples.texts)  # fetches and decodes the texts in this thread
-    with (
-      contextlib.nullcontext() if mesh.empty else jax.set_mesh(mesh)
-    ):  # threads start without a mesh
+    # A thread starts without a mesh.
+    with contextlib.nullcontext() if mesh.empty else jax.set_mesh(mesh):
       return reward(weights, samples, key_reward)
 
   with concurrent.futures.ThreadPoolExecutor(1) as thread:

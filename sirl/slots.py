@@ -42,7 +42,7 @@ from sirl.types import (
 class Generate(Protocol):
   """Tasks to samples.
 
-  `rows` are the indices of the tasks to generate for now; None means all. The sample indices and
+  `rows` are the indices of the tasks to generate for in this call; None means all. The sample indices and
   the prompt width are always those of the whole batch.
   """
 
@@ -86,7 +86,7 @@ Credit: TypeAlias = Callable[[Experience], Array]  # -> float32 [P, G, T]
 Objective: TypeAlias = Callable[[TokenStats, Experience], tuple[Array, Metrics]]
 # (weights, prompts, key, n) -> n texts per prompt
 Ask: TypeAlias = Callable[[Weights, Sequence[Prompt], Key, int], list[list[str]]]
-# (task, text) -> 1 right, 0 wrong, between them not solved; None: cannot tell
+# (task, text) -> 1 right, 0 wrong, any number between them is not solved; None: cannot tell
 Verify: TypeAlias = Callable[[Task, str], float | None]
 # text -> normalised answer or None
 Extract: TypeAlias = Callable[[str], Hashable | None]

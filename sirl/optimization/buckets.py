@@ -1,4 +1,4 @@
-"""Sorts completions by length and cuts them into pieces, so that little padding is computed.
+"""Sorts completions by length and cuts them into pieces, to compute little padding.
 
 lengths   3 9 1 8 2 2 7 1      rows=4, widths=(4,)      9 8 7 3 | 2 2 1 1
                                                         all columns, then 4 of them

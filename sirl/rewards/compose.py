@@ -43,10 +43,9 @@ def weighted(**terms: tuple[float, Reward]) -> Reward:
   Example: weighted(correct=(1.0, verifier), format=(0.1, matches), length=(0, length)).
 
   Every term becomes a part under its keyword, unweighted; its other parts keep their names. A term
-  of
-  weight 0 is only a metric: computed and reported, never in the total. A completion is judged if a
-  term of another weight judged it, and its total is the sum over these terms. Per-token rewards are
-  summed in the same way.
+  of weight 0 is only a metric: computed and reported, never in the total. A completion is judged if
+  a term of another weight judged it, and its total is the sum over these terms. Per-token rewards
+  are summed in the same way.
 
   Raises: ValueError for a term that is not (weight, reward), or when no weight differs from 0.
   """

@@ -54,7 +54,7 @@ def matches(pattern: str, flags: int = re.DOTALL) -> Callable:
 def tagged(*names: str) -> Callable:
   """fn(task, text) -> 1 if the text has every <name>...</name> exactly once, else 0.
 
-  They must stand in this order, without overlap, and must not be blank.
+  The tags must be in this order, without overlap, and not blank.
   """
   if not names:
     raise ValueError("tagged: name at least one tag, as in tagged('think', 'answer').")
@@ -138,8 +138,7 @@ def majority_vote(
     train: the first `train` texts of a group are judged, and the rest only vote; None judges all.
       The paper votes with 64 and trains on 32.
   Source: TTRL, Zuo et al. 2025, arXiv 2504.16084. When the label is wrong, only texts with the
-  label
-  or with the right answer get a wrong reward: every other wrong answer correctly gets 0.
+  label or the right answer get a wrong reward: every other wrong answer correctly gets 0.
   """
   if train is not None and train < 1:
     raise ValueError(f'majority_vote: train={train}; expected at least 1 text, or None for all.')

@@ -41,11 +41,8 @@ def kept_rounds(workdir):
   for serial in sorted(saved, reverse=True):
     try:
       steps = json.loads((saved[serial] / META).read_text())['body']['steps_per_round']
-    except (
-      OSError,
-      ValueError,
-      KeyError,
-    ):  # damaged; another checkpoint has the same steps_per_round
+    # Damaged; another checkpoint has the same steps_per_round.
+    except (OSError, ValueError, KeyError):
       continue
     return round_ends(saved, steps)
   return []

@@ -12,8 +12,8 @@ STRICT = ('loss', 'grad_norm')
 def of_steps(rows):
   """{'train/<metric>': mean over the round's steps}.
 
-  Rewards also get a standard error over steps. A cumulative metric keeps its last value. Times are
-  left out.
+  Rewards also get a standard error over steps. A cumulative metric keeps its last value. Omits
+  times.
   """
   names = [
     name

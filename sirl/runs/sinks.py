@@ -8,7 +8,7 @@ from sirl import config as configs
 def opened(name, workdir, config):
   """Opens a sink for a run. name: 'tensorboard', 'wandb' or 'trackio'.
 
-  The sink's run is named after the workdir. A resumed run continues in the same wandb run.
+  The sink's run is named after the workdir. A resumed run continues the same curves.
   Raises: ValueError when the package is missing.
   """
   numbers = configs.dump(config)
