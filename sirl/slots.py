@@ -42,8 +42,8 @@ from sirl.types import (
 class Generate(Protocol):
   """Tasks to samples.
 
-  `rows` are the indices of the tasks to generate for in this call; None means all. The sample indices
-  and the prompt width are always those of the whole batch.
+  `rows` are the indices of the tasks to generate for in this call; None means all. The sample
+  indices and the prompt width are always those of the whole batch.
   """
 
   def __call__(
