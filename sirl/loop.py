@@ -41,7 +41,7 @@ events = logging.getLogger(__name__)
 BASELINE = -1  # the round number of the measurement before any training
 
 
-class Run(NamedTuple):
+class Result(NamedTuple):
   """The result of a run: its final state and its history."""
 
   state: LoopState
@@ -56,7 +56,7 @@ class WaitsForHuman(Exception):
     self.workdir, self.reason = workdir, reason
 
 
-def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None) -> Run:
+def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None) -> Result:
   """Runs or resumes an experiment in `workdir`.
 
   A warm start (the policy's params are themselves an Experiment) runs first, in `workdir/warm`. A
@@ -128,7 +128,7 @@ def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=la
         with watch.time('checkpoint'):
           store.save(state, history, pool.manifest())
         log.report(history[-1])
-  return Run(state, history)
+  return Result(state, history)
 
 
 def train_round(experiment, state, history, pool, store, log, watch):

@@ -104,16 +104,16 @@ def self_instruct(
     prompts = [template.replace('{examples}', separator.join(map(show, tasks))) for tasks in shown]
     texts = ask(weights, prompts, key_ask, 1)
 
-    kept, fates = [], Counter()
+    kept, outcomes = [], Counter()
     seen = {prompt_key(task.prompt) for task in pool}
     for (text,), tasks in zip(texts, shown, strict=True):
       task = _task(parse, text, name, context, tasks)
-      fate = _fate(task, check, seen)
-      fates[fate] += 1
-      if task is not None and fate == 'kept':
+      outcome = _outcome(task, check, seen)
+      outcomes[outcome] += 1
+      if task is not None and outcome == 'kept':
         seen.add(prompt_key(task.prompt))
         kept.append(task if answers else dataclasses.replace(task, answer=None))
-    _log(name, context, len(texts), fates)
+    _log(name, context, len(texts), outcomes)
     return kept
 
   return acquire
@@ -142,7 +142,7 @@ def _task(parse, text, name, context, shown):
   return Task(**{**fields, **identity})
 
 
-def _fate(task, check, seen):
+def _outcome(task, check, seen):
   if task is None:
     return 'malformed'
   if prompt_key(task.prompt) in seen:
@@ -152,11 +152,11 @@ def _fate(task, check, seen):
   return 'kept'
 
 
-def _log(name, context, asked, fates):
-  level = logging.INFO if fates['kept'] else logging.WARNING
+def _log(name, context, asked, outcomes):
+  level = logging.INFO if outcomes['kept'] else logging.WARNING
   logging.getLogger(__name__).log(
     level,
     '%s in round %d: asked %d, parsed %d, kept %d (malformed %d, duplicate %d, failed check %d)',
-    name, context.round, asked, asked - fates['malformed'], fates['kept'],
-    fates['malformed'], fates['duplicate'], fates['failed check'],
+    name, context.round, asked, asked - outcomes['malformed'], outcomes['kept'],
+    outcomes['malformed'], outcomes['duplicate'], outcomes['failed check'],
   )  # fmt: skip

@@ -204,9 +204,9 @@ def rollback_if(
       return None
     first = measured[0].metrics[metric]
     fallen = None if fall is None else first - fall
-    left = None if share is None else first * share
+    kept = None if share is None else first * share
     risen = None if rise is None else first + rise
-    low = max((x for x in (below, fallen, left) if x is not None), default=None)
+    low = max((x for x in (below, fallen, kept) if x is not None), default=None)
     high = min((x for x in (above, risen) if x is not None), default=None)
     newest = reports[-1]
     said = lineage.outside(newest, metric, low, high)

@@ -20,7 +20,7 @@ def positions(valid_BT):
   return jnp.maximum(jnp.cumsum(valid_BT, axis=-1, dtype=jnp.int32) - 1, 0)
 
 
-def once(model, params, prompts_PS, valid_PS):
+def whole(model, params, prompts_PS, valid_PS):
   """State after P left-padded prompts: x_PD of each last token, and a cache [P, K, S, H].
 
   Args: prompts_PS: int32 [P, S]; valid_PS: bool [P, S].
@@ -30,7 +30,7 @@ def once(model, params, prompts_PS, valid_PS):
 
 
 def in_pieces(model, params, prompts_PS, valid_PS):
-  """`once`; on a CPU at most PIECE tokens at a time, so that activations stay in the CPU cache.
+  """`whole`; on a CPU at most PIECE tokens at a time, so that activations stay in the CPU cache.
 
   All prompts go together on other backends, if P has no fitting divisor, or if the compiler splits
   the rows over devices.
@@ -40,9 +40,9 @@ def in_pieces(model, params, prompts_PS, valid_PS):
   mesh = jax.sharding.get_abstract_mesh()
   split = any(size > 1 for axis, size in mesh.shape.items() if axis not in mesh.manual_axes)
   if jax.default_backend() != 'cpu' or n == P or n * S < PIECE // 4 or split:
-    return once(model, params, prompts_PS, valid_PS)
+    return whole(model, params, prompts_PS, valid_PS)
   pieces = prompts_PS.reshape(-1, n, S), valid_PS.reshape(-1, n, S)
-  state = jax.lax.map(lambda piece: once(model, params, *piece), pieces)
+  state = jax.lax.map(lambda piece: whole(model, params, *piece), pieces)
   return jax.tree.map(lambda x: x.reshape(P, *x.shape[2:]), state)
 
 
@@ -57,5 +57,5 @@ def prefill(model, params, prompts_PS, valid_PS, *, group_size, room):
 
 
 def for_rows(state, prompt_B):
-  """State of `once` for chosen rows: row b continues prompt number prompt_B[b] (int32 [B])."""
+  """State of `whole` for chosen rows: row b continues prompt number prompt_B[b] (int32 [B])."""
   return jax.tree.map(lambda x: x[prompt_B], state)

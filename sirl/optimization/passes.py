@@ -77,7 +77,7 @@ class Forward(NamedTuple):
   def read_prompts(self, weights, rollouts):
     """The model state after each task's prompt."""
     S = rollouts.prompt_width
-    return prefill.once(self.model, weights, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S])
+    return prefill.whole(self.model, weights, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S])
 
 
 # ---------------------------------------------------------------- without a gradient

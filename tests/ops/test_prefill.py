@@ -1,4 +1,4 @@
-"""Prompts computed piece by piece leave what they leave when computed together."""
+"""Prefill in pieces gives the same cache and logits as prefill in one pass."""
 
 import functools
 
@@ -25,7 +25,7 @@ def test_pieces_leave_what_all_prompts_together_leave(prompts, pieces):
   valid_PS = jnp.arange(S) >= (jnp.arange(prompts) % 7)[:, None]
   compiled = [
     jax.jit(functools.partial(how, MODEL)).lower(PARAMS, tokens_PS, valid_PS).compile()
-    for how in (prefill.once, prefill.in_pieces)
+    for how in (prefill.whole, prefill.in_pieces)
   ]
   assert not loops(compiled[0].as_text())
   assert bool(loops(compiled[1].as_text())) == pieces

@@ -154,8 +154,8 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
     """
     first, (slots, out, slot_turns) = carry
     work = (*enter(first, slots, out), slot_turns)
-    left = B - (first + E)
-    active = jnp.where(left > 0, W - jnp.minimum(E, left), few)
+    remaining = B - (first + E)
+    active = jnp.where(remaining > 0, W - jnp.minimum(E, remaining), few)
     return first + E, until(active, work)
 
   # A slot without a row has length max_new, where writes to the completions are out of range.
