@@ -1,4 +1,4 @@
-"""Shared by all tests: a CPU backend, a persistent compilation cache, and a tabular policy small enough to enumerate."""
+"""Shared by all tests: a CPU backend, a persistent compilation cache, the order of test files."""
 
 import importlib.util
 import os
@@ -25,14 +25,15 @@ def pytest_configure():
 
 
 def refuse_without_torch(find_spec):
-  """`make test` asks for torch: without it the tests of the model families would be skipped, and all would look well."""
+  """`make test` requires torch, or the tests of model families would be skipped unnoticed."""
   if os.environ.get('SIRL_REQUIRE_TORCH') == '1' and find_spec('torch') is None:
     raise pytest.UsageError(
       "torch is missing, the oracle of the model families; run: pip install -e '.[dev,torch]', or unset SIRL_REQUIRE_TORCH"
     )
 
 
-# Minutes among seconds. They begin first (make test keeps this order), else one worker would end with them alone.
+# Files that take minutes. They start first (make test keeps this order), so that no worker runs one
+# alone at the end.
 LONGEST = (
   'test_debug_runs', 'test_sharded', 'test_invariance', 'test_bad_input', 'test_speculative', 'test_compiled', 'test_transformer',
   'test_optimize', 'test_credit', 'test_refill',
@@ -46,7 +47,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope='module')
 def quick_compiles():
-  """Compiles with few optimizations: for files whose time is compiling and whose laws do not rest on what is compiled."""
+  """Compiles with few optimizations.
+
+  For files whose time is mostly compilation and whose claims do not depend on the compiled program.
+  """
   jax.config.update('jax_disable_most_optimizations', True)
   yield
   jax.config.update('jax_disable_most_optimizations', False)

@@ -1,7 +1,7 @@
-"""What a user sees when something is wrong, through the command line: one clear message, exit code 2, nothing lost.
+"""Errors as a user sees them at the command line: one clear message, exit code 2, nothing lost.
 
-A run that breaks off midway keeps what it had committed; once the cause is removed the same command ends with the bits
-of a run that never failed.
+A run that fails midway keeps what it had committed. Once the cause is removed, the same command
+continues it, and the result equals that of a run without a failure, bit for bit.
 """
 
 import json
@@ -43,16 +43,17 @@ NUMBERS = ('max_rounds=3', 'checkpoint_every=4')  # 12 steps; checkpoints at the
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch):
-  # Compiled programs stay where conftest put them, and a file may be corrected within the same second.
+  # Compiled programs stay where conftest put them, and a file may be corrected within the same
+  # second.
   monkeypatch.setenv('SIRL_CACHE', '')
   monkeypatch.setattr(sys, 'dont_write_bytecode', True)
-  # The page of a finished run takes half of its time and has tests of its own; the sound run draws one.
+  # The page of a finished run takes half of its time and has its own tests; `sound` draws one.
   monkeypatch.setattr(page, 'write', lambda workdir: workdir / 'report.html')
 
 
 @pytest.fixture(scope='module')
 def sound(tmp_path_factory):
-  """The workdir of a run in which nothing went wrong."""
+  """The workdir of a run without a failure."""
   folder = tmp_path_factory.mktemp('sound')
   assert cli.main(command(write(folder, SOUND), folder / 'run')) == 0
   return folder / 'run'
@@ -70,7 +71,7 @@ def command(file, workdir, *numbers):
 
 
 def refused(capsys, arguments):
-  """The one message of a command that must fail."""
+  """The single message of a command that must fail."""
   code = cli.main(arguments)
   out, err = capsys.readouterr()
   assert code == 2, err
@@ -163,7 +164,7 @@ def test_an_experiment_without_build(tmp_path, capsys):
   assert not (tmp_path / 'run').exists()
 
 
-# ---------------------------------------------------------------- a reward or a task that breaks in the second round
+# ---------------------------------------------------------------- failures in the second round
 
 BROKEN_REWARD = """
   def {kind}:
@@ -243,9 +244,8 @@ def test_a_run_that_breaks_off_keeps_its_work_and_goes_on_once_corrected(
   assert len(kept) == 2 * (done // 4)
   assert kept.items() <= contents(sound / 'samples').items()
 
-  assert (
-    refused(capsys, command(tmp_path / 'experiment.py', workdir)) == message
-  )  # and again, with nothing more lost
+  # The same failure again loses nothing more.
+  assert refused(capsys, command(tmp_path / 'experiment.py', workdir)) == message
   assert len(steps(workdir)) == done
   accepted(capsys, command(write(tmp_path, SOUND), workdir))
   check_same_bits(workdir, sound)

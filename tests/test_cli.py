@@ -106,13 +106,13 @@ def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
   assert cli.main(['doctor', str(workdir)]) == 0
   assert 'HEALTHY' in capsys.readouterr().out
 
-  # The same command again finds nothing to do, and says so.
+  # The same command again finds nothing to do and reports it.
   again = ['run', str(experiment), '--workdir', str(workdir), '--set', 'seed=3']
   assert cli.main(again) == 0
   assert f'nothing was computed: the run in {workdir} had ended before' in capsys.readouterr().out
   assert 'nothing was computed' not in out
 
-  # Another config is refused before anything is built, and the record of the first stays.
+  # Another config is refused before anything is built, and the first one's record stays.
   code = cli.main(['run', str(experiment), '--workdir', str(workdir), '--set', 'learning_rate=0.2'])
   err = capsys.readouterr().err
   assert code == 2
@@ -124,7 +124,7 @@ def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
 
 
 def test_a_workdir_that_refuses_a_run_keeps_what_it_says_of_itself(tmp_path, experiment, capsys):
-  """The numbers are the same, the model is another one: only the checkpoint can tell."""
+  """The two runs have equal numbers and different models, so only the checkpoint can tell."""
   command = ['run', str(experiment), '--workdir', str(tmp_path / 'w'), '--set', 'max_rounds=1']
   assert cli.main(command) == 0
   before = [(tmp_path / 'w' / name).read_bytes() for name in ('config.json', 'experiment.py')]
@@ -170,7 +170,7 @@ def test_a_question_stops_the_run_and_an_answer_continues_it(tmp_path, experimen
 
 
 def test_a_warm_start_that_asks_makes_the_run_wait(tmp_path, experiment, capsys):
-  """The question stands in the warm start's own workdir, and so does its answer."""
+  """The question and its answer are in the warm start's own workdir."""
   experiment.write_text(
     experiment.read_text()
     + textwrap.dedent("""
@@ -192,7 +192,7 @@ def test_a_warm_start_that_asks_makes_the_run_wait(tmp_path, experiment, capsys)
 
 
 def test_a_warm_start_can_be_rolled_back(tmp_path, experiment, capsys):
-  """Its workdir has no config.json, and its rounds may have other steps than those of the run that follows."""
+  """Its workdir has no config.json, and its rounds may have another number of steps."""
   experiment.write_text(
     experiment.read_text()
     + textwrap.dedent("""

@@ -1,4 +1,4 @@
-"""What a user of a finished run sees: sample, evaluate, export, sweeps, and what there is to choose from."""
+"""Commands on a finished run: sample, evaluate, export, sweeps, and the lists of choices."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Structural facts of the compiled programs, which timings rest on: read from the compiler's output, not from a clock."""
+"""Structure of the compiled programs on which speed depends, read from the compiler's output."""
 
 import dataclasses
 import re
@@ -52,7 +52,7 @@ def abstract_rollouts():
 
 
 def abstract_update(chunk=4, model=MODEL, credit=CREDIT, **cuts):
-  """The compiled update, from shapes alone."""
+  """The compiled update, made from shapes alone."""
   params = jax.eval_shape(model.init, jax.random.key(0))
   state = TrainState(
     step=array(jnp.int32),
@@ -84,20 +84,20 @@ def test_the_update_writes_into_the_state_it_was_given_and_never_holds_all_logit
 
 
 def test_without_chunks_all_logits_would_be_there():
-  """The reading above can fail: one chunk as long as the completions holds [B, N, V]."""
+  """A counter-check: with one chunk as long as the completions, the array [B, N, V] exists."""
   program = abstract_update(chunk=N)[0].as_text()
   assert limits.largest_array(program) >= 4 * P * G * N * V
 
 
 def test_a_single_update_copies_no_array_of_the_state_it_was_given():
-  """A value of the old state that is needed after the new one was written would cost a copy of that array."""
+  """An old value that is needed after the new one is written would cost a copy of its array."""
   program = abstract_update()[0].as_text()
   assert 'state_opt_state' in program  # what the arguments are called there
   assert not re.findall(r'copy\(%?(state_(?:params|opt_state)\w+)', program)
 
 
 def test_recomputing_layers_stores_only_their_inputs():
-  """Of all layers at once the loop keeps the residual stream, not the keys and values that each attends over."""
+  """The loop stores the residual stream for all layers, but no keys and values."""
   L, K, H = 3, 2, 8
   small = models.preset(
     'toy', vocab=V, width=16, layers=L, heads=4, kv_heads=K, head_width=H, ffw=32
@@ -109,7 +109,7 @@ def test_recomputing_layers_stores_only_their_inputs():
 
 
 def test_an_update_computes_the_cosines_of_its_positions_once():
-  """Not in every head of every layer that reads them: once for prompts, once for completions."""
+  """Once for prompts and once for completions, not in every head of every layer."""
   model = models.build(models.preset('toy', vocab=8, width=16, layers=2, head_width=8, ffw=32))
   program = abstract_update(model=model)[0].as_text()
   assert len(re.findall(r' cosine\(', program)) == 2
@@ -121,7 +121,7 @@ def test_an_update_computes_the_cosines_of_its_positions_once():
   ids=['whole batch', 'micro-batches', 'rows by length'],
 )
 def test_only_a_credit_that_reads_log_probs_costs_a_pass_of_its_own(cuts):
-  """A single update has the old log-probs from its own forward pass; a credit needs them before."""
+  """An update gets old log-probs from its own forward pass; a credit needs them before it."""
 
   def reading(experience):
     return CREDIT(experience) - experience.old_logp
@@ -142,7 +142,7 @@ def test_only_a_credit_that_reads_log_probs_costs_a_pass_of_its_own(cuts):
 
 @pytest.mark.parametrize(('P', 'G'), [(P, G), (1, 1)], ids=['several rows', 'one row'])
 def test_decoding_a_token_copies_no_cache(P, G):
-  """Inside the loop over tokens the cache is written in place: no copy of an array of its size."""
+  """The loop over tokens writes the cache in place and makes no copy of its size."""
   addresses = jnp.arange(P, dtype=jnp.uint32), jnp.zeros(P, jnp.int32)
   compiled = decode.lower(
     MODEL,
@@ -160,7 +160,10 @@ def test_decoding_a_token_copies_no_cache(P, G):
 
 @pytest.mark.parametrize(('rows', 'made'), [(16, '48,16'), (64, '48,64'), (65, '65,48')])
 def test_few_rows_are_multiplied_by_the_weight_from_the_left(rows, made):
-  """On a CPU the right factor is packed anew in every product, and XLA does not swap the two back. Of many rows it is the weight."""
+  """A CPU repacks the right factor in every product. With many rows the weight is the right factor.
+
+  The test also shows that XLA does not swap the factors back.
+  """
   shapes = jnp.zeros((rows, 16)), jnp.zeros((48, 16))
   compiled = jax.jit(lambda x, weight: 2 * product(x, weight, jnp.float32)).lower(*shapes).compile()
   dots = re.findall(r'f32\[([\d,]+)\]\S* (?:dot|custom-call)\(', compiled.as_text())

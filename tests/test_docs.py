@@ -1,4 +1,4 @@
-"""Code in docs/architecture.md is true: whole files run outside the clone, excerpts stand in the files that they name."""
+"""Code in docs/architecture.md is true: whole files run, excerpts occur in the files they name."""
 
 import dataclasses
 import inspect

@@ -1,4 +1,4 @@
-"""Scalars of a step's rewards, by hand; what a step takes for a reward; and what it does with several learners."""
+"""Scalars of a step's rewards, by hand; valid rewards of a step; steps with several learners."""
 
 import math
 
@@ -85,7 +85,7 @@ def test_a_function_that_is_no_reward_is_refused_when_the_experiment_is_built(fu
 
 
 def started(params=None, **options):
-  """The state of a learner, of one number unless `params` says otherwise."""
+  """The state of a learner with one number as params, unless `params` is given."""
   params = {'a': jax.numpy.float32(1)} if params is None else params
   return gro.start(Learner(model=None, params=params, optimizer=optax.sgd(1.0), **options))
 
@@ -105,7 +105,7 @@ def test_weights_have_names_and_are_whole():
 
 
 def test_a_learner_starts_from_copies():
-  """Its state is donated: what was handed in has to outlive it."""
+  """The state is donated, but the params that were handed in must outlive it."""
   given = {'a': jax.numpy.float32(1)}
   frozen = {'b': jax.numpy.float32(2)}
   state = started(params=given, frozen=frozen, reference=True)

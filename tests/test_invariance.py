@@ -1,7 +1,8 @@
-"""What must not change a sample: the layout of a batch, micro-batches, compilation. And what must not compile twice.
+"""What must not change a sample: batch layout, micro-batches, compilation. What must not recompile.
 
-All on a small decoder of the real kind. Noise is addressed by task and sample, so only the rounding of logits could move a
-sample; the seeds are fixed and the flips are counted: none.
+All tests use a small decoder of the real kind. Noise is addressed by task and sample, so only the
+rounding of logits could change a sample. The seeds are fixed, and the tests count changed tokens:
+none.
 """
 
 import jax
@@ -44,15 +45,14 @@ def draw(tasks, *, group_size=G, max_prompt=MAX_PROMPT, max_new=MAX_NEW, sampler
   found = {}
   for p, task in enumerate(tasks):
     for g in range(group_size):
-      sample = sum(
-        known == task.id for known, _ in found
-      )  # a task that stands twice goes on numbering
+      # A task that occurs twice continues its sample numbers.
+      sample = sum(known == task.id for known, _ in found)
       found[task.id, sample] = tokens[p, g], logp[p, g]
   return found, rollouts
 
 
 def flips(whole, other):
-  """(samples whose tokens differ, largest difference of log-probs in the rest) of what both have."""
+  """(samples whose tokens differ, largest difference of log-probs in the other samples)."""
   assert other.keys() <= whole.keys()
   differ = [at for at in other if not np.array_equal(whole[at][0], other[at][0])]
   same = [at for at in other if at not in differ]
@@ -86,7 +86,7 @@ def test_the_layout_of_a_batch_changes_no_sample(whole, layout):
 
 
 def test_samples_of_a_task_and_tasks_have_noise_of_their_own(whole):
-  """Else the tests above could not fail."""
+  """A counter-check: without it the tests above could not fail."""
   texts = {tokens.tobytes() for tokens, _ in whole.values()}
   assert len(texts) > 0.9 * len(whole)
   other = {
@@ -130,7 +130,7 @@ def test_sampler_and_learner_give_a_token_the_same_log_prob(sampler):
   entropy = -np.asarray(rollouts.logp)[action].mean()
   assert entropy > 1  # the tokens were far from certain
 
-  # With the sampler given to one side only the gap is what a run stops for.
+  # With the sampler on one side only, the gap is large enough to stop a run.
   if sampler is NUCLEUS:
     other = jax.jit(lambda params: logprobs.token_stats(MODEL, params, rollouts).logp)
     assert np.abs(np.asarray(other(PARAMS)) - np.asarray(rollouts.logp))[action].max() > 0.1
@@ -144,7 +144,7 @@ def shortness(task, text):
 
 
 def step_of(microbatches, *, decode=static, slices=1, prompt_widths=(), minibatches=1, **cuts):
-  """A GRO step with plain SGD, whose update is as smooth in the gradient as the gradient itself."""
+  """A GRO step with plain SGD, whose update is linear in the gradient."""
   return gro.make_step(
     generate=explore(
       MODEL,
@@ -219,7 +219,7 @@ def test_prompt_widths_change_no_sample_and_compile_once_each():
 
 
 def test_a_step_fetches_its_numbers_at_once(monkeypatch):
-  """Beside tokens and texts: one transfer of metrics and rewards, not one for each of them."""
+  """Besides tokens and texts there is one transfer for all metrics and rewards."""
   fetched = []
   fetch = jax.device_get
   monkeypatch.setattr(jax, 'device_get', lambda tree: fetched.append(tree) or fetch(tree))

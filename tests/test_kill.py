@@ -1,12 +1,13 @@
-"""SIGKILL at ten random moments of a real run, restarted each time: it ends with the bits of a run that was never killed.
+"""SIGKILL at ten random moments of a run: after restarts it ends with the bits of a whole run.
 
-  python -m pytest -m slow -s tests/test_kill.py                       a small quickstart
-  python tests/test_kill.py --kills 10 --set max_rounds=4              the full-size one, as a script
+  python -m pytest -m slow -s tests/test_kill.py                 a small quickstart
+  python tests/test_kill.py --kills 10 --set max_rounds=4        the full-size one, as a script
 
-The moments are drawn from the timeline of the uninterrupted run: one from each of ten equal stretches between its first
-and its last GRO step, some of them put into the next checkpoint save. A moment is "so many seconds after that row of
-steps.jsonl", so interpreter start and compilation cannot use up a kill. What the process was doing is its own word: its
-Python stack, written on a signal right before the kill.
+The timeline of an uninterrupted run is cut into ten equal stretches between its first and its last
+GRO step. One moment is drawn from each stretch, and some moments are moved into the next checkpoint
+save. A moment is a delay in seconds after a given row of steps.jsonl, so the time for interpreter
+start and compilation does not matter. Right before the kill a signal makes the process write its
+Python stack, which shows what it was doing.
 """
 
 import argparse
@@ -33,7 +34,8 @@ SMALL = (
   'layers=2', 'warm_rounds=4', 'warm_prompts=32', 'warm_lr=0.003',
 )  # fmt: skip
 LONGEST = 900  # seconds without the awaited row before the test gives up
-# The main thread, which gets the signal, and no other: walking those of running threads can crash the process.
+# Only the main thread, which gets the signal: reading the stacks of running threads can crash the
+# process.
 STACKS = 'import faulthandler, signal; faulthandler.register(signal.SIGUSR1, open({!r}, "w"), all_threads=False)'
 
 
@@ -41,20 +43,21 @@ STACKS = 'import faulthandler, signal; faulthandler.register(signal.SIGUSR1, ope
 class Moment:
   """When to kill."""
 
-  row: int  # rows written by an uninterrupted run until then, the warm start's first
+  row: int  # number of rows written until then, the warm start's included
   delay: float  # seconds after that row
-  hurried: float  # seconds after the row that follows it, for a life that gets there earlier: it compiles less
-  in_save: bool  # instead: once the next checkpoint is being written
+  # Seconds after the next row; used if a process gets there first, because it compiles less.
+  hurried: float
+  in_save: bool  # kill during the next checkpoint save, in place of a delay
 
 
 @dataclasses.dataclass(frozen=True)
 class Kill:
-  """What a kill hit."""
+  """What the process was doing when it was killed."""
 
   seconds: float  # since the process was started
   reached: str  # the newest row of steps.jsonl
   rows: int  # rows of warm start and run together
-  new_rows: int  # of them, written since the process was started
+  new_rows: int  # rows written since the process was started
   after_row: float  # seconds since the newest row
   doing: str  # by the stack of the main thread
   saving: str  # checkpoint that the kill left half-written, '' when none
@@ -72,7 +75,10 @@ def test_a_run_killed_at_ten_random_moments_ends_with_the_same_bits(tmp_path):
 
 
 def check_kills_fell_during_work(kills, n):
-  """Every kill hit a living process that had done new steps, the run advanced, and several stages were hit."""
+  """Every kill hit a living process that had done new steps.
+
+  The run advanced, and several stages were hit.
+  """
   assert len(kills) == n
   assert all(kill.new_rows > 0 for kill in kills), 'a kill fell before the first new step'
   assert all(kill.doing != 'unknown' for kill in kills), 'a kill hit a process outside the loop'
@@ -89,7 +95,10 @@ def check_kills_fell_during_work(kills, n):
 
 
 def compare(whole, killed, settings):
-  """Raises AssertionError unless both workdirs hold the same weights, optimizer, history, steps, tasks and samples."""
+  """Raises AssertionError unless both workdirs are equal.
+
+  Compared are weights, optimizer, history, steps, tasks and samples.
+  """
   import numpy as np
 
   for part in ('warm', '.'):
@@ -118,9 +127,11 @@ def compare(whole, killed, settings):
 
 
 def rehearse(folder, *, settings, kills, seed, say=print):
-  """One uninterrupted run in folder/whole, one killed `kills` times in folder/killed; returns the Kills.
+  """One uninterrupted run in folder/whole, and one killed `kills` times in folder/killed.
 
-  A round in folder/cold compiles everything before, else compilation would take up much of the timeline.
+  A round in folder/cold compiles everything first, or compilation would take up much of the
+  timeline.
+  Returns: the Kills.
   """
   uninterrupted(folder, [*settings, 'max_rounds=1'], 'cold')
   begun = time.monotonic()
@@ -137,7 +148,7 @@ def rehearse(folder, *, settings, kills, seed, say=print):
 
 
 def uninterrupted(folder, settings, name='whole'):
-  """Runs to the end; returns when each row was seen, seconds."""
+  """Runs to the end. Returns: the time in seconds at which each row was seen."""
   life = Life(folder / name)
   process, _ = start(folder, name, settings)
   times = []
@@ -150,7 +161,10 @@ def uninterrupted(folder, settings, name='whole'):
 
 
 def draw_moments(times, kills, rng):
-  """One Moment from each of `kills` equal stretches of the timeline; two of them, not the last, move into a save."""
+  """One Moment from each of `kills` equal stretches of the timeline.
+
+  Two of them, not the last, are moved into a save.
+  """
   length = (times[-1] - times[0]) / kills
   usual = statistics.median(b - a for a, b in itertools.pairwise(times))
   in_save = set(rng.sample(range(kills - 1), 2))
@@ -163,7 +177,7 @@ def draw_moments(times, kills, rng):
 
 
 def kill_once(folder, settings, moment):
-  """Starts or resumes folder/killed, waits for the moment, kills the process and says what that hit."""
+  """Starts or resumes folder/killed, waits for the moment, kills the process. Returns: the Kill."""
   workdir = folder / 'killed'
   life = Life(workdir)
   process, stacks = start(folder, 'killed', settings)
@@ -172,7 +186,8 @@ def kill_once(folder, settings, moment):
     assert time.monotonic() - life.changed < LONGEST, f'no progress: {said(folder, "killed")}'
     time.sleep(0.002)
   process.send_signal(signal.SIGUSR1)
-  for _ in range(5000):  # a thread that waits for the disk answers no signal before the disk does
+  # A thread that waits for the disk handles no signal until the disk responds.
+  for _ in range(5000):
     if 'in main' in stacks.read_text():
       break
     time.sleep(0.001)
@@ -195,9 +210,10 @@ def kill_once(folder, settings, moment):
 
 
 class Life:
-  """The two steps.jsonl of a workdir as one process writes them.
+  """The two steps.jsonl of a workdir while one process writes them.
 
-  Opening its record cuts a file back into a new one, so a row is new when it came after the file's inode changed.
+  When a process opens its record, it rewrites the file without uncommitted rows. A row is therefore
+  new if it came after the file's inode changed.
   """
 
   def __init__(self, workdir):
@@ -206,9 +222,8 @@ class Life:
     self.kept = [None, None]  # rows in the new file when it was first seen
     self.lines = [lines(path) for path in self.files]
     self.began = self.changed = time.monotonic()
-    self.due = self.overtaken = (
-      None  # when the moment's row, and one new row, were there; when the next was
-    )
+    # Times at which the moment's row (and one new row) was there, and at which the next row was.
+    self.due = self.overtaken = None
 
   def look(self):
     for i, path in enumerate(self.files):
@@ -243,7 +258,10 @@ class Life:
 
 
 def start(folder, name, settings):
-  """`sirl run` in a process of its own; returns it and the file its stacks go to when it is asked for them."""
+  """`sirl run` in a process of its own.
+
+  Returns: the process, and the file to which it writes its stacks on a signal.
+  """
   hook = folder / 'hook'
   hook.mkdir(exist_ok=True)
   stacks = hook / 'stacks.txt'
@@ -282,7 +300,7 @@ def untimed(workdir):
 
 
 def checkpoints(workdir):
-  """Names of what stands in the checkpoint folders, the warm start's first."""
+  """Names of the entries of the checkpoint folders, the warm start's first."""
   folders = [workdir / 'warm' / 'checkpoints', workdir / 'checkpoints']
   names = [
     [path.name for path in sorted(folder.iterdir())] if folder.is_dir() else []
@@ -292,7 +310,7 @@ def checkpoints(workdir):
 
 
 def unfinished(workdir):
-  """Checkpoints whose writing has begun and not ended."""
+  """Checkpoints whose writing has begun but not ended."""
   return [name.split('.')[0] for name in checkpoints(workdir) if 'tmp' in name]
 
 
@@ -334,7 +352,8 @@ def final_leaves(workdir, settings):
 
 # ---------------------------------------------------------------- what the process was doing
 
-STAGES = (  # innermost frame that says it; the first stage with a frame in the stack
+# (stage, pattern of a stack frame); the first stage with a frame in the stack counts.
+STAGES = (
   ('saving', r'checkpoint\.py", line \d+ in (save|close|_wait)'),
   ('restoring', r'checkpoint\.py", line \d+ in restore'),
   ('evaluation', r'loop\.py", line \d+ in evaluate'),
@@ -349,7 +368,7 @@ STAGES = (  # innermost frame that says it; the first stage with a frame in the 
 
 
 def stage(stack):
-  """'warm start: generation', 'optimization', ... of the stack of the main thread."""
+  """The stage in the stack of the main thread: 'warm start: generation', 'optimization', ..."""
   found = next((name for name, pattern in STAGES if re.search(pattern, stack)), 'unknown')
   compiling = ' (compiling)' if 'jax/_src/compiler.py' in stack else ''
   return ('warm start: ' if 'in starting_params' in stack else '') + found + compiling

@@ -17,7 +17,7 @@ def test_scripts_parse_and_explain_themselves(script):
 
 
 def test_a_pod_gets_one_quoted_command(tmp_path):
-  """gcloud replaced by a program that prints its last argument, as the remote shell would read it."""
+  """A program replaces gcloud and prints its last argument as the remote shell would read it."""
   gcloud = tmp_path / 'gcloud'
   gcloud.write_text('#!/bin/sh\nfor last; do :; done\necho "$last"\n')
   gcloud.chmod(0o755)

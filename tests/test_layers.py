@@ -1,6 +1,8 @@
-"""Who may import whom, read from the sources: data flows one way, and packages beside each other stay strangers.
+"""Which module may import which, read from the sources.
 
-The reader of imports is that of docs/architecture.py, which draws the same graph.
+Imports point down, and method packages never import each other. docs/architecture.py reads the
+imports, here and for the picture. A "room" is a package or a single file right under sirl/, or
+experiments/.
 """
 
 import importlib.util
@@ -40,26 +42,26 @@ ALLOWED = {
   'gro': BELOW | {'experiment', 'overlap', 'rewards'},
   'loop': BELOW | {'experiment', 'gro', 'runs'},
   'preflight': BELOW,
-  # The two rooms that compose methods: any of them, and those of a first supervised run.
+  # These two compose methods: any of them, and those of a supervised warm start.
   'recipe': BELOW | METHODS | {'experiment', 'gro', 'preflight'},
   'warm_start': BELOW | METHODS | {'experiment', 'gro'},
   'reporting': BELOW | {'runs'},
   'experiment_file': {'config'},
-  # Commands ask a policy (generation) and fetch or export a model, besides what a run is made of.
+  # Besides running, commands ask a policy (generation) and fetch or export a model.
   'commands': BELOW
   | {'experiment', 'experiment_file', 'runs', 'gro', 'loop', 'reporting', 'models', 'generation'},
   'cli': {'commands'},
   '__main__': {'cli'},
-  # Names for a notebook, each imported when it is first asked for.
+  # Names for notebooks, each imported on first use.
   'sirl': {
     'experiment', 'generation', 'gro', 'loop', 'optimization', 'reporting', 'rewards', 'runs', 'tasks',
   },
-  # Experiments stand above all of it, but for the command line, which calls them.
+  # Experiments may import all of it except the command line, which calls them.
   'experiments': BELOW
   | METHODS
   | {'experiment', 'runs', 'overlap', 'gro', 'loop', 'recipe', 'reporting', 'warm_start'},
 }  # fmt: skip
-# Where a room may use only a part of another.
+# Rooms that may use only these modules of another room.
 PARTS = {
   ('evaluation', 'runs'): {'lineage', 'retention'},
   ('gro', 'rewards'): {'check'},
@@ -135,7 +137,7 @@ def test_imports_point_down(name):
   assert room in ALLOWED, f'{room} is new: give it a place in ALLOWED'
   for end in sorted(GRAPH[name]):
     other = architecture.room(end)
-    # The tools of a clone are called from the command line; nothing else of sirl knows experiments.
+    # The command line calls the tools in experiments/; nothing else in sirl imports them.
     if other == room or (name, other) == architecture.UP:
       continue
     assert other in ALLOWED[room], (
@@ -149,7 +151,7 @@ def test_imports_point_down(name):
 
 
 def test_the_table_is_in_order():
-  """A room uses only rooms above its own line, so no circle can be allowed by mistake."""
+  """A room uses only rooms above its own line, so the table cannot allow a circle."""
   rooms = list(ALLOWED)
   for i, room in enumerate(rooms):
     assert ALLOWED[room] <= set(rooms[:i]), f'{room} may use {ALLOWED[room] - set(rooms[:i])}'
@@ -161,7 +163,7 @@ def test_method_packages_are_strangers():
 
 
 def test_no_circle_of_modules():
-  """Also inside a package: what a file imports does not import it back, by whatever way, in functions neither."""
+  """No file imports, directly or indirectly, a file that imports it. Imports in functions count."""
   found = architecture.circles(GRAPH)
   assert not found, '; '.join(f'circle: {", ".join(names)}' for names in found)
 

@@ -1,4 +1,4 @@
-"""The loop on a toy run: what it leaves, what each decision does, and that any interruption resumes bit for bit."""
+"""The loop on a toy run: its files, the effect of each decision, resuming bit for bit."""
 
 import dataclasses
 import json
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.usefixtures('quick_compiles')
 
 
 class Killed(Exception):
-  """Stands for the process dying: nothing after it runs."""
+  """Stands for the death of the process: nothing after it runs."""
 
 
 def decide(reports):
-  """One rollback, one change of difficulty, else nothing."""
+  """Steering: one rollback, one change of difficulty, else nothing."""
   decided = {report.decision.action for report in reports if report.decision}
   if reports[-1].round == 1 and Action.ROLLBACK not in decided:
     return Decision(Action.ROLLBACK, 'a planned rollback', round=0)
@@ -99,12 +99,12 @@ def test_a_killed_run_resumes_bit_for_bit(whole, tmp_path, deaths):
 
 @pytest.mark.parametrize('deaths', DEATHS, ids=str)
 def test_so_does_one_with_all_that_a_run_can_carry(whole_of_two, tmp_path, deaths):
-  """A rollback is behind the later deaths: what came back with it comes back again."""
+  """The later deaths come after a rollback, so a resume must restore its effects too."""
   check_resumed(toy.build_whole, whole_of_two, tmp_path, deaths)
 
 
 def check_resumed(build, whole, tmp_path, deaths):
-  """`deaths`: the serials of GRO steps before which the process dies, one after another."""
+  """Args: deaths: the serials of GRO steps before which the process dies, one after another."""
   deaths, taken = list(deaths), []
 
   def mortal():
@@ -146,7 +146,7 @@ def test_a_finished_run_run_again_changes_nothing_and_may_be_extended(whole, tmp
 
 
 def test_every_learner_is_trained_and_every_stage_remembers(whole_of_two):
-  """Else the test above would hold for a run that carries none of it."""
+  """A counter-check: otherwise the test above would hold for a run that carries nothing."""
   run, _ = whole_of_two
   experiment = toy.build_whole(toy.Config())
   policy, twin = (run.state.learners[name] for name in ('policy', 'twin'))
@@ -175,7 +175,7 @@ def test_a_second_learner_reports_beside_the_first(whole_of_two):
 def test_a_rollback_brings_back_what_the_source_of_tasks_remembers_and_evaluators_go_on(
   whole_of_two,
 ):
-  """Round 1 was rolled back to the end of round 0, so round 2 is the second time that the source is asked."""
+  """Round 1 was rolled back to the end of round 0, so round 2 is the second call of the source."""
   run, workdir = whole_of_two
   assert run.history[2].decision.action is Action.ROLLBACK
   extra = [
@@ -193,7 +193,7 @@ def test_a_rollback_brings_back_what_the_source_of_tasks_remembers_and_evaluator
 
 @pytest.mark.parametrize('action', [Action.ROLLBACK, Action.STOP])
 def test_going_back_brings_back_every_learner_whole(tmp_path, action):
-  """The weights, the optimizer and the reference of each, as they were at the end of round 0."""
+  """Weights, optimizer and reference of each learner, as they were at the end of round 0."""
   steer = lambda reports: Decision(action, 'planned', round=0) if reports[-1].round == 1 else None
   first = loop.run(toy.build_whole(toy.Config(max_rounds=1), steer=steer), tmp_path)
   back = loop.run(toy.build_whole(toy.Config(max_rounds=2), steer=steer), tmp_path)
@@ -203,7 +203,7 @@ def test_going_back_brings_back_every_learner_whole(tmp_path, action):
 
 
 def remembering(memory):
-  """The toy with an acquirer that keeps `memory`, and what it was handed each time."""
+  """The toy with an acquirer that keeps `memory`, and a list of the memories it received."""
   handed = []
 
   def acquired(state, weights, pool, context):
@@ -215,7 +215,7 @@ def remembering(memory):
 
 
 def test_a_memory_is_handed_on_as_a_checkpoint_gives_it_back(tmp_path):
-  """Else a resumed run would see other types than an unbroken one."""
+  """Otherwise a resumed run would see other types than an uninterrupted one."""
   experiment, handed = remembering({1: ('a', 2.5), 'b': None})
   loop.run(experiment, tmp_path)
   assert handed == [{'1': ['a', 2.5], 'b': None}] * 2
@@ -248,7 +248,7 @@ def test_a_checkpoint_of_another_layout_is_refused_and_nothing_is_written(tmp_pa
 
 
 def made_old(path):
-  """The JSON of a checkpoint as it was before layouts had a number, with the digest that belongs to it."""
+  """The JSON of a checkpoint from before layouts had a number, with its own digest."""
   body = json.loads(path.read_text())['body']
   del body['layout'], body['memory']
   body['versions']['sirl'] = '0.0.9'
@@ -331,7 +331,7 @@ def test_a_run_that_asks_waits_for_the_answer_and_follows_it(tmp_path):
   ids=['rollback', 'stop'],
 )
 def test_an_answer_after_the_last_round_is_committed(tmp_path, answer, round):
-  """Once followed it stands in the checkpoint: answer.json is not needed again, and not followed again."""
+  """Once followed, the answer is in the checkpoint. answer.json is not needed or followed again."""
   ask = lambda reports: Decision(Action.ASK_HUMAN, 'the end?') if reports[-1].round == 1 else None
   experiment = lambda: toy.build(toy.Config(max_rounds=2), steer=ask)
   waiting = loop.run(experiment(), tmp_path)
@@ -353,7 +353,7 @@ def test_an_answer_after_the_last_round_is_committed(tmp_path, answer, round):
 
 
 def test_a_question_that_was_answered_does_not_stay_behind(tmp_path):
-  """As when the process died between the answer's checkpoint and the removal of the question."""
+  """The process may die between the checkpoint with the answer and the removal of the question."""
   config = toy.Config(max_rounds=1)
   loop.run(toy.build(config), tmp_path)
   (tmp_path / 'question.md').write_text('an old question')
@@ -362,7 +362,7 @@ def test_a_question_that_was_answered_does_not_stay_behind(tmp_path):
 
 
 def test_a_run_is_accepted_once_its_checkpoints_are_found_to_be_its_own(tmp_path):
-  """A warm start that was killed has the only checkpoints: they decide."""
+  """After a kill during the warm start, only the warm start has checkpoints, so they decide."""
   seen = []
 
   def dies():
@@ -390,9 +390,8 @@ def test_a_step_that_is_not_finite_is_named_in_the_log_and_in_the_decision(tmp_p
   seen = []
 
   def reward(task, text):
-    return (
-      3e38 if len(seen) == 6 else float(text == task.answer)
-    )  # their sum is infinite in float32
+    # Their sum is infinite in float32.
+    return 3e38 if len(seen) == 6 else float(text == task.answer)
 
   experiment = toy.build(
     toy.Config(),
@@ -433,7 +432,7 @@ def test_a_warm_start_is_a_run_of_its_own(tmp_path):
 
 
 def test_a_warm_start_of_a_trained_part_is_resumed(tmp_path):
-  """What it hands on is the trained part; the frozen one is the learner's own."""
+  """The warm start hands on the trained part. The frozen part is the learner's own."""
   warm = lambda: toy.build_whole(toy.Config(max_rounds=1))
   build = lambda rounds: toy.build_whole(toy.Config(max_rounds=rounds), params=warm())
   first = loop.run(build(1), tmp_path)

@@ -1,4 +1,4 @@
-"""Every notebook runs from a clean kernel, and what is committed was made by a run."""
+"""Every notebook runs from a clean kernel, and its committed outputs come from a run."""
 
 import json
 import os
@@ -19,7 +19,7 @@ NOTEBOOKS = sorted((ROOT / 'notebooks').glob('*.ipynb'))
 
 @pytest.fixture
 def kernel_name(tmp_path):
-  """A kernel spec for the interpreter that runs the tests, whether or not its environment has registered one."""
+  """A kernel spec for the interpreter that runs the tests, registered or not."""
   folder = tmp_path / 'kernels' / 'tested'
   folder.mkdir(parents=True)
   command = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']

@@ -1,4 +1,4 @@
-"""A step in slices gives what it gives whole, and rewards are computed while the next slice is generated."""
+"""A step in slices equals a whole step; one slice is judged while the next one is generated."""
 
 import dataclasses
 import threading
@@ -69,7 +69,7 @@ def test_rewards_of_tokens_are_put_together_like_all_others():
 
 
 def test_a_slice_is_judged_while_the_next_one_is_generated():
-  """Each side waits for the other: the first reward ends only after the second generation began."""
+  """The first reward ends only after the second generation began."""
   began, happened = threading.Event(), []
 
   def generate(weights, tasks, key, rows):
@@ -86,7 +86,7 @@ def test_a_slice_is_judged_while_the_next_one_is_generated():
 
 
 def test_texts_of_a_slice_are_read_while_the_next_one_is_generated():
-  """The codec turns ids into text only after the second generation began; the device waits for neither."""
+  """The codec decodes ids only after the second generation began."""
   began, happened = threading.Event(), []
 
   def read(ids):
@@ -105,7 +105,10 @@ def test_texts_of_a_slice_are_read_while_the_next_one_is_generated():
 
 
 def test_what_was_counted_is_added_before_it_is_divided():
-  """9 of 10 in one slice and 100 of 1000 in the other are 109 of 1010; one without any says nothing."""
+  """9 of 10 in one slice and 100 of 1000 in the other are 109 of 1010.
+
+  A slice without a count does not matter.
+  """
 
   def generate(weights, tasks, key, rows=None):
     samples = GENERATE(weights, tasks, key, rows)
@@ -137,7 +140,10 @@ def test_prompts_that_do_not_divide_are_refused():
 
 
 def test_rows_of_several_shards_stay_where_they_are():
-  """Two shards of rows 0-5 and 6-11 in three slices: each slice has rows of both, and joining restores the order."""
+  """Two shards hold rows 0-5 and 6-11, cut into three slices.
+
+  Each slice has rows of both shards, and joining the slices restores the order.
+  """
   numbers = overlap.slice_numbers(12, 3, 2)
   assert numbers.tolist() == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
   whole = jnp.arange(24).reshape(12, 2)

@@ -1,4 +1,4 @@
-"""What `import sirl` gives, and what it does not cost."""
+"""What `import sirl` gives, and what it must not load."""
 
 import subprocess
 import sys

@@ -1,4 +1,7 @@
-"""Two processes on this machine: rows come back however they lie, and where one breaks the other does not wait for it."""
+"""Two processes on this machine: rows are gathered wherever they are, and failures end both.
+
+If one process fails, the other does not wait for it.
+"""
 
 import os
 import pathlib
@@ -11,7 +14,7 @@ import time
 ROOT = pathlib.Path(__file__).parent.parent
 LONGEST = 200  # seconds; the orderly end of a broken run waited for the others for 300
 
-# Everything happens in build: the processes have joined, no weights were made.
+# The failure happens in build: the processes have joined, and there are no weights yet.
 EXPERIMENT = """
   import jax
   import numpy as np

@@ -1,4 +1,7 @@
-"""The same run on one device and on several: same samples, same weights up to the order of sums. Own processes."""
+"""A run on one device and on several has the same samples, and the same weights up to rounding.
+
+Every run has a process of its own.
+"""
 
 import json
 import os
@@ -13,7 +16,7 @@ FOLDER = pathlib.Path(__file__).parent / 'support'
 
 
 def printed(script, *arguments, **environment):
-  """The JSON that a script in `support` printed last."""
+  """The last JSON that a script in `support` printed."""
   done = subprocess.run(
     [sys.executable, str(FOLDER / script), *map(str, arguments)],
     env={**os.environ, 'JAX_PLATFORMS': 'cpu', **environment},
@@ -26,7 +29,7 @@ def printed(script, *arguments, **environment):
 
 
 def run(devices, workdir, *numbers):
-  """What one run printed, and its final weights."""
+  """The output of one run, and its final weights."""
   quick = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
   said = printed('sharded_run.py', devices, workdir, *numbers, **quick)
   return said, np.load(workdir / 'params.npz')
@@ -42,7 +45,8 @@ def test_a_mesh_changes_no_sample_and_weights_only_by_rounding(tmp_path):
   samples = [(folder / 'samples' / 'round_00000.jsonl').read_text() for folder in folders]
   assert samples[0] == samples[1]
   for name in weights:
-    # Three Adam steps of up to 2e-4 each: a sum in another order moves a weight by far less than one of them.
+    # Three Adam steps of up to 2e-4 each: a sum in another order moves a weight by far less than
+    # one of them.
     np.testing.assert_allclose(sharded[name], weights[name], atol=2e-5, err_msg=name)
   for name in ('train/reward', 'train/entropy', 'train/completions/mean_length', 'train/loss'):
     assert several['metrics'][name] == pytest.approx(one['metrics'][name], abs=1e-5)

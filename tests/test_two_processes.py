@@ -1,4 +1,4 @@
-"""Two real processes, joined as on a pod, do what one process with two devices does. Own processes, own port."""
+"""Two real processes, joined as on a pod, give the results of one process with two devices."""
 
 import os
 import pathlib
@@ -19,13 +19,19 @@ NUMBERS = (
 
 
 def command(workdir):
-  """quickstart with a reward for right digits: hardly trained weights earn some of it, so there are gradients to compare."""
+  """quickstart with a reward for right digits.
+
+  Hardly trained weights earn some of this reward, so there are gradients to compare.
+  """
   numbers = [word for number in NUMBERS for word in ('--set', number)]
   return ['run', 'experiments/my_reward.py', *numbers, '--workdir', str(workdir)]
 
 
 def finish(arguments, **environment):
-  """Runs to the end in the root of the project, or ends all that it started; what it said is the message of a failure."""
+  """Runs commands to their end in the root of the project, or ends all of them.
+
+  Their output is the message of a failure.
+  """
   started = subprocess.Popen(
     arguments,
     cwd=ROOT,
@@ -82,7 +88,7 @@ def test_two_processes_report_the_same_numbers(runs):
     assert [row['decision'] for row in one] == [row['decision'] for row in two]
     assert len(one) == 2  # before training, and round 0
     for alone, together in zip(one, two):
-      # The same program on the same mesh; only who adds up the two devices' sums differs.
+      # The same program on the same mesh; only the place where the two sums are added differs.
       assert together['metrics'] == pytest.approx(alone['metrics'], rel=1e-5, abs=1e-6, nan_ok=True)
 
 

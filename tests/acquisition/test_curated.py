@@ -1,4 +1,4 @@
-"""Curated tasks from real files of each kind, written here."""
+"""Curated tasks from real files of each kind, which the tests write."""
 
 import gzip
 import json
@@ -165,7 +165,8 @@ def prepared(tmp_path_factory):
   with tfds.core.registered.skip_registration():  # readers must find the files, not this class
 
     class TinyMath(tfds.core.GeneratorBasedBuilder):
-      __module__ = '__main__'  # in a package, TFDS would look for a checksum file with a module that is not installed
+      # In a package, TFDS would look for a checksum file with a module that is not installed.
+      __module__ = '__main__'
       VERSION = tfds.core.Version('1.0.0')
 
       def _info(self):

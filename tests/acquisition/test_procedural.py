@@ -58,7 +58,10 @@ def test_fixed_set_is_the_same_in_every_process():
 
 @pytest.mark.parametrize('other', [{'seed': 1, 'namespace': 'a'}, {'seed': 0, 'namespace': 'b'}])
 def test_adjacent_seeds_and_other_namespaces_overlap_by_chance_only(other):
-  """Two draws of 200 from 8100 share 200*200/8100 = 4.9 on average; adjacent integer seeds would share 199."""
+  """Two draws of 200 from 8100 share 200*200/8100 = 4.9 on average.
+
+  Adjacent integer seeds without mixing would share 199.
+  """
   one = prompts(procedural.fixed_set(ADD, n=200, seed=0, namespace='a'))
   two = prompts(procedural.fixed_set(ADD, n=200, **other))
   assert len(one & two) < 17  # 4.9 + 5.5 standard deviations of 2.2

@@ -1,4 +1,4 @@
-"""Combining sources of tasks: in turn, with keys of their own, and with memory in the open."""
+"""Combining sources of tasks: in turn, with keys of their own, and with explicit memory."""
 
 import json
 
@@ -52,7 +52,7 @@ def bits(key):
 
 
 def counting(start, seen):
-  """A source whose only state is how often it was asked; it says so in its one task."""
+  """A source whose memory counts its calls and whose one task holds the count."""
 
   def acquire(state, weights, pool, context):
     seen.append(([task.prompt for task in pool], weights, context.round, bits(context.key)))
@@ -92,7 +92,7 @@ def test_sources_with_memory_keep_it_in_the_open():
   assert rounds == [tasks('a', '0 0', '7 7'), tasks('0 1', '7 8'), tasks('0 2', '7 9')]
   assert memory == {'x': {'asked': 3}, 'y': {'asked': 10}}
   assert len(pool) == 1
-  # A later source sees the finds of those before it, and each has a key of its own.
+  # A later source sees the tasks of the sources before it, and each has its own key.
   assert [prompts for prompts, *_ in seen[:2]] == [['old', 'a'], ['old', 'a', '0 0']]
   assert {(weights, round) for _, weights, round, _ in seen} == {('w', 0), ('w', 1), ('w', 2)}
   given = [tuple(key) for *_, key in seen] + [tuple(bits(context(i).key)) for i in range(3)]

@@ -1,4 +1,4 @@
-"""Self-instruct with scripted and recording Asks: what is shown, kept, counted."""
+"""Self-instruct with scripted and recording Asks: examples shown, texts kept, counts."""
 
 import logging
 
@@ -22,7 +22,7 @@ def pool_of(tasks=SEEDS):
 
 
 class Script:
-  """An Ask that answers with given texts in turn and remembers what it was asked."""
+  """An Ask that returns the given texts in turn and records its prompts."""
 
   def __init__(self, *texts):
     self.texts, self.prompts, self.calls = texts, [], []
@@ -115,7 +115,7 @@ def test_answers_can_be_withheld():
 
 
 def test_a_character_model_is_asked_in_its_own_language():
-  """A model that only continues 'a+b=c;' text needs no word of instruction."""
+  """A model that only continues 'a+b=c;' text needs no instruction in words."""
   ask = Script('4+4=8;', '1+;')
 
   def parse(text):

@@ -1,4 +1,4 @@
-"""Arithmetic generators, and the verifier over them."""
+"""Generators of arithmetic tasks, and their verifier."""
 
 import dataclasses
 import functools
@@ -88,7 +88,7 @@ def test_template_is_the_prompt():
 
 
 def test_id_has_a_literal_value():
-  """From coreutils: printf '12+34=' | b2sum -l 48. A change of it would orphan every pool on disk."""
+  """From coreutils: printf '12+34=' | b2sum -l 48. A change would orphan every pool on disk."""
   twelve = iter([12, 34])
 
   class Fixed:

@@ -40,7 +40,8 @@ def test_pass_and_majority_by_hand():
   found = benchmarks.sampled(
     'heldout', TASKS, verify, ASK, samples=4, ks=(1, 2, 4), extract=extract
   )(None, None, CONTEXT)
-  # Right: 4, 1, 2 and 0 of 4. A pair misses c right ones in C(4 - c, 2) of 6 cases: pass@2 = 1, 1/2, 5/6, 0.
+  # Right: 4, 1, 2 and 0 of 4. A pair misses c right ones in C(4 - c, 2) of 6 cases: pass@2 = 1,
+  # 1/2, 5/6, 0.
   assert found['heldout/pass@1'] == pytest.approx(7 / 16)
   assert found['heldout/pass@2'] == pytest.approx((1 + 1 / 2 + 5 / 6) / 4)
   assert found['heldout/pass@4'] == pytest.approx(3 / 4)
@@ -212,7 +213,7 @@ def bits(key):
 
 
 def counting(name, start=0):
-  """An evaluator whose memory is how often it measured."""
+  """An evaluator whose memory counts its measurements."""
 
   def evaluate(memory, weights, record, context):
     return {f'{name}/count': memory['n']}, {'n': memory['n'] + 1}
@@ -262,7 +263,7 @@ def test_one_metric_has_one_evaluator_with_memory_or_without():
 
 
 def notebook():
-  """A refiner that answers only what it has seen before, and writes down what it sees."""
+  """A refiner that answers only what it has seen before, and notes what it sees."""
 
   def refine(memory, weights, tasks, key):
     known = memory['seen']
@@ -292,7 +293,7 @@ def test_what_a_refiner_learns_in_one_round_it_has_in_the_next():
 
 
 def test_a_refiner_with_memory_is_measured_as_one_without():
-  """On the key of `refined`, so that both see the same draws."""
+  """Both use the key of `refined`, so both see the same draws."""
   keys = []
 
   def refine(weights, tasks, key):

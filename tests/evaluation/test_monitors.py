@@ -1,4 +1,4 @@
-"""What monitors measure, by hand; and that a self-taught collapse is caught without an answer."""
+"""Monitors by hand, and a self-taught collapse that they catch without an answer."""
 
 import dataclasses
 import fractions
@@ -34,7 +34,8 @@ def record(texts=None, tasks=None, total=None, parts=None, pool=(), steps=()):
 
 def test_distinct_n_by_hand():
   found = monitors.autophagy((1, 2))(None, record([['a b a', 'a b'], ['c', 'a b a']]), CONTEXT)
-  # Words a b a a b c a b a: 3 distinct of 9. Pairs ab ba ab (c) ab ba: 3 of 6, the lone c is one gram.
+  # Words a b a a b c a b a: 3 distinct of 9. Pairs ab ba ab (c) ab ba: 3 of 6, the lone c is one
+  # gram.
   assert found['monitor/distinct_1'] == pytest.approx(3 / 9)
   assert found['monitor/distinct_2'] == pytest.approx(3 / 6)
   assert found['monitor/duplicate_share'] == 0  # the same text for two tasks is no duplicate
@@ -136,7 +137,7 @@ def digits(text):
 
 
 def measure(evaluator, weights, memory=None, context=CONTEXT):
-  """What it finds and remembers, where every memory goes through a file on the way."""
+  """The metrics and the memory of a monitor; every memory passes through a file on the way."""
   memory = evaluator.init() if memory is None else memory
   found, memory = evaluator.evaluate(json.loads(json.dumps(memory)), weights, record(), context)
   return found, json.loads(json.dumps(memory))
@@ -167,9 +168,8 @@ def test_a_constant_reply_shows_as_concentration_without_any_answer():
   assert (constant['answer_concentration'], constant['answer_entropy']) == (1.0, 0.0)
   assert diverse['answer_concentration'] == 0.25
   assert diverse['answer_entropy'] == pytest.approx(math.log(4))
-  assert (
-    constant['majority_ratio'] == diverse['majority_ratio'] == 1.0
-  )  # the vote alone cannot tell them apart
+  # The vote alone cannot tell them apart.
+  assert constant['majority_ratio'] == diverse['majority_ratio'] == 1.0
 
 
 def test_a_policy_that_never_answers_has_no_answers_to_concentrate():
@@ -203,7 +203,7 @@ def test_a_start_that_never_answered_is_no_anchor():
 
 
 def test_answers_that_json_does_not_know_are_remembered():
-  """An answer may be anything hashable, such as the value of a fraction."""
+  """An answer may be any hashable value, such as a fraction."""
   votes = {'start': ['1/2', '3'], 'now': ['2/4', '4']}
   ask = lambda weights, prompts, key, n: [[vote] * n for vote in votes[weights]]
   evaluator = monitors.consensus(OPEN[:2], ask, fractions.Fraction, samples=2)
@@ -243,7 +243,7 @@ def test_the_votes_of_the_anchor_have_noise_of_their_own_seed():
   assert now[0] not in anchor
   evaluator = monitors.consensus(OPEN, ask, digits)
   measure(evaluator, None, {'anchor': ['1'] * 4})
-  assert drawn[6:] == [now[0]]  # an anchor that is known is not asked for again
+  assert drawn[6:] == [now[0]]  # a known anchor is not asked again
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_consensus_needs_prompts_and_votes(tasks, samples, said):
     monitors.consensus(tasks, scripted(), digits, samples=samples)
 
 
-# ---------------------------------------------------------------- the whole watch, on a simulated run
+# ---------------------------------------------------------------- all of it, on a simulated run
 
 
 PROMPTS = [Task(id=f'p{i}', prompt=str(i)) for i in range(40)]
@@ -262,7 +262,10 @@ TRUTH = [str(100 + i) for i in range(40)]
 
 
 def simulated(weights, prompts, key, n):
-  """Answers right with probability `skill`, the constant '7' with probability `constant`, else something of its own."""
+  """An Ask whose answers are right with probability `skill`, '7' with probability `constant`.
+
+  All other answers are unique.
+  """
   skill, constant = weights
   generator = stats.generator(key)
   replies = []
@@ -277,7 +280,10 @@ def simulated(weights, prompts, key, n):
 
 
 def steered(path):
-  """Runs consensus and two rules along a path of weights; returns the accuracy at each round and the first decision."""
+  """Runs consensus and two rules along a path of weights.
+
+  Returns: the accuracy at each round and the first decision.
+  """
   evaluator = monitors.consensus(PROMPTS, simulated, digits, samples=16)
   rule = steering.first_of(
     steering.rollback_if('monitor/consensus/answer_concentration', rise=0.15),
@@ -300,9 +306,8 @@ def test_a_collapse_to_one_answer_is_rolled_back_before_half_the_skill_is_gone()
   i, decision = steered(path)
   assert decision.action is Action.ROLLBACK
   assert path[i][0] > 0.5 * path[0][0]
-  assert (
-    path[decision.round + 1][0] > 0.75 * path[0][0]
-  )  # index of the round returned to, round -1 first
+  # The path begins with round -1, hence the + 1.
+  assert path[decision.round + 1][0] > 0.75 * path[0][0]
 
 
 def test_learning_without_answers_is_left_alone():

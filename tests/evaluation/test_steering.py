@@ -1,4 +1,4 @@
-"""Every rule on tables of reports: where it fires, and where it must not."""
+"""Every steering rule on tables of reports: where it fires, and where it must not."""
 
 import dataclasses
 import math
@@ -51,7 +51,7 @@ def acts(rule, reports):
 def test_lineage_is_the_path_to_the_present_weights(decisions, length, path):
   reports = rounds(decisions, acc=[0.0] * length)
   assert [report.round for report in lineage.path(reports)] == path
-  # One round before, the weights were those that the newest report went on from.
+  # In the round before, the weights were those from which the newest report continued.
   assert lineage.final(reports[:-1]) is lineage.path(reports)[-2]
   assert lineage.final(reports) is reports[-1]  # nothing was decided on it yet
 

@@ -1,4 +1,4 @@
-"""The benchmark's own correctness: what it counts, how sides are talked to, and how numbers become a table. No timings."""
+"""Correctness of the benchmark: its counts, its protocol, its tables. It measures no times."""
 
 import dataclasses
 import math
@@ -30,7 +30,7 @@ def counted(function, *arguments):
 
 @pytest.fixture(scope='module')
 def tiny():
-  """An unrolled model of tiny's width: logits of all positions of 4 rows of 64 tokens."""
+  """An unrolled model of tiny's width, for logits of all positions of 4 rows of 64 tokens."""
   numbers = cases.shape(dataclasses.replace(CASE, layers=2))
   model = functional.build(Architecture(**numbers))
   valid_BT = jnp.ones((4, 64), bool)
@@ -67,7 +67,8 @@ def test_parameters_are_those_of_the_model():
 
 
 def test_a_rollout_costs_its_prompts_once_and_a_turn_per_later_token():
-  # 2 prompts of 4 tokens in groups of 3, 5 new tokens each: 8 prompt tokens, then 4 turns of 6 rows that see 6.5 sources.
+  # 2 prompts of 4 tokens in groups of 3, 5 new tokens each: 8 prompt tokens, then 4 turns of 6 rows
+  # that see 6.5 sources.
   case = dataclasses.replace(CASE, kind='decode', prompts=2, group_size=3, prompt=4, new=5)
   a = cases.shape(case)
   turn = limits.forward(a, tokens=6, scores=6 * 6.5, heads=6)
@@ -228,7 +229,10 @@ def test_share_of_limit_is_time_at_the_limit_over_time_of_a_turn():
 
 
 def test_a_limit_is_the_best_of_all_its_measurements():
-  """They stand before and after every kind of case; a busy spell at the end takes nothing away."""
+  """Limits are measured before and after every kind of case.
+
+  A busy moment at the end does not lower the best.
+  """
   rates = ([3.0, 5.0], [4.0, 1.0], [])
   rows = [
     row(kind='limit', what='memory read', sides={'sirl': {'plain': {'runs': [{'rate': r} for r in found]}}})

@@ -1,4 +1,4 @@
-"""Every experiment runs from the command line with debug=true, and the choice that makes it different is in its numbers."""
+"""Every experiment runs with debug=true, and its numbers show its distinguishing choice."""
 
 import json
 import re
@@ -13,8 +13,9 @@ pytestmark = pytest.mark.usefixtures('quick_compiles')
 
 SMALL = ['max_rounds=1', 'steps_per_round=2', 'checkpoint_every=2', 'prompts=4', 'heldout=8']
 ACQUIRED = [*SMALL, 'acquired=8']
-# experiment -> numbers, reward parts it must report with their weights in the total (None: the roles have totals of their
-# own, or not every total is kept), whether its tasks hold answers
+# experiment -> (numbers, reward parts to report with their weights in the total, whether its tasks
+# hold answers). The parts are None if the roles have their own totals, or if not every total is
+# kept.
 RUNS = {
   'quickstart': (ACQUIRED, {'correct': 1.0}, True),
   'my_reward': (ACQUIRED, {'correct': 1.0, 'digits': 0.2}, True),
@@ -27,14 +28,14 @@ RUNS = {
   'smollm2_addition': (ACQUIRED, {'correct': 1.0}, True),  # on the toy, which reads bare sums
   'gsm8k_grpo': (SMALL, {'correct': 1.0, 'format': 0.1}, True),
 }  # fmt: skip
-LEARNS = (
-  'gsm8k_grpo'  # its warm start makes some answers of a group right, so there is something to learn
-)
+# After its warm start some answers of a group are right, so there is something to learn.
+LEARNS = 'gsm8k_grpo'
+# Other tests cover these choices.
 SLOW = (
   'quickstart_random',
   'quickstart_rejection',
   'quickstart_majority_careless',
-)  # choices that other tests have
+)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,10 @@ def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
 
 
 def undescribed(run):
-  """Numbers of a run, and of its warm start, that docs/metrics.md does not define, or whose interval it promises in vain."""
+  """Numbers of a run and its warm start that docs/metrics.md does not define.
+
+  Also those whose interval it promises but which have none.
+  """
   reported = {name for report in run.history for name in report.metrics}
   wrong = [
     name for name in run.step_names if not (name in record.ADDRESS or metrics.describe(name))

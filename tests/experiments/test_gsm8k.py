@@ -1,4 +1,4 @@
-"""The GSM8K experiment reads real folders of both kinds, and its step learns on the toy that stands in for the model."""
+"""The GSM8K experiment reads both kinds of folder, and its step learns on a toy model."""
 
 import dataclasses
 import json
@@ -49,7 +49,8 @@ def prepared(tmp_path):
   with tfds.core.registered.skip_registration():
 
     class Gsm8k(tfds.core.GeneratorBasedBuilder):
-      __module__ = '__main__'  # in a package, TFDS would look for a checksum file with a module that is not installed
+      # In a package, TFDS would look for a checksum file with a module that is not installed.
+      __module__ = '__main__'
       VERSION = tfds.core.Version('1.0.0')
 
       def _info(self):
@@ -71,7 +72,7 @@ def prepared(tmp_path):
 
 
 def configured(**numbers):
-  """The numbers of a debug run with others on top."""
+  """The numbers of a debug run, some of them replaced."""
   assignments = [f'{name}={value}' for name, value in numbers.items()]
   return gsm8k_grpo.build.configured(gsm8k_grpo.Config, ['debug=true', *assignments])
 
@@ -137,7 +138,10 @@ def test_questions_over_the_limit_are_left_out_and_counted(json_lines, caplog):
 
 
 def test_a_test_question_in_the_training_split_never_enters_the_pool(json_lines):
-  """Case and white space aside, and whether or not this run measures it; the other questions do."""
+  """This ignores case and white space, and holds for questions that the run does not measure.
+
+  The other questions do enter.
+  """
   leaked = {**ROWS[2], 'question': ROWS[2]['question'].upper().replace(' ', '  ')}
   with (json_lines / 'train.jsonl').open('a') as train:
     train.write(json.dumps(leaked) + '\n')

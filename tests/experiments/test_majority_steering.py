@@ -1,4 +1,7 @@
-"""The rules of majority vote, on invented histories: they read no accuracy, leave a sound run alone and catch a drifting one."""
+"""The rules of majority vote on invented histories.
+
+They read no accuracy, leave a sound run alone and catch a drifting one.
+"""
 
 import ast
 import inspect
@@ -12,7 +15,7 @@ RULE = measures.steer_without_answers()
 
 
 def decide(agreements, entropies=None, parsed=None):
-  """The decisions of a run whose rounds -1, 0, ... show these numbers; a rollback is followed."""
+  """The decisions of a run whose rounds -1, 0, ... have these numbers; a rollback is followed."""
   reports, decisions = [], []
   for i, agreement in enumerate(agreements):
     metrics = {

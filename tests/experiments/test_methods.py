@@ -1,4 +1,4 @@
-"""Methods as files: their form, where their numbers come from, what they refuse, and domains from outside the clone."""
+"""Methods as files: their form, their numbers, what they refuse, domains from outside the clone."""
 
 import ast
 import dataclasses
@@ -57,7 +57,7 @@ def command(file, workdir, *numbers):
 
 
 def refused(capsys, file, workdir, *numbers):
-  """The one line of a command that must fail before it has written anything."""
+  """The one line of a command that must fail before it writes anything."""
   assert cli.main(command(file, workdir, *numbers)) == ERROR
   err = capsys.readouterr().err
   *_, message = parts = err.split('sirl: error: ')
@@ -167,7 +167,7 @@ def test_a_run_is_named_by_what_differs_from_its_task_and_model(file, assignment
 @pytest.mark.parametrize('model', ['toy', 'folder'])
 @pytest.mark.parametrize('task', settings.TASKS)
 def test_the_numbers_of_a_run_are_those_of_method_and_setting(module, task, model):
-  """All of both, so that config.json, which test_pairs finds to hold these, is complete."""
+  """A run has all numbers of both, and test_pairs finds them in config.json."""
   c = module.build.configured(module.Config, [f'task={task}', f'model={model}'])
   setting, _ = settings.numbers(c)
   assert (c.task, c.model) == (task, model)
@@ -197,7 +197,7 @@ def test_a_misspelt_choice_is_one_line(number, message, tmp_path, capsys):
 
 @pytest.fixture
 def unanswered(tmp_path):
-  """A JSONL file of questions to which nobody knows the answer."""
+  """A JSONL file of questions without answers."""
   path = tmp_path / 'open.jsonl'
   rows = [{'question': f'Is {n} a good number?', 'answer': None} for n in range(12)]
   path.write_text(''.join(json.dumps(row) + '\n' for row in rows))

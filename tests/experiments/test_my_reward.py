@@ -1,4 +1,4 @@
-"""Writing a reward stays as short as it is said to be; test_debug_runs runs the experiment."""
+"""Writing a reward stays short; test_debug_runs runs the experiment."""
 
 import inspect
 

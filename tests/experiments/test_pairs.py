@@ -1,4 +1,5 @@
-"""Every method runs on every task: it builds, takes one GRO step and leaves a whole workdir, through the command line.
+"""Every method runs on every task: it builds, takes one GRO step and leaves a whole workdir,
+through the command line.
 
 One pair of each method is in the fast tier; the others have the marker `all`.
 """
@@ -36,7 +37,9 @@ TOY = (*ONE_STEP, 'width=16', 'layers=1', 'warm_rounds=1', 'warm_prompts=4')
 
 @pytest.fixture(autouse=True)
 def _cache(monkeypatch):
-  """Compiled programs stay on disk where conftest put them, and not in memory: a process has room for some thousands."""
+  """Compiled programs stay on disk where conftest put them, and not in memory: a process has room
+  for some thousands.
+  """
   monkeypatch.setenv('SIRL_CACHE', '')
   yield
   jax.clear_caches()
@@ -52,7 +55,7 @@ def run(workdir, file, *numbers):
 
 
 def check_one_step(workdir):
-  """One step was taken on numbers; the report before it and the one after it are there, and the page."""
+  """One step was taken on numbers; the reports before and after it are there, and the page."""
   [row] = record.read_rows(workdir / 'steps.jsonl')
   assert math.isfinite(row['loss'])
   assert row['updates_skipped'] == 0

@@ -1,4 +1,4 @@
-"""What quickstart is made of: its rules, the control's ignorance, the closing table."""
+"""Quickstart's rules, its control that must not learn, and the table at its end."""
 
 import math
 
@@ -26,7 +26,7 @@ def decide(rewards, accuracies, sem):
 
 @pytest.mark.parametrize('accuracies', [[0.97] * 5, [0.972, 0.968, 0.97, 0.966, 0.964]])
 def test_a_run_that_has_learned_all_is_not_taken_for_a_hack(accuracies):
-  """The reward still creeps up where accuracy is flat or moves within its error."""
+  """The reward still rises slowly while accuracy is flat or moves within its error."""
   assert decide([0.91, 0.93, 0.94, 0.955, 0.96], accuracies, sem=0.005) is None
 
 

@@ -1,4 +1,4 @@
-"""The pretrained experiment: which replies have the format, and what it says without weights."""
+"""The pretrained experiment: which replies have the format, and the error without weights."""
 
 import pytest
 

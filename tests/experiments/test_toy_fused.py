@@ -1,4 +1,4 @@
-"""The fused program is the plain loop, and it learns."""
+"""The fused program equals the plain loop, and it learns."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,8 @@ def test_fused_steps_equal_separate_calls(learned):
       state, once = toy_fused.OPTIMIZE(state, rollouts, scored, key_optimize)
       np.testing.assert_allclose(metrics['reward'][seed, s], rewards_PG.mean(), rtol=1e-6)
       for name in ('loss', 'entropy', 'grad_norm', 'advantage_abs_mean'):
-        # Adam divides by the gradient's own size, so the rounding of a small gradient shows: atol, not rtol.
+        # Adam divides by the gradient's own size, so the rounding of a small gradient shows: atol,
+        # not rtol.
         np.testing.assert_allclose(metrics[name][seed, s], once[name], rtol=1e-5, atol=2e-5)
 
 
@@ -44,9 +45,8 @@ def test_every_step_of_every_seed_updates(learned):
 
 def test_reward_of_a_known_completion():
   rollouts = toy_fused.sample(toy_fused.start(0)[0].params, jax.random.key(0))
-  tokens = jnp.broadcast_to(
-    jnp.asarray([4, 5, 0, 0, 1]), rollouts.tokens.shape
-  )  # 5, 0 and the last 1 continue
+  # 5, 0 and the last 1 continue the count.
+  tokens = jnp.broadcast_to(jnp.asarray([4, 5, 0, 0, 1]), rollouts.tokens.shape)
   np.testing.assert_allclose(toy_fused.counts_up(rollouts.replace(tokens=tokens)), 0.75)
 
 

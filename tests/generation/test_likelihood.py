@@ -32,14 +32,14 @@ def params():
 
 @jax.jit
 def next_token_logp(params, tokens):
-  """Log-probs [N, T, V] of what follows each position, from one pass over right-padded texts."""
+  """Log-probs [N, T, V] of the token after each position, from one pass over right-padded texts."""
   valid = tokens != CODEC.pad_id
   x, _ = MODEL.hidden(params, tokens, prefill.positions(valid), prefill.causal_mask(valid))
   return jax.nn.log_softmax(MODEL.unembed(params, x), axis=-1)
 
 
 def by_full_forward(params, ids, first):
-  """Mean log-prob of ids[first:], nan when there are none."""
+  """Mean log-prob of ids[first:], nan if there are none."""
   logp = np.asarray(next_token_logp(params, jnp.asarray([ids + [CODEC.pad_id] * (12 - len(ids))])))
   scored = [logp[0, t - 1, ids[t]] for t in range(first, len(ids))]
   return np.mean(scored) if scored else np.nan
@@ -65,7 +65,8 @@ def test_a_prompt_scores_as_in_the_full_forward_pass(params):
 
 
 def test_perplexity_is_that_of_a_known_table():
-  # After '=' at position 0: 'a' with 1/2; after 'a' at position 1: 'b' with 1/4; after 'b' at position 2: the end with 1/8.
+  # After '=' at position 0: 'a' with 1/2; after 'a' at position 1: 'b' with 1/4; after 'b' at
+  # position 2: the end with 1/8.
   probs = np.full((3, 5, 5), np.nan, np.float32)
   probs[0, 4] = [0.1, 0.1, 0.5, 0.2, 0.1]
   probs[1, 2] = [0.25, 0.25, 0.125, 0.25, 0.125]

@@ -1,4 +1,4 @@
-"""Text at the border of the decoder: padding, addresses, and ids that fit the model."""
+"""Texts for the decoder: padding, addresses of the noise, and ids that fit the model."""
 
 import numpy as np
 import pytest

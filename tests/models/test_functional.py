@@ -8,7 +8,8 @@ import pytest
 from sirl.models import functional
 from sirl.models.presets import preset
 
-# Parameters of the released checkpoints: safetensors metadata of each, or summed by hand from its config.
+# Parameters of the released checkpoints: safetensors metadata of each, or summed by hand from its
+# config.
 RELEASED = {
   'smollm2-135m': 134_515_008,
   'llama3.2-1b': 1_235_814_400,
@@ -66,13 +67,15 @@ def test_init_is_a_function_of_the_key_and_jits():
   assert jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(
     lambda x: (x.shape, x.dtype), expected
   )
-  assert not any(
-    leaf.weak_type for leaf in jax.tree.leaves(params)
-  )  # else the second step recompiles
+  # Else the second step recompiles.
+  assert not any(leaf.weak_type for leaf in jax.tree.leaves(params))
 
 
 def test_layers_run_in_numeric_order():
-  """As strings eleven layers sort as 0, 1, 10, 2: what breaks in layer 10 must reach no other layer's keys."""
+  """Sorted as strings, eleven layers would run in the order 0, 1, 10, 2.
+
+  An error in layer 10 must reach the keys of no other layer.
+  """
   architecture = preset('toy', layers=11, width=16, head_width=4, ffw=8)
   params = jax.tree.map(lambda x: jnp.full(x.shape, 0.1), functional.shapes(architecture))
   params['layers']['10']['attention_norm']['weight'] *= jnp.nan

@@ -1,4 +1,4 @@
-"""Codecs give texts back, render prompts as the template says, and refuse what they cannot represent."""
+"""Codecs restore texts, render prompts as the template says, and refuse unknown characters."""
 
 import json
 
@@ -81,7 +81,7 @@ def edit(folder, file, **changes):
   ['', 'the  12\n\n1', ' é 漢字\t', '<|im_end|> the', "I 'm , not . clean ?", '\ufeff\u200d'],
 )
 def test_pretrained_gives_any_text_back(folder, text):
-  """Special tokens spelled out and blanks before punctuation included."""
+  """Including spelled-out special tokens and blanks before punctuation."""
   codec = tokenizer.pretrained(folder)
   ids = codec.encode(text)
   assert codec.decode(ids) == codec.decode(np.array(ids, np.int32)) == text
@@ -158,7 +158,7 @@ def test_end_tokens_are_gathered_from_all_files(folder):
 
 
 def test_a_class_name_in_the_config_does_not_change_how_digits_are_cut(folder):
-  """SmolLM2's own folder names GPT2Tokenizer, which transformers 5 rebuilds without digit splitting."""
+  """SmolLM2's folder names GPT2Tokenizer, which transformers 5 rebuilds without digit splitting."""
   ids = tokenizer.pretrained(folder).encode('\n\n12')
   edit(folder, 'tokenizer_config.json', tokenizer_class='GPT2Tokenizer')
   assert tokenizer.pretrained(folder).encode('\n\n12') == ids

@@ -1,4 +1,4 @@
-"""Laws of the decoder that need no other implementation."""
+"""Properties of the decoder that need no other implementation."""
 
 import dataclasses
 
@@ -49,7 +49,7 @@ TOKENS = jnp.array(np.random.default_rng(1).permutation(32)[: 2 * T].reshape(2, 
 
 
 def made(name, **changes):
-  """Model and params wide enough that nothing is nearly constant."""
+  """(model, params) with weights large enough that no output is nearly constant."""
   architecture = dataclasses.replace(ARCHITECTURES[name], **changes)
   noise = np.random.default_rng(0).normal
   params = jax.tree.map(
@@ -66,7 +66,10 @@ def logits(model, params, tokens=TOKENS, positions=POSITIONS, mask=MASK):
 
 @pytest.mark.parametrize('name', ARCHITECTURES)
 def test_cached_decode_equals_the_full_forward(name):
-  """Prefill of 6 without a cache, put into a larger one; then 1 + 1 + 2 tokens, every row at its own slot."""
+  """A prefill of 6 tokens is put into a larger cache. Then come 1 + 1 + 2 tokens.
+
+  Every row writes at its own slot.
+  """
   model, params = made(name)
   expected = jax.jit(logits, static_argnums=0)(model, params)
 
@@ -95,7 +98,7 @@ def test_cached_decode_equals_the_full_forward(name):
 
 @pytest.mark.parametrize('name', ARCHITECTURES)
 def test_no_logit_depends_on_a_later_or_padded_token(name):
-  """Every token's embedding row is its own (all ids differ, head untied), so its gradient tells who read it."""
+  """All ids differ and the head is untied, so an embedding row's gradient shows who read it."""
   model, params = made(name, tied=False)
 
   def one(params, row, t):
@@ -144,7 +147,7 @@ def test_padding_side_and_contents_change_no_logit(name):
 @pytest.mark.parametrize('remat', ['none', 'block'])
 @pytest.mark.parametrize('name', ARCHITECTURES)
 def test_tokens_after_a_cache_have_the_logits_and_the_gradient_of_the_full_forward(name, remat):
-  """Without start_B, and two empty slots behind them; the gradient goes through the cache too."""
+  """Without start_B, with two empty slots at the end. The gradient passes through the cache too."""
   model, params = made(name)
   again = functional.build(dataclasses.replace(ARCHITECTURES[name], remat=remat))
   see = jnp.pad(MASK[:, 6:], ((0, 0), (0, 0), (0, 2)))
@@ -188,7 +191,7 @@ def test_rematerialisation_does_not_change_the_gradient(name, remat):
 
 
 def test_rematerialisation_decodes_from_the_same_cache():
-  """The loop over layers reads and writes caches as the layers written out do, also for several tokens at once."""
+  """The loop over layers reads and writes caches as unrolled layers do, also for several tokens."""
   model, params = made('gemma')
   again = functional.build(dataclasses.replace(ARCHITECTURES['gemma'], remat='block'))
   see = jnp.pad(MASK[:, :3, :3], ((0, 0), (0, 0), (0, T - 3)))
@@ -204,7 +207,7 @@ def test_rematerialisation_decodes_from_the_same_cache():
 
 
 def test_rematerialisation_needs_less_memory():
-  """Twelve layers: without it all of their inner arrays are kept, with it the input of each."""
+  """Twelve layers: without it all inner arrays are kept, with it only the input of each layer."""
 
   def temporary(remat):
     model = functional.build(dataclasses.replace(ARCHITECTURES['qwen'], layers=12, remat=remat))
@@ -267,7 +270,7 @@ def test_shapes_that_do_not_fit_are_named():
 def test_a_product_and_its_gradients_are_those_of_the_matrix_whichever_factor_stands_left(
   shape, dtype, rtol
 ):
-  """Up to FEW_ROWS = 64 rows, 1 and 4 x 16 here, and one more: 5 x 13."""
+  """Rows up to FEW_ROWS = 64 (here 1 and 4 x 16), and one more (5 x 13)."""
   noise = np.random.default_rng(0).normal
   x, weight, dy = (jnp.asarray(noise(size=s), dtype) for s in ((*shape, 8), (6, 8), (*shape, 6)))
   y, pull = jax.vjp(lambda x, weight: transformer.product(x, weight, dtype), x, weight)

@@ -1,4 +1,4 @@
-"""Addressed keys: the same address is the same key for ever, another address another one."""
+"""Addressed keys: equal addresses always give equal keys, different addresses different keys."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def bits(key):
 
 
 def test_a_purpose_keeps_its_place_so_that_old_runs_resume_with_their_own_bits():
-  # A new purpose may follow; moving one of these changes every number of every run.
+  # New purposes go at the end. Moving one of these would change every number of every run.
   assert keys.PURPOSES[:11] == (
     'init', 'acquire', 'prepare', 'select', 'gro', 'evaluate', 'refine', 'tasks', 'bootstrap', 'report', 'anchor',
   )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Estimators against exact sums and enumeration; intervals against their promised coverage."""
+"""Estimators against exact sums and enumeration; intervals against their nominal coverage."""
 
 import itertools
 import math

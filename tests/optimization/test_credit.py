@@ -1,4 +1,4 @@
-"""Credit is computed after scoring: what it may read, what it may return, and how parts of a reward come to it."""
+"""Credit is computed after scoring: what it reads and returns, and how it gets reward parts."""
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def rollouts():
 
 @pytest.fixture(scope='module')
 def rewards(rollouts):
-  """With two parts, and rewards of single tokens; one completion is not judged."""
+  """Rewards with two parts and with rewards of single tokens; one completion is not judged."""
   rng = np.random.default_rng(1)
   draw = lambda *shape: rng.random(shape, np.float32)
   total, length, right = draw(P, G), draw(P, G), draw(P, G)
@@ -55,7 +55,7 @@ def rewards(rollouts):
 
 
 def weights(seed):
-  """Weights whose value head says something; `init` makes it zero."""
+  """Weights with a nonzero value head; `init` sets it to zero."""
   params = MODEL.init(keys.at(seed, 'init'))
   return jax.tree.map(
     lambda x: x + 0.1 * jax.random.normal(keys.at(seed, 'tasks'), x.shape), params
@@ -74,7 +74,7 @@ def plain(experience):
 @pytest.mark.parametrize('epochs', [1, 2])
 @pytest.mark.parametrize('pieces', CUTS.values(), ids=CUTS)
 def test_a_credit_reads_the_learners_own_numbers(rollouts, rewards, pieces, epochs):
-  """All of what it may read is what `token_stats` says of the weights before the update, whatever the pieces."""
+  """A credit may read `token_stats` of the weights before the update; pieces do not change them."""
   seen = {}
 
   def credit(e):
@@ -119,7 +119,7 @@ def test_a_credit_reads_the_learners_own_numbers(rollouts, rewards, pieces, epoc
     np.testing.assert_allclose(seen[name][action], wanted[action], atol=1e-5, err_msg=name)
     assert np.std(wanted[action]) > 0.01
     assert not seen[name][..., ~columns].any()
-  assert np.abs(stats[0].logp - stats[1].logp).max() > 0.1  # else they could be each other's
+  assert np.abs(stats[0].logp - stats[1].logp).max() > 0.1  # else the two could be swapped
   np.testing.assert_array_equal(seen['token_rewards'], rewards.tokens)
   np.testing.assert_array_equal(seen['right'], rewards.parts['right'])
   np.testing.assert_array_equal(seen['judged'], ~np.isnan(rewards.total))
@@ -175,7 +175,7 @@ def test_without_a_reference_or_a_value_head_there_is_none_to_read(rollouts, rew
   ids=['[P, 1]', '[P, G]', 'an advantage of [P, 1]'],
 )
 def test_a_credit_of_another_shape_is_refused(rollouts, rewards, credit):
-  """It would broadcast in silence."""
+  """Otherwise it would broadcast silently."""
   optimize = make_optimize(MODEL, SGD, credit, objectives.policy_gradient())
   with pytest.raises(AssertionError, match=r'assert_shape'):
     optimize(start(), rollouts, rewards, KEY)
@@ -192,7 +192,7 @@ def test_a_part_that_is_missing_is_refused_by_name(rollouts, rewards):
 
 
 def test_a_part_that_comes_and_goes_compiles_nothing(rollouts, rewards):
-  """As that of a function which reports a number for some answers only."""
+  """A reward function may report a part for some answers only."""
   optimize = make_optimize(MODEL, SGD, plain, objectives.policy_gradient(), parts=('right',))
   states = [start() for _ in range(4)]
   parts = [rewards.parts, {'right': rewards.total}, {**rewards.parts, 'rare': rewards.total}]
@@ -208,7 +208,7 @@ def test_a_part_that_comes_and_goes_compiles_nothing(rollouts, rewards):
 
 
 def apart(stats, experience):
-  """Pushes the sums of a group's log-probs away from each other: only whole groups can tell."""
+  """An objective that pushes the log-prob sums of a group apart; it needs whole groups."""
   sums_PG = jnp.sum(jnp.where(experience.mask, stats.logp, 0.0), axis=-1)
   return -jnp.sum(jnp.square(sums_PG[:, :1] - sums_PG)) / experience.counts.sequences, {}
 
@@ -235,7 +235,7 @@ def test_an_objective_of_groups_is_the_same_in_micro_batches(rollouts, rewards):
 
 
 def parted(params):
-  """(the embedding and the layer's attention, all the rest)."""
+  """(embedding and attention of the layer, all other weights)."""
   trained = {
     'embed': params['embed'],
     'layers': {'0': {'attention': params['layers']['0']['attention']}},

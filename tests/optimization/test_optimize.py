@@ -1,4 +1,4 @@
-"""The update: exact expected gradients by enumeration, invariance to how a batch is cut, and what is skipped."""
+"""The update: exact expected gradients by enumeration, invariance to cutting, skipped updates."""
 
 import itertools
 
@@ -24,7 +24,7 @@ SGD = optax.sgd(1.0)
 
 
 def reward_of(completion):
-  """An arbitrary but fixed reward with ties: 1 for a completion that holds token 3, .25 per token otherwise."""
+  """A fixed reward with ties: 1 for a completion that holds token 3, else .25 per token."""
   return 1.0 if 3 in completion else 0.25 * len(completion)
 
 
@@ -43,7 +43,7 @@ def params():
 
 
 def expected_step(params, advantage, objective, group_size=2):
-  """Mean of the SGD step -(gradient) over every possible group, each weighed by its probability."""
+  """Mean SGD step, -(gradient), over all possible groups, weighted by their probability."""
   optimize = make_optimize(exact.MODEL, SGD, by_group(advantage), objective)
   law = {y: float(jnp.exp(exact.log_probability(params, y))) for y in exact.completions()}
   total = np.zeros(params['logits'].shape)
@@ -100,11 +100,11 @@ def test_mean_gradient_of_rejection_sampling_is_that_of_the_acceptance_rate(para
 
 
 def test_mean_gradient_of_group_normalized_rewards_by_brute_force(params):
-  """GRPO's estimator has no simple closed form; its mean is the gradient of the enumerated surrogate."""
+  """GRPO's estimator has no simple closed form, so the surrogate is enumerated."""
   ys = exact.completions()
   r = np.asarray([reward_of(y) for y in ys])
   lengths = np.asarray([len(y) for y in ys])
-  # Of a in the group (a, b): the distance to the mean over the standard deviation of the two.
+  # Advantage of a in the group (a, b): its distance to the mean over the standard deviation.
   A_ab = (r[:, None] - r) / 2 / (np.abs(r[:, None] - r) / np.sqrt(2) + 1e-6)
 
   def surrogate(p, fixed):
@@ -130,7 +130,10 @@ def test_mean_gradient_of_group_normalized_rewards_by_brute_force(params):
   ],
 )
 def test_mean_gradient_of_kl_estimators_as_losses(estimator, target):
-  """One token: k1 has gradient zero, k2 that of KL(policy || reference), k3 that of KL(reference || policy)."""
+  """One token. The gradient of k1 is zero.
+
+  That of k2 is the gradient of KL(policy || reference), that of k3 of KL(reference || policy).
+  """
   logits, reference = 0.7 * jax.random.normal(jax.random.key(0), (2, 5))
   probs = jax.nn.softmax(logits)
   ref_logp = jax.nn.log_softmax(reference)
@@ -281,9 +284,8 @@ def test_a_second_call_compiles_nothing_and_the_state_is_donated(params):
 
 
 def test_prompt_and_padding_tokens_get_no_gradient(params):
-  rollouts = exact.rollouts(
-    [[(1,), (1,)]]
-  )  # the completion is the end token alone; column 2 is padding
+  # The completion is the end token alone; column 2 is padding.
+  rollouts = exact.rollouts([[(1,), (1,)]])
   optimize = make_optimize(exact.MODEL, SGD, by_group(advantages.raw), objectives.policy_gradient())
   state, _ = optimize(state_of(params), rollouts, rewarded(jnp.ones((1, 2))), jax.random.key(0))
   moved = np.asarray(state.params['logits'] != params['logits'])

@@ -1,8 +1,9 @@
-"""Objectives and advantages against numbers produced by the reference implementations' own code.
+"""Objectives and advantages against numbers from the reference implementations' own code.
 
-`data/policy_losses.json` holds inputs, losses and d loss / d logp computed in float64 by TRL 1.16.0 (`GRPOTrainer._compute_loss`)
-and verl 0.9.1 (`core_algos`) with torch 2.13.0. verl adds 1e-8 to token counts, hence 2e-8 below. A failure after a new
-file is made from newer versions means that a definition changed there: read their change log before touching ours.
+`data/policy_losses.json` holds inputs, losses and d loss / d logp, computed in float64 by TRL
+1.16.0 (`GRPOTrainer._compute_loss`) and verl 0.9.1 (`core_algos`) with torch 2.13.0. verl adds 1e-8
+to token counts, hence the tolerance of 2e-8. If a test fails after the file was made again with
+newer versions, a definition has changed there. Read their change log before changing our code.
 """
 
 import functools

@@ -52,7 +52,10 @@ CREDIT = by_group(advantages.centered)
 
 
 def update(rollouts, *, epochs=1, minibatches=1, model=TABLE, **cuts):
-  """(weights moved by, metrics) of an update by plain SGD with a KL term, so that every log-prob is read."""
+  """(change of the weights, metrics) of an update by plain SGD.
+
+  A KL term makes it read every log-prob.
+  """
   objective = objectives.add(objectives.clipped(), (0.1, objectives.kl()))
   step = make_optimize(
     model, SGD, CREDIT, objective, epochs=epochs, minibatches=minibatches, pieces=Pieces(**cuts)
@@ -89,7 +92,10 @@ def test_rows_sorted_by_length_give_the_same_update(rollouts, cuts):
 
 
 def test_tokens_that_the_policy_did_not_choose_may_stand_between_its_own(rollouts):
-  """A tool's output within a completion: what comes after it is learned from in narrow pieces as in wide ones."""
+  """A tool's output may stand within a completion.
+
+  The tokens after it are learned from in narrow pieces as in wide ones.
+  """
   hole_N = np.isin(np.arange(N), [1, 2, 3])
   action = rollouts.action & ~np.pad(hole_N, (S, 0))
   rollouts = dataclasses.replace(rollouts, action=action)
@@ -111,7 +117,7 @@ def test_numbers_below_one_are_refused(cuts):
 
 
 def credited(rollouts):
-  """The Experience whose pieces are looked at."""
+  """The Experience from which pieces are cut."""
   judged = optimize._judged(rollouts, REWARDS)
   return optimize._with_counts(optimize._credited(CREDIT, judged))
 
@@ -128,7 +134,7 @@ def test_pieces_are_sorted_by_length_and_hold_every_row_once(rollouts):
 
 
 def test_a_narrow_piece_is_computed_in_few_columns(rollouts):
-  """Which branch ran is seen from what it returns: its own width."""
+  """The width of the result shows which branch ran."""
   experience = credited(rollouts)
   pieces = buckets.cut(experience, 3)
   columns = lambda piece: jnp.int32(piece.experience.rollouts.tokens.shape[-1] - S)

@@ -27,7 +27,7 @@ def test_never_returns_the_state_itself():
 
 
 def test_each_round_the_reference_becomes_the_policy_in_buffers_of_its_own():
-  """The policy's buffers are donated to the next update; a reference that shared them would be gone."""
+  """The next update donates the policy's buffers, so a reference must not share them."""
   after = reference.each_round(state([1.0, 2.0], [5.0, 6.0]), 0)
   after.params['w'].delete()
   np.testing.assert_array_equal(after.others['reference']['w'], [1.0, 2.0])
@@ -36,9 +36,8 @@ def test_each_round_the_reference_becomes_the_policy_in_buffers_of_its_own():
 def test_the_moving_average_keeps_its_decay_of_the_reference():
   refresh = reference.ema(0.75)
   after = refresh(state([1.0, 2.0], [5.0, 6.0]), 0)
-  np.testing.assert_array_equal(
-    after.others['reference']['w'], [4.0, 5.0]
-  )  # .75 * 5 + .25 * 1, ...
+  # .75 * 5 + .25 * 1, ...
+  np.testing.assert_array_equal(after.others['reference']['w'], [4.0, 5.0])
   np.testing.assert_array_equal(after.params['w'], [1.0, 2.0])
   assert int(after.step) == 3
   np.testing.assert_array_equal(refresh(after, 1).others['reference']['w'], [3.25, 4.25])

@@ -1,4 +1,4 @@
-"""Which of the drawn texts is returned."""
+"""Which of the drawn texts a refiner returns."""
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 
 
 def scripted(**draws):
-  """An Ask that draws from a list; weights shift where it starts, so they matter."""
+  """An Ask that draws from a list; the weights shift its start, so they matter."""
   by_prompt = {'1+1?': draws['a'], '2+2?': draws['b']}
   return lambda weights, prompts, key, n: [
     by_prompt[prompt][weights : weights + n] for prompt in prompts

@@ -1,4 +1,4 @@
-"""Runs side by side: who belongs together, the intervals by hand, and what is refused."""
+"""Comparing runs: which form a group, the intervals by hand, and what is refused."""
 
 import math
 import shutil
@@ -15,7 +15,7 @@ SETS = {'heldout': {'tasks': 200, 'sha256': 'a' * 64}}
 
 
 def written(folder, experiment, seed, accuracy, *, sem=0.02, measured=None, config=None, **more):
-  """A workdir of three rounds that begins at .3 and ends at an accuracy."""
+  """A workdir of three rounds that begins at accuracy .3 and ends at the given one."""
 
   def report(row):
     value = 0.3 + (accuracy - 0.3) * (row['round'] + 1) / 3

@@ -1,4 +1,4 @@
-"""The doctor names what ails a run, with its numbers, and leaves a healthy one alone."""
+"""The doctor reports problems of a run with their numbers, and none for a healthy run."""
 
 import json
 
@@ -22,7 +22,7 @@ def changed(name, late, *, after=TOTAL // 2):
 
 
 def accuracies(function):
-  """Held-out accuracy as a function of the round, standard errors kept."""
+  """Replaces held-out accuracy by a function of the round; standard errors stay."""
 
   def report(row):
     value = function(row['round'])

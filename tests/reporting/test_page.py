@@ -1,4 +1,4 @@
-"""The report page: one file that needs nothing else, with every section, for finished and running runs."""
+"""The report page: one self-contained file with every section, for finished and running runs."""
 
 import html.parser
 import re
@@ -26,7 +26,7 @@ CURVES = [
 
 
 class Page(html.parser.HTMLParser):
-  """Checks that tags close, and collects titles and what would be fetched or executed."""
+  """A parser that checks closing tags and collects titles and anything to fetch or execute."""
 
   def __init__(self, text):
     super().__init__()
@@ -76,7 +76,8 @@ def test_a_page_is_one_file_with_every_section_and_curve(tmp_path):
 
 def test_before_and_after_stand_with_intervals_and_change(tmp_path):
   text = page_of(synthetic_run.write(tmp_path))
-  # accuracy(0) = .3, accuracy(10) = .3 + .5 (1 - e^-2.5) = .759; two sems of .02 make 1.96 * .0283 = .055
+  # accuracy(0) = .3, accuracy(10) = .3 + .5 (1 - e^-2.5) = .759; two sems of .02 make 1.96 * .0283
+  # = .055
   row = re.search(r'<tr><td><code>heldout/pass@1</code>.*?</tr>', text).group()
   assert re.findall(r'class="number">(.*?)<', row) == [
     '0.300 [0.260, 0.340]', '0.759 [0.719, 0.799]', '+0.459 ± 0.055', '0.759 (round 9)',
@@ -91,7 +92,7 @@ def test_a_run_that_was_brought_back_shows_the_weights_it_ended_with(tmp_path):
 
   text = page_of(synthetic_run.write(tmp_path, report=stop))
   row = re.search(r'<tr><td><code>heldout/pass@1</code>.*?</tr>', text).group()
-  # accuracy(3) = .3 + .5 (1 - e^-.75) = .564; the best was measured later, on weights that were left.
+  # accuracy(3) = .3 + .5 (1 - e^-.75) = .564; the best was later, on weights that were rolled back.
   assert re.findall(r'class="number">(.*?)<', row) == [
     '0.300 [0.260, 0.340]', '0.564 [0.524, 0.604]', '+0.264 ± 0.055', '0.759 (round 9)',
   ]  # fmt: skip

@@ -13,7 +13,7 @@ NOW = 1_000_000.0
 
 
 def written(folder, seconds, **more):
-  """A workdir that last wrote so many seconds before NOW."""
+  """A workdir whose last write was so many seconds before NOW."""
   workdir = synthetic_run.write(folder, **more)
   for path in workdir.iterdir():
     os.utime(path, (NOW - seconds, NOW - seconds))

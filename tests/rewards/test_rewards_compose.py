@@ -273,7 +273,7 @@ def test_the_total_is_the_weighted_sum_and_parts_stay_unweighted():
 
 
 def fixed(*rows):
-  """A reward whose scores are written down; NaN stands for None."""
+  """A reward with given scores; NaN stands for None."""
   table = {(f't{p}', g): value for p, row in enumerate(rows) for g, value in enumerate(row)}
 
   def scores(task, texts):
@@ -353,7 +353,10 @@ def test_terms_draw_different_noise():
 
 
 def stepwise(scale, *, fails=()):
-  """A reward of whole completions and of each of their tokens; `fails` are the completions that broke."""
+  """A reward of whole completions and of each of their tokens.
+
+  Args: fails: the completions for which the function failed.
+  """
 
   def reward(weights, samples, key):
     total_PG = np.full(samples.rollouts.truncated.shape, scale, np.float32)

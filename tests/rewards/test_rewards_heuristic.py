@@ -146,7 +146,8 @@ def test_train_must_fit_the_group(train):
 
 
 def test_the_error_of_a_wrong_label_is_its_share_and_that_of_the_right_answer():
-  # Label 7 (4 of 10) is wrong, the right answer is 4 (3 of 10); the other wrong answers are rightly paid 0.
+  # Label 7 (4 of 10) is wrong, the right answer is 4 (3 of 10); the other wrong answers are rightly
+  # paid 0.
   answers = ['7'] * 4 + ['4'] * 3 + ['1', '2', '?']
   voted = vote(answers).total[0]
   deserved = np.asarray([answer == '4' for answer in answers])
@@ -175,7 +176,7 @@ def test_random_reward_follows_its_task_wherever_it_stands():
   np.testing.assert_array_equal(there, back[::-1])
   twice = draw(NOBODY, make_samples([rows, rows], ['a', 'a']), jax.random.key(2)).total
   np.testing.assert_array_equal(twice[0], there[0])
-  assert np.any(twice[0] != twice[1])  # the second group of a task goes on numbering
+  assert np.any(twice[0] != twice[1])  # the second group of a task continues its sample numbers
 
 
 def test_random_reward_wants_a_probability():

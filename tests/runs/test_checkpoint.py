@@ -1,4 +1,4 @@
-"""Checkpoints come back bit for bit, damaged ones are noticed and walked past, nothing is deleted by accident."""
+"""Checkpoints: restored bit for bit, damaged ones skipped, nothing deleted by accident."""
 
 import dataclasses
 import json
@@ -26,7 +26,10 @@ class Numbers(config.Base):
 
 
 def loop_state(serial, *, reference=False, selector=(), width=8):
-  """A state whose every array depends on its serial; -0.0, NaN payload bits and bfloat16 included."""
+  """A state whose arrays all depend on its serial.
+
+  It includes -0.0, NaN payload bits and bfloat16.
+  """
   key = jax.random.key(serial)
   params = {
     'embed': {'weight': jax.random.normal(key, (5, width))},
@@ -234,7 +237,7 @@ def test_allowed_change_is_recorded_for_ever(tmp_path):
 
 
 def test_a_round_before_an_accepted_change_can_be_restored(tmp_path):
-  """A rollback's goal may have had other numbers: the config is checked where a run resumes."""
+  """The target of a rollback may have had other numbers. The config is checked only on a resume."""
   fill(tmp_path, [0, 4])
   with store(tmp_path, kl=0.01, allow_changed_config=True) as s:
     assert s.restore(loop_state(0)) is not None
@@ -379,9 +382,8 @@ def test_a_failed_save_says_so_and_leaves_older_ones_intact(tmp_path):
   fill(tmp_path, [3])
   s = store(tmp_path)
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-  resource.setrlimit(
-    resource.RLIMIT_FSIZE, (2**20, hard)
-  )  # as on a full disk, writing a file stops early
+  # As on a full disk, writing a file stops early.
+  resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
   try:
     with (
       pytest.raises(

@@ -1,4 +1,4 @@
-"""A workdir read back, and the line that is fitted to its reports."""
+"""Reading a workdir, and the line that is fitted to its reports."""
 
 import math
 
@@ -9,7 +9,8 @@ from sirl.types import Action, Decision, Report
 
 
 def test_a_slope_and_its_interval_by_hand():
-  # y = 0, 1, 2, 4 at x = 0..3: slope 1.3, residuals .2, -.1, -.4, .3, sum of squares .3, variance .15 over spread 5
+  # y = 0, 1, 2, 4 at x = 0..3: slope 1.3, residuals .2, -.1, -.4, .3, sum of squares .3, variance
+  # .15 over spread 5
   value, half = lineage.slope(
     [Report(i, {'y': y}) for i, y in enumerate((0.0, 1.0, 2.0, 4.0))], 'y'
   )
@@ -18,7 +19,7 @@ def test_a_slope_and_its_interval_by_hand():
 
 
 def decided(*decisions):
-  """Reports from round -1 on; a decision is None, an action, or an action and the round it names."""
+  """Reports from round -1 on. A decision is None, an action, or (action, round)."""
   reports = []
   for i, decision in enumerate(decisions):
     action, round = decision if isinstance(decision, tuple) else (decision or Action.CONTINUE, None)

@@ -1,4 +1,4 @@
-"""What a run writes: rows that repeat after a resume, samples one can read, lines a log can hold."""
+"""What a run writes: rows that repeat after a resume, readable samples, lines for a log."""
 
 import io
 import json

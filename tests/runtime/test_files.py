@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whatever interrupts."""
+"""A file is either the old one or the new one, whenever the writing is interrupted."""
 
 import os
 
@@ -38,7 +38,10 @@ def test_what_a_kill_leaves_is_found(tmp_path):
 
 
 def test_a_rollback_may_go_as_far_as_checkpoints_are_kept(tmp_path):
-  """After round r is measured the newest checkpoint is the end of round r - 1; the horizon counts back from r."""
+  """After round r is measured, the newest checkpoint is the end of round r - 1.
+
+  The horizon counts back from r.
+  """
   assert steering.KEPT == retention.ROUNDS
   ends = [type('Checkpoint', (), {'step': 4 * i})() for i in range(21)]  # ends of rounds -1 .. 19
   kept = retention.Kept(4, retention.ROUNDS).should_preserve(ends, context=None)

@@ -1,4 +1,4 @@
-"""Programs on a CPU get back the memory of their last call instead of new pages."""
+"""On a CPU a program reuses the memory of its last call instead of new pages."""
 
 import platform
 import subprocess
@@ -31,7 +31,8 @@ print(sorted(after - before for before, after in zip(counts, counts[1:]))[4])  #
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='only glibc can be told to')
 def test_a_program_called_again_meets_no_new_pages():
-  # Now and then a small object takes its place in the freed block, and one call has to fetch another block: hence a median.
+  # Sometimes a small object occupies part of the freed block, and one call must fetch another
+  # block. Hence a median.
   faults = {
     how: int(
       subprocess.run([sys.executable, '-c', FAULTS, how], check=True, capture_output=True).stdout

@@ -1,4 +1,4 @@
-"""The mesh and the table of weights. Eight devices exist only in a process of their own."""
+"""The mesh and the table of weights. Eight devices need a process of their own."""
 
 import subprocess
 import sys
@@ -61,8 +61,10 @@ def in_eight_devices(program):
 
 
 def test_eight_devices():
-  """Every leaf of a decoder and its optimizer finds its place, one update equals that of one device, a checkpoint
-  written on one mesh comes back on another, and an unknown weight is named."""
+  """Every leaf of a decoder and its optimizer is placed, and an unknown weight is named.
+
+  One update equals that of one device, and a checkpoint of one mesh is restored on another.
+  """
   in_eight_devices("""
     model = functional.build(transformer.Architecture(
       vocab=32, width=16, layers=1, heads=4, kv_heads=2, head_width=4, ffw=32, tied=False, value_head=True))

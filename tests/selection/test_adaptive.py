@@ -41,7 +41,10 @@ def test_state_has_fixed_shapes_and_checkpoint_dtypes():
 
 
 def test_posterior_by_hand():
-  """Beta(1, 1) and 3 of 4 solved is Beta(4, 2), mean 2/3; nothing seen stays at 1/2; NaN is no evidence."""
+  """Beta(1, 1) with 3 of 4 solved is Beta(4, 2), mean 2/3.
+
+  Without observations the mean stays at 1/2, and NaN is no observation.
+  """
   selector = adaptive.success_rate(capacity=4, decay=1.0)
   state = selector.update(
     selector.init(), np.int32([2, 0]), rewards_of([[1, 1, 0, 1], [NAN, 0, NAN, 0]])
@@ -102,7 +105,7 @@ def test_the_total_can_be_asked_for_by_name():
 
 
 def seen(rates, weight=1000.0):
-  """A state in which task i was solved with rate rates[i], so often that draws are nearly the rates."""
+  """A state in which task i was solved with rate rates[i], often enough that draws are near it."""
   selector = adaptive.success_rate(capacity=len(rates))
   rates = np.float32(rates)
   return {**selector.init(), 'solved': weight * rates, 'failed': weight * (1 - rates)}
@@ -144,10 +147,11 @@ def test_a_restored_state_of_jax_arrays_draws_the_same():
 
 
 def test_thompson_draws_follow_the_posterior():
-  """A task never tried, x ~ Beta(1, 1), against one that failed four times, y ~ Beta(1, 5), at target 1/2.
+  """A task never tried, x ~ Beta(1, 1), against one that failed four times, y ~ Beta(1, 5).
 
-  |x - 1/2| is uniform on [0, 1/2], so x is nearer with probability 2 E|y - 1/2|, and
-  E|y - 1/2| = E(1/2 - y) + 2 E(y - 1/2)+ = 1/2 - 1/6 + 2 integral_{1/2}^{1} (1 - t)^5 dt = 1/3 + (1/2)^6 / 3.
+  The target is 1/2. |x - 1/2| is uniform on [0, 1/2], so x is nearer with probability 2 E|y - 1/2|:
+  E|y - 1/2| = E(1/2 - y) + 2 E(y - 1/2)+
+  = 1/2 - 1/6 + 2 integral_{1/2}^{1} (1 - t)^5 dt = 1/3 + (1/2)^6 / 3.
   """
   expected = 2 * (1 / 3 + 0.5**6 / 3)
   selector = adaptive.success_rate(capacity=2)
@@ -157,7 +161,7 @@ def test_thompson_draws_follow_the_posterior():
 
 
 def test_selection_finds_the_learnable_tasks():
-  """Success rates i / 19 of 20 tasks: after 60 steps of 4 tasks the drawn ones lie around one half."""
+  """20 tasks have success rates i / 19. After 60 steps of 4 tasks the drawn ones are near 1/2."""
   selector, rng = adaptive.success_rate(capacity=20, decay=1.0), np.random.default_rng(0)
   state, rates, drawn = selector.init(), np.arange(20) / 19, []
   for step in range(60):

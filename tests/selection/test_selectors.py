@@ -14,7 +14,7 @@ NAN = np.nan
 
 
 class Pool(list):
-  """As much of a pool as a selector uses: len, and indexing by an int or by several."""
+  """The part of a pool that a selector uses: len, and indexing by an int or by several."""
 
   def __getitem__(self, index):
     return (
@@ -37,7 +37,10 @@ def chi_square(counts, expected):
 
 
 def assert_uniform(counts, draws):
-  """counts of `draws` draws without repetition within a draw: chi-square below its mean plus five deviations."""
+  """Chi-square of `counts` is below its mean plus five deviations.
+
+  Each of `draws` draws is without replacement.
+  """
   expected = np.full(len(counts), draws / len(counts))
   freedom = len(counts) - 1
   assert chi_square(counts, expected) < freedom + 5 * np.sqrt(2 * freedom)
@@ -246,13 +249,13 @@ def test_informative_filters_on_the_outcome_not_on_the_shaped_total():
     none,
     total[4],
     total[5],
-  ]  # the last: the part did not apply, so it does not speak
+  ]  # the last: the part did not apply, so it does not count
   keep = selectors.informative('correct')
   tokens = np.arange(6 * 3 * 2, dtype=np.float32).reshape(6, 3, 2)
   rewards = rewards_of(correct, total).replace(tokens=jnp.asarray(tokens))
   for found in (keep(rewards), jax.jit(keep)(rewards)):
     np.testing.assert_array_equal(found.total, np.float32(expected))
-    # The rest of the reward is as it was: only the total says who is left out.
+    # Only the total marks what is dropped; the rest of the reward is unchanged.
     np.testing.assert_array_equal(found.parts['correct'], np.float32(correct))
     np.testing.assert_array_equal(found.tokens, tokens)
 

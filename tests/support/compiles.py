@@ -4,7 +4,7 @@ import jax
 
 
 def watched():
-  """A list that grows by one with every program that is compiled or read from the cache, from now on."""
+  """A list that grows by one with every program that is compiled or read from the cache."""
   compiled = []
   listen = lambda event, seconds, **_: (
     compiled.append(event) if 'backend_compile' in event else None

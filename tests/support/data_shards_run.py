@@ -1,6 +1,8 @@
-"""Decodes, refills, speculates and updates on two fake CPU devices, for test_sharded: prints what differs from one device, and the collectives.
+"""Decodes, refills, speculates and updates on two fake CPU devices, for test_sharded.
 
 python tests/support/data_shards_run.py
+
+It prints the differences from one device, and the collectives.
 """
 
 import json
@@ -73,7 +75,7 @@ def update(rollouts, model=MODEL):
 
 
 def everything(devices):
-  """Results, and what the loops of each program exchange."""
+  """Results, and the collectives in the loops of each program."""
   with jax.set_mesh(sharding.make_mesh(config.Mesh(), jax.devices()[:devices])):
     (rollouts, plain), ((refilled, _), slots) = (
       sample(decode),
@@ -88,7 +90,7 @@ def everything(devices):
 
 
 def with_split_weights():
-  """Tokens and weights on data=2 x fsdp=2, the residual stream pinned."""
+  """Tokens and weights on data=2 x fsdp=2, with the residual stream pinned."""
   mesh = sharding.make_mesh(config.Mesh(data=2, fsdp=2))
   with jax.set_mesh(mesh):
     rollouts, _ = sample(decode)

@@ -55,7 +55,7 @@ def rollouts(groups):
 
 
 def policy_gradient_of(params, reward):
-  """Exact gradient of the expected reward: reward is a function of a completion."""
+  """Exact gradient of the expected reward. Args: reward: a function of a completion."""
 
   def expected(params):
     return sum(jnp.exp(log_probability(params, y)) * reward(y) for y in completions())

@@ -6,12 +6,12 @@ COLLECTIVES = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', '
 
 
 def makers(program, shape):
-  """Operations, as opcodes, that make an array of this shape within the loops of a compiled program."""
+  """Opcodes of the operations within loops that make an array of this shape."""
   return set(re.findall(rf'= \w+\[{shape}\]\S* ([\w\-]+)\(', loops(program)))
 
 
 def in_loops(program):
-  """The collectives, as opcodes, within the loops of a compiled program."""
+  """Opcodes of the collectives within the loops of a compiled program."""
   return {name for name in COLLECTIVES if re.search(rf' {name}(-start)?\(', loops(program))}
 
 

@@ -1,6 +1,8 @@
-"""Runs three GRO steps of the quickstart, from untrained weights, on a number of fake CPU devices and prints what it did, for test_sharded.
+"""Runs three GRO steps of the quickstart on fake CPU devices, for test_sharded.
 
 python tests/support/sharded_run.py DEVICES WORKDIR [NAME=VALUE ...]
+
+The weights are untrained. The script prints what it did.
 """
 
 import dataclasses
@@ -21,12 +23,14 @@ from sirl import loop, rewards
 from sirl.evaluation import evaluator
 from sirl.selection import selectors
 
-# Untrained weights solve nothing; a reward for length varies within groups, so there are gradients to compare.
+# Untrained weights solve nothing; a reward for length varies within groups, so there are gradients
+# to compare.
 length = rewards.per_completion(lambda task, text: len(text))
 build = settings.built(quickstart.method, reward=length)
 numbers = ['debug=true', 'max_rounds=1', 'steps_per_round=3', *sys.argv[3:]]
 experiment = build(build.configured(quickstart.Config, numbers))
-# No warm start and no evaluation: what is compared is generation and optimization, and compiling is what takes the time.
+# No warm start and no evaluation: the test compares generation and optimization, and compilation
+# takes most of its time.
 policy = experiment.policy
 experiment = dataclasses.replace(
   experiment,

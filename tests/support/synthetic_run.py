@@ -1,4 +1,4 @@
-"""A workdir written by hand: a healthy run of ROUNDS rounds that tests then make ill."""
+"""Writes a workdir by hand: a healthy run of ROUNDS rounds, in which tests then create faults."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def accuracy(rounds):
 
 
 def sample_rows(round):
-  """Two groups of two completions, one of which tries to become markup."""
+  """Two groups of two completions, one of which contains markup that a page must escape."""
   row = {
     'round': round,
     'prompt': '1+1=',
@@ -74,9 +74,12 @@ def write(
   config=None,
   **identity,
 ):
-  """Writes a workdir; `step` and `report` change rows on the way. Returns it.
+  """Writes a workdir and returns it.
 
-  Args: config: numbers besides those written here; identity: other entries of config.json.
+  Args:
+    step, report: change rows before they are written.
+    config: numbers besides those written here.
+    identity: other entries of config.json.
   """
   workdir.mkdir(parents=True, exist_ok=True)
   lines = lambda rows: ''.join(json.dumps(row) + '\n' for row in rows)

@@ -79,7 +79,10 @@ def llama_weights(seed=0, *, vocab=VOCAB, tied=True):
 def write(
   path, weights, *, arch='llama', numbers=LLAMA, tokenizer=BYTE_LEVEL, template=TEMPLATE, types=None
 ):
-  """A GGUF file. types: {Hugging Face name: gguf quantization type} for matrices not stored in float32."""
+  """Writes a GGUF file.
+
+  Args: types: {Hugging Face name: gguf quantization type} for matrices not stored in float32.
+  """
   writer = gguf.GGUFWriter(path, arch)
   for key, value in numbers.items():
     add_value(writer, f'{arch}.{key}', value)

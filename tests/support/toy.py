@@ -48,7 +48,7 @@ def acquire(weights, pool, context):
 
 
 def measured(name, ask):
-  """An evaluator: the share of right answers to 'a' and 'b', called `name`."""
+  """An evaluator named `name`: the share of right answers to 'a' and 'b'."""
 
   def evaluate(weights, record, context):
     texts = ask(weights, ['a', 'b'], context.key, 32)
@@ -131,7 +131,10 @@ SPLIT = MODEL._replace(
 
 
 def build_whole(c: Config, *, params=None, **options):
-  """`build` with frozen weights, a second learner with a reference of its own, and stages that remember."""
+  """`build` with everything that a run can carry.
+
+  These are frozen weights, a second learner with a reference of its own, and stages with memory.
+  """
   optimizer = transforms.adamw(c.lr)
   weights = SPLIT.init(jax.random.key(c.seed))
   base = build(
@@ -163,7 +166,7 @@ def build_whole(c: Config, *, params=None, **options):
 
 
 def counting() -> Acquirer:
-  """One task a round, whose id says how often it was asked: its memory is {'calls': n}."""
+  """One task a round, whose id holds the number of calls. The memory is {'calls': n}."""
 
   def found(memory, weights, pool, context):
     calls = memory['calls'] + 1
@@ -174,7 +177,7 @@ def counting() -> Acquirer:
 
 
 def past_scores(name, ask) -> Evaluator:
-  """The mean of all scores so far: its memory is {'scores': one of every round}."""
+  """The mean of all scores so far. The memory is {'scores': one of every round}."""
 
   def evaluate(memory, weights, record, context):
     score = float(measured('score', ask)(weights, record, context)['score'])

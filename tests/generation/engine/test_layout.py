@@ -59,7 +59,7 @@ def experience():
 
 
 def test_map_columns_reaches_every_array_with_a_token_axis_and_no_other():
-  """The marks are the truth about the shapes: here T = 5, and no other axis is as long."""
+  """The marks of the fields are checked against the shapes: T = 5, and no other axis is as long."""
   rewards = types.Rewards(jnp.ones((2, 1)), {'correct': jnp.ones((2, 1))}, jnp.ones((2, 1, 5)))
   for value, columns in ((experience(), 10), (experience().rollouts, 4), (rewards, 1)):
     given = [x.shape for x in jax.tree.leaves(value)]
@@ -73,4 +73,4 @@ def test_map_columns_leaves_out_what_is_not_there():
   cut = types.map_columns(lambda x: x[..., 1:], bare)
   assert (cut.values, cut.token_rewards, cut.counts, cut.named_logp) == (None, None, None, {})
   assert cut.ref_logp is None
-  assert cut.rollouts.prompt_width == 2  # not an array: whoever cuts says the new one
+  assert cut.rollouts.prompt_width == 2  # not an array: the caller that cuts sets the new width

@@ -1,4 +1,4 @@
-"""Continuous batching: the samples of plain decoding, no turn wasted that its schedule does not waste, no cache copied."""
+"""Continuous batching: samples of plain decoding, no superfluous turn, no copied cache."""
 
 import functools
 import json
@@ -23,10 +23,8 @@ from sirl.types import SamplingParams
 from support import enumeration as exact
 from support.hlo import makers
 
-PAD, ENDS = (
-  0,
-  (1, 2),
-)  # two end tokens of 16: a completion ends with about one chance in eight at every token
+# Two end tokens of 16: a completion ends with about one chance in eight at every token.
+PAD, ENDS = 0, (1, 2)
 MAX_NEW = 12
 ASKED = SamplingParams(group_size=1, max_new=MAX_NEW, eos_ids=ENDS, pad_id=PAD)
 MODEL = models.build(
@@ -37,14 +35,14 @@ ROOT = pathlib.Path(__file__).parents[2]  # the folder of all tests
 
 
 def ragged(P, S=5, *, seed=0):
-  """Prompts of 1 to S tokens, left-padded, and which entries are tokens."""
+  """(tokens, valid) of prompts of 1 to S tokens, left-padded."""
   rng = np.random.default_rng(seed)
   valid = np.arange(S) >= S - rng.integers(1, S + 1, (P, 1))
   return np.where(valid, rng.integers(3, 16, (P, S)), PAD).astype(np.int32), valid
 
 
 def draw(program, model, params, prompts, group_size, *, asked=ASKED, **slots):
-  """What the program samples; `slots` are the further arguments of `refill.decode`."""
+  """Rollouts of the program. Args: slots: further arguments of `refill.decode`."""
   ids = [f'task {p}' for p in range(len(prompts[0]))]
   address = texts.address(ids, group_size)
   asked = replace(asked, group_size=group_size)
@@ -64,9 +62,11 @@ def check_same(rollouts, expected):
 
 
 def schedule(lengths, slots, block):
-  """Slot-turns by the rules in words: blocks enter when there is room; at the end a quarter of the slots goes on.
+  """Number of slot-turns by the rules of `refill`.
 
-  A row of n tokens takes n - 1 turns, its first token comes with the prompt.
+  A block of rows enters when it has room. With an empty queue and few working rows, a quarter of
+  the slots goes on. A row of n tokens takes n - 1 turns, because its first token comes from the
+  prefill.
   """
   queue, working, computed = [int(n) - 1 for n in lengths], [], 0
   slots = min(slots, len(queue))
@@ -93,18 +93,20 @@ def test_samples_are_those_of_plain_decoding(P, G, slots, block):
   expected = plain(P, G)
   lengths = np.asarray(expected.action.sum(axis=-1)).ravel()
   assert len(set(lengths.tolist())) > 4  # ragged
-  assert (
-    0 < np.asarray(expected.truncated).sum() < P * G
-  )  # some reach the limit, some end by a token
+  # Some reach the limit, some end by a token.
+  assert 0 < np.asarray(expected.truncated).sum() < P * G
   rollouts, slot_turns = draw(refill.decode, MODEL, PARAMS, ragged(P), G, slots=slots, block=block)
   check_same(rollouts, expected)
-  # The loops ran as often as the lengths demand and no longer.
+  # The loops ran exactly as often as the lengths require.
   assert int(slot_turns) == schedule(lengths, slots, block or max(1, min(slots, P * G) // 8))
 
 
 @pytest.mark.parametrize(('G', 'slots', 'block'), [(1, 3, 3), (3, 1, 1), (3, 7, 2), (3, 9, 5)])
 def test_every_schedule_gives_the_samples_of_plain_decoding(G, slots, block):
-  """On the tabular model, with truncation and a likely end: rows that end with their first token leave at once."""
+  """On the tabular model, with truncation and a likely end.
+
+  A row that ends with its first token leaves at once.
+  """
   model = tabular.tabular(5, 1 + MAX_NEW)
   params = jax.tree.map(lambda x: x.at[..., 1].add(0.8), model.init(jax.random.key(3)))
   prompts = np.full((5, 1), 3, np.int32), np.ones((5, 1), bool)
@@ -130,7 +132,10 @@ def test_one_token_takes_no_turn():
 
 
 def test_equal_lengths_leave_no_slot_idle():
-  """Without end tokens 8 rows in 4 slots are two rounds of MAX_NEW - 1 turns: 2 * 4 * 11 slot-turns, all used."""
+  """8 rows without end tokens in 4 slots take two rounds of MAX_NEW - 1 turns.
+
+  All of the 2 * 4 * 11 slot-turns are used.
+  """
   model = tabular.tabular(5, 1 + MAX_NEW)
   prompts = np.full((4, 1), 3, np.int32), np.ones((4, 1), bool)
   params = model.init(jax.random.key(0))
@@ -178,7 +183,7 @@ def test_numbers_that_make_no_schedule_are_refused(slots, block, message):
 
 @pytest.mark.parametrize('rewrites', [False, True], ids=['', 'a model that rewrites its cache'])
 def test_no_turn_copies_the_cache(rewrites):
-  """Its buffers are written in place: only scatters make arrays of that shape, and there is memory for no second one."""
+  """Only scatters make arrays of the cache's shape, and no memory is reserved for a second one."""
 
   def hidden(params, tokens, positions, mask, cache=None, start=None):
     x, new = MODEL.hidden(params, tokens, positions, mask, cache, start)
@@ -193,9 +198,8 @@ def test_no_turn_copies_the_cache(rewrites):
   assert 'scatter' in found
   assert in_place == (not rewrites)
   cache_bytes = 2 * 4 * slots * 2 * (5 + N) * 8
-  noise_bytes = (
-    4 * 4 * 3 * N
-  )  # a number per row and token, drawn before the loop by hashes of a few words each
+  # One number per row and token, drawn before the loop; its hash needs a few words each.
+  noise_bytes = 4 * 4 * 3 * N
   fits = program.memory_analysis().temp_size_in_bytes < cache_bytes + 11 * noise_bytes
   assert fits == (not rewrites)
 
@@ -204,7 +208,7 @@ def test_no_turn_copies_the_cache(rewrites):
 
 
 def on_two_devices():
-  """For the process that the test below starts: {mesh: (equal tokens, largest difference of log-probs)}."""
+  """{mesh: (equal tokens, largest difference of log-probs)}, in a process of its own."""
   from sirl import config
   from sirl.runtime import hosts, sharding
 

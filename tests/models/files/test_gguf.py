@@ -1,4 +1,4 @@
-"""GGUF files written here the way llama.cpp writes them, converted back, and read by transformers."""
+"""GGUF files written as llama.cpp writes them, converted back, and read by transformers."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_float32_weights_come_back_exactly(tmp_path, tied):
 
 
 def test_quantized_weights_are_those_of_the_unpermuted_matrix(tmp_path):
-  """Blocks lie within rows, so permuting rows before or after quantization is the same."""
+  """Quantization blocks lie within rows, so it commutes with a permutation of rows."""
   weights = tiny_gguf.llama_weights()
   types = {name: Kind.Q4_0 for name, array in weights.items() if array.ndim == 2}
   types['model.embed_tokens.weight'] = Kind.Q8_0
@@ -58,9 +58,8 @@ def test_quantized_weights_are_those_of_the_unpermuted_matrix(tmp_path):
 
 def test_rows_dequantized_in_pieces_are_the_same(tmp_path, monkeypatch):
   weights = tiny_gguf.llama_weights()
-  monkeypatch.setattr(
-    gguf, '_CHUNK', 7 * 32
-  )  # 7 rows of 32 at a time, which divides no matrix here
+  # 7 rows of 32 at a time, which divides no matrix here.
+  monkeypatch.setattr(gguf, '_CHUNK', 7 * 32)
   equal(read_tensors(converted(tmp_path, weights)), weights)
 
 
@@ -117,7 +116,7 @@ def test_llama3_rope_scaling_is_recognised_by_its_divisors(tmp_path):
 
 
 def models():
-  """family -> (transformers config, numbers of the GGUF file). Sizes are unlike the defaults."""
+  """family -> (transformers config, numbers of the GGUF file). No size equals its default."""
   import transformers
 
   vocab = tiny_gguf.VOCAB
@@ -152,7 +151,7 @@ def test_converted_folder_has_the_logits_of_the_original(tmp_path, family):
   original = transformers.AutoModelForCausalLM.from_config(
     config, attn_implementation='eager'
   ).eval()
-  with torch.no_grad():  # norms and biases start as constants, which would hide a mistake
+  with torch.no_grad():  # norms and biases are constant at the start, which would hide a mistake
     for parameter in original.parameters():
       parameter.normal_(0, 0.3)
   weights = {name: tensor.numpy() for name, tensor in original.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Folders of weights: what is read and written, and one clear error for each thing that can be wrong with them."""
+"""Folders of weights: reading, writing, and one clear error for each possible fault."""
 
 import dataclasses
 import json
