@@ -25,7 +25,7 @@ class Toy(recipe.Config):
   max_new: int = 5  # tokens: '198' and the end token, one to spare
   lr: float = 5e-4  # falls linearly to 0 over lr_steps; constant if lr_steps is 0
   lr_steps: int = 480
-  warmup: int = 10  # updates
+  warmup: int = 10  # steps over which lr rises
   acquired: int = 560  # new tasks per round
   heldout: int = 250
   digits: int = 2  # of task=addition
@@ -107,7 +107,7 @@ class PretrainedText(Pretrained):
   max_new: int = 1024
   temperature: float = 1.0
   lr: float = 1e-6
-  warmup: int = 20
+  warmup: int = 5
   minibatches: int = 4
   rows: int | None = 16
   widths: tuple[int, ...] = (256, 512)

@@ -50,7 +50,8 @@ def jsonl(c) -> recipe.Domain:
       tasks = curated.jsonl(path, parse=curated.gsm8k_answer, name='jsonl')
   else:
     tasks = curated.jsonl(c.data, prompt=c.question, answer=c.answer)
-  tasks = sorted({task.id: task for task in tasks}.values(), key=lambda task: task.id)
+  unique = {task.id: task for task in tasks}.values()
+  tasks = sorted(unique, key=lambda task: (task.answer is None, task.id))  # answered ones first
   if len(tasks) < 4:
     raise ValueError(
       f'{c.data} holds {len(tasks)} questions; at least 4 are needed to hold some out'

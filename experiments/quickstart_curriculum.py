@@ -38,6 +38,7 @@ class Config(recipe.Config):
 
 def method(c, s):
   """quickstart with other tasks, selection and rules; accuracy is also measured by level."""
+  settings.only(c, 'addition')
   taken = [task for tasks in settings.unseen(c, s.domain).values() for task in tasks]
   logp = make_logp(s.model, s.codec, max_prompt=s.max_prompt, max_new=s.max_new, batch=256)
   return dataclasses.replace(
@@ -63,7 +64,9 @@ def by_level(s):
 
   A level without held-out sums is not measured.
   """
-  ask = make_ask(s.model, s.codec, max_prompt=s.max_prompt, max_new=s.max_new, batch=64)
+  ask = make_ask(
+    s.model, s.codec, max_prompt=s.max_prompt, max_new=s.max_new, sampler=s.sampler, batch=64
+  )
   levels = {
     level: [task for task in s.heldout if arithmetic.carries_of(task) == level] for level in LEVELS
   }

@@ -30,7 +30,6 @@ from sirl.tasks import Task, content_id
 from sirl.warm_start import demonstrated
 
 EXAMPLES = 2  # sums in a list
-MAX_PROMPT, MAX_NEW = 6 * EXAMPLES, 7  # tokens: a list; '12+34=' and the end token
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,8 @@ class Config(recipe.Config):
   """Numbers of the run; each can be set with --set NAME=VALUE."""
 
   warm_prompts: int = 80
+  max_list: int = 6 * EXAMPLES  # tokens of a list that is read
+  max_written: int = 7  # tokens: '12+34=' and the end token
   given: int = 48  # sums without answers; the policy writes the rest of the pool
 
 
@@ -76,9 +77,7 @@ def method(c, s):
   """
   return dataclasses.replace(
     quickstart.method(c, s),
-    generate=explore(
-      s.model, s.codec, group_size=c.group_size, max_prompt=MAX_PROMPT, max_new=MAX_NEW
-    ),
+    generate=explore(s.model, s.codec, group_size=c.group_size, sampler=s.sampler, **limits(c)),
     reward=REWARD,
     acquire=acquire(c, s),
     # Tasks of the two roles have different reward parts, but all of them have a total.
@@ -88,8 +87,14 @@ def method(c, s):
 
 def setting(c):
   """quickstart's setting, with a warm start that also teaches to write."""
+  settings.only(c, 'addition')
   plain = settings.make_setting(c, arithmetic.addition(c))
   return dataclasses.replace(plain, params=warm_start(c, plain))
+
+
+def limits(c):
+  """Room for the lists that are read and the sums that are written."""
+  return {'max_prompt': c.max_list, 'max_new': c.max_written}
 
 
 def taken_of(c, s):
@@ -106,7 +111,7 @@ def acquire(c, s):
   given = s.domain.tasks('given', c.given, taken)
   tasks = [dataclasses.replace(task, answer=None, meta={}) for task in given]
   write = synthetic.self_instruct(
-    make_ask(s.model, s.codec, max_prompt=MAX_PROMPT, max_new=MAX_NEW, batch=c.acquired),
+    make_ask(s.model, s.codec, sampler=s.sampler, batch=c.acquired, **limits(c)),
     per_round=c.acquired,
     examples=EXAMPLES,
     among=lambda task: task.role == 'solve',
@@ -123,12 +128,12 @@ def warm_start(c, s):
   """quickstart's warm start, with one demonstration in five that continues a list."""
   plain = s.params
   learner = plain.policy
-  solved = s.domain.tasks('warm', 4000, taken_of(c, s))
+  solved = s.domain.tasks('warm', c.warm_tasks, taken_of(c, s))
   return dataclasses.replace(
     plain,
     acquire=acquirer(once(solved + lists(solved[:1000]))),
     step=gro.make_step(
-      demonstrate(s.codec, max_prompt=MAX_PROMPT, max_new=MAX_NEW),
+      demonstrate(s.codec, **limits(c)),
       rewards.per_completion(demonstrated, workers=1),
       make_optimize(learner.model, learner.optimizer, by_group(advantages.raw), objectives.nll()),
     ),

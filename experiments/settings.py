@@ -45,7 +45,10 @@ def toy(c, domain):
 
 
 def load(c, domain):
-  """A Hugging Face folder, a .gguf file or a hub name; returns (model, params, codec)."""
+  """A Hugging Face folder, a .gguf file or a hub name.
+
+  Returns: (model, params, codec).
+  """
   del domain
   _check_exists(c.model)
   remat = 'block' if c.dtype != 'float32' else 'none'
@@ -149,6 +152,7 @@ def make_setting(c, domain) -> recipe.Setting:
   ask_greedy = greedy(model, codec, **texts())
   answered = all(task.answer is not None for task in sets['heldout'])
   slots = getattr(c, 'slots', 0)
+  per_step = c.epochs * c.minibatches  # updates of a GRO step; schedules are stated in steps
   return recipe.Setting(
     domain=domain,
     model=model,
@@ -161,8 +165,8 @@ def make_setting(c, domain) -> recipe.Setting:
     prompt_widths=getattr(c, 'prompt_widths', ()),
     optimizer=transforms.adamw(
       c.lr,
-      warmup=c.warmup,
-      total=c.lr_steps or None,
+      warmup=c.warmup * per_step,
+      total=c.lr_steps * per_step or None,
       schedule='linear' if c.lr_steps else 'constant',
     ),
     acquire=training_tasks(c, domain, sets, answers=True),
@@ -200,6 +204,8 @@ def training_tasks(c, domain, sets, *, answers):
       domain.generator, per_round=c.acquired, answers=answers, exclude=taken
     )
   train = domain.splits['train']
+  if answers and any(task.answer is not None for task in sets['heldout']):
+    train = with_answers(train)
   if not answers:
     train = [dataclasses.replace(task, answer=None, meta={}) for task in train]
   # The splits of a folder may overlap. All test questions are excluded from training, also those
@@ -230,6 +236,25 @@ def warm_start(c, model, codec, domain, sets):
     rounds, model, codec, domain, solved=solved, development=development,
     max_prompt=c.max_prompt, max_new=c.max_new, goal=c.warm_goal, lr=c.warm_lr, batch=_batch(c),
   )  # fmt: skip
+
+
+def with_answers(tasks):
+  """The tasks that have an answer. Logs a warning with the number of the others."""
+  kept = [task for task in tasks if task.answer is not None]
+  if len(kept) < len(tasks):
+    logging.getLogger('sirl.experiments').warning(
+      '%d of %d training tasks have no answer and are left out', len(tasks) - len(kept), len(tasks)
+    )
+  return kept
+
+
+def only(c, task):
+  """Raises ValueError for an experiment that is made for one task on a model from nothing."""
+  if c.task != task or c.model not in MODELS:
+    raise ValueError(
+      f'task={c.task}, model={c.model}: this experiment is made for task={task}, model=toy; '
+      'take a file of experiments/methods for others'
+    )
 
 
 # ---------------------------------------------------------------- models and prompts

@@ -163,7 +163,7 @@ def parser():
     action='append',
     default=[],
     metavar='NAME=VALUE',
-    help='such as task=chains; repeatable',
+    help='such as heldout=500, or another task that the tokenizer reads; repeatable',
   )
 
   sub = command('export', policy.export, 'write the policy as a Hugging Face folder')

@@ -22,6 +22,8 @@ class Learner:
   optimizer: Any  # optax.GradientTransformation
   frozen: Params | None = None  # the untrained part of the model's tree, see TrainState
   reference: bool = False  # keep a copy of the starting weights under the name 'reference'
+  # Further whole weights by name that nothing trains: a teacher, an opponent.
+  others: Mapping[str, Params] = dataclasses.field(default_factory=dict)
   refresh: Refresh | None = None  # called after each round; None: the reference never changes
 
   def __post_init__(self):

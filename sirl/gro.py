@@ -29,7 +29,10 @@ def start(learner: Learner, params: Params | None = None) -> TrainState:
     params=trees.copy(params),
     opt_state=learner.optimizer.init(params),
     frozen=trees.copy(learner.frozen),
-    others={'reference': trees.copy(params)} if learner.reference else {},
+    others={
+      **({'reference': trees.copy(params)} if learner.reference else {}),
+      **trees.copy(learner.others),
+    },
     skipped=jnp.int32(0),
   )
 

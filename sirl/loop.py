@@ -56,7 +56,9 @@ class WaitsForHuman(Exception):
     self.workdir, self.reason = workdir, reason
 
 
-def run(experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None) -> Result:
+def run(
+  experiment: Experiment, workdir, *, progress=None, sinks=(), accepted=lambda: None
+) -> Result:
   """Runs or resumes an experiment in `workdir`.
 
   A warm start (the policy's params are themselves an Experiment) runs first, in `workdir/warm`. A
@@ -212,7 +214,16 @@ def gathered(outcome: Outcome) -> Outcome:
 
 
 def initial_state(experiment: Experiment, params) -> LoopState:
-  """The state at round 0, step 0. Args: params: {name of a learner: weights to start from}."""
+  """The state at round 0, step 0.
+
+  Args: params: maps each learner's name to its starting weights.
+  """
+  memory = remembered({}, acquire=experiment.acquire.init(), evaluate=experiment.evaluate.init())
+  return dataclasses.replace(initial_arrays(experiment, params), memory=memory)
+
+
+def initial_arrays(experiment: Experiment, params) -> LoopState:
+  """`initial_state` without memory, which may be traced: memory is agreed on between processes."""
   return LoopState(
     learners={
       name: gro.start(learner, params[name]) for name, learner in experiment.learners.items()
@@ -221,7 +232,6 @@ def initial_state(experiment: Experiment, params) -> LoopState:
     round=jnp.int32(0),
     step=jnp.int32(0),
     difficulty=jnp.float32(0),
-    memory=remembered({}, acquire=experiment.acquire.init(), evaluate=experiment.evaluate.init()),
   )
 
 
@@ -233,19 +243,20 @@ def remembered(memory, **states):
   """
   for stage, state in states.items():
     try:
-      memory = {**memory, stage: hosts.agree(json.loads(json.dumps(state)))}
+      plain = json.loads(json.dumps(state))
     except (TypeError, ValueError) as error:
       raise ValueError(
         f'{stage}: its memory is no JSON ({error}); keep numbers, texts, None, lists and dicts of '
         'them'
       ) from error
+    memory = {**memory, stage: hosts.agree(plain)}
   return memory
 
 
 def abstract_state(experiment: Experiment, mesh):
   """The shapes, dtypes and shardings of this experiment's LoopState on this mesh."""
   params = {name: starting_shapes(learner) for name, learner in experiment.learners.items()}
-  shapes = jax.eval_shape(lambda p: initial_state(experiment, p), params)
+  shapes = jax.eval_shape(lambda p: initial_arrays(experiment, p), params)
   return jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     shapes,

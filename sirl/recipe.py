@@ -12,6 +12,7 @@ choice applies.
 import dataclasses
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -152,6 +153,7 @@ class Setting:
   steer: Rule
   answered: bool = True  # whether the tasks have answers at all
   reference: bool = False  # keep the starting weights, to measure KL
+  frozen: Params | None = None  # the untrained part of the model's tree, see TrainState
   prompt_widths: Sequence[int] = ()
 
 
@@ -172,6 +174,8 @@ class Method:
   evaluators: Mapping[str, Evaluator] = dataclasses.field(default_factory=dict)  # with memory
   steer: Rule | None = None
   optimizer: Any = None
+  sampler: Sampler | None = None  # of the learner's log-probs, where nothing is sampled
+  teachers: Mapping[str, Params] = dataclasses.field(default_factory=dict)  # see Learner.others
   answers: bool = True  # whether the method reads answers; False removes them from its tasks
   reference: bool = False  # keep the starting weights; kl > 0 keeps them in any case
   refresh: Refresh | None = None
@@ -203,6 +207,8 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     optimizer=optimizer,
     reference=s.reference or m.reference or m.from_reference or c.kl > 0,
     refresh=m.refresh,
+    frozen=s.frozen,
+    others=m.teachers,
   )
   reward = m.reward or s.domain.rewarded
   if m.answers:  # selectors and monitors read the part `correct`, whatever the reward is
@@ -226,7 +232,8 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
         epochs=c.epochs,
         minibatches=c.minibatches,
         pieces=Pieces(microbatches=c.microbatches, rows=c.rows, widths=c.widths),
-        sampler=s.sampler,
+        sampler=m.sampler or s.sampler,
+        scored_by=('reference', *m.teachers),
         from_reference=m.from_reference,
         parts=m.parts,
       ),
@@ -305,21 +312,29 @@ class Recipe:
 
 
 def on_top(kind: type[Config], numbers: type[Config]) -> type[Config]:
-  """A subclass of `numbers` with the fields that `kind` and its bases below Config define.
+  """A subclass of both: the fields of `numbers`, and those that `kind` and its bases below Config define.
 
-  The values in `kind` take precedence.
+  The values in `kind` take precedence; its methods and its __post_init__ are kept.
   """
   stated = {}
   for base in reversed(kind.__mro__):
     if issubclass(base, Config) and base is not Config:
       stated |= inspect.get_annotations(base, eval_str=True)
-  fields = {field.name: field for field in dataclasses.fields(kind)}
+  own = {field.name: field for field in dataclasses.fields(kind)}
+  fields = {field.name: field for field in dataclasses.fields(numbers)}
+  fields |= {name: own[name] for name in stated}
+  hints = typing.get_type_hints(numbers) | stated
   return dataclasses.make_dataclass(
     'Config',
-    [
-      (name, hint, dataclasses.field(default=fields[name].default)) for name, hint in stated.items()
-    ],
-    bases=(numbers,),
+    [(name, hints[name], _like(field)) for name, field in fields.items()],
+    bases=(numbers,) if kind is Config else (kind, numbers),
     frozen=True,
     kw_only=True,
   )
+
+
+def _like(field):
+  """A new dataclass field with the same default."""
+  if field.default_factory is not dataclasses.MISSING:
+    return dataclasses.field(default_factory=field.default_factory)
+  return dataclasses.field(default=field.default)

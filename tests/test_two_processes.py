@@ -71,7 +71,7 @@ def runs(tmp_path_factory):
   return one, two
 
 
-@pytest.mark.slow
+@pytest.mark.all
 def test_two_processes_draw_the_same_tasks_and_samples(runs):
   for run in ('', 'warm'):
     one, two = (workdir / run for workdir in runs)
@@ -81,7 +81,7 @@ def test_two_processes_draw_the_same_tasks_and_samples(runs):
     assert samples[0] == samples[1] > b''
 
 
-@pytest.mark.slow
+@pytest.mark.all
 def test_two_processes_report_the_same_numbers(runs):
   for run in ('', 'warm'):
     one, two = (record.read_rows(workdir / run / 'history.jsonl') for workdir in runs)
@@ -92,7 +92,7 @@ def test_two_processes_report_the_same_numbers(runs):
       assert together['metrics'] == pytest.approx(alone['metrics'], rel=1e-5, abs=1e-6, nan_ok=True)
 
 
-@pytest.mark.slow
+@pytest.mark.all
 def test_every_process_ends_by_itself(runs):
   _, two = runs
   log = (two.parent / 'logs' / 'process_1.log').read_text()

@@ -4,6 +4,8 @@ Source: Shao et al. 2025, Spurious Rewards (arXiv 2506.10947): on some bases a r
 needs this run.
 """
 
+import dataclasses
+
 from experiments import settings
 from sirl import recipe, rewards
 from sirl.evaluation import steering
@@ -11,7 +13,12 @@ from sirl.optimization import advantages, by_group, objectives
 from sirl.rewards import heuristic
 from sirl.selection import selectors
 
-Config = recipe.Config
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(recipe.Config):
+  """Numbers of the control; those it does not state come from the setting."""
+
+  minibatches: int = 1  # nothing corrects a second update on the same samples
 
 
 def method(c, s):

@@ -1,6 +1,7 @@
 """Dr. GRPO: GRPO without the two biases, division by the group's spread and by each completion's length.
 
-Source: Liu et al. 2025, Understanding R1-Zero-Like Training (arXiv 2503.20783), sec. 3.2.
+Source: Liu et al. 2025, Understanding R1-Zero-Like Training (arXiv 2503.20783), sec. 3.2. Differs: one
+update per batch by default, so the clip is idle; `--set minibatches=4` makes it act.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """GRPO: group-normalized advantages under PPO's clipped surrogate.
 
 Source: Shao et al. 2024, DeepSeekMath (arXiv 2402.03300), sec. 4.1. Differs: no KL by default (the paper has 0.04), every
-token of a batch weighs the same (the paper averages per completion first).
+token of a batch weighs the same (the paper averages per completion first), one update per batch by default: then every
+ratio is 1 and the clip is idle; `--set minibatches=4` makes it act.
 """
 
 import dataclasses

@@ -2,7 +2,8 @@
 
 Voting helps only while the majority is mostly right, and nothing in the reward says when it stops being so. Hence rules that
 watch, without any answer, whether the policy still tells tasks apart and still agrees with what it was sure of.
-Source: TTRL, Zuo et al. 2025 (arXiv 2504.16084), sec. 3. Differs: the paper votes with 64 and trains on 32 of them.
+Source: TTRL, Zuo et al. 2025 (arXiv 2504.16084), sec. 3. Differs: the paper votes with 64 and trains on 32 of
+them, under GRPO's clip; here one update per batch needs none.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ class Config(recipe.Config):
   """Numbers of the method; those it does not state come from the setting."""
 
   group_size: int = 32  # votes
+  minibatches: int = 1  # nothing corrects a second update on the same samples
   kl: float = 0.2  # to the start: it slows the drift to one answer for everything
 
 

@@ -3,11 +3,18 @@
 Source: Williams 1992, Simple statistical gradient-following algorithms for connectionist reinforcement learning.
 """
 
+import dataclasses
+
 from experiments import settings
 from sirl import recipe
 from sirl.optimization import advantages, by_group, objectives
 
-Config = recipe.Config
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(recipe.Config):
+  """Numbers of the method; those it does not state come from the setting."""
+
+  minibatches: int = 1  # nothing corrects a second update on the same samples
 
 
 def method(c, s):

@@ -23,7 +23,7 @@ def right_ones(rewards):
 def method(c, s):
   """Likelihood of what was kept."""
   return recipe.Method(
-    keep=right_ones, credit=by_group(advantages.accept(1.0)), objective=objectives.nll()
+    keep=right_ones, credit=by_group(advantages.ones), objective=objectives.nll()
   )
 
 

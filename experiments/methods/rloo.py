@@ -1,13 +1,21 @@
 """RLOO: REINFORCE whose baseline is the mean reward of the group's other completions.
 
-Source: Ahmadian et al. 2024, Back to Basics (arXiv 2402.14740), sec. 2.2.
+Source: Ahmadian et al. 2024, Back to Basics (arXiv 2402.14740), sec. 2.2. Differs: KL, where
+`kl` is set, is a term of the loss and a mean over tokens; the paper puts it into the reward.
 """
+
+import dataclasses
 
 from experiments import settings
 from sirl import recipe
 from sirl.optimization import advantages, by_group, objectives
 
-Config = recipe.Config
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(recipe.Config):
+  """Numbers of the method; those it does not state come from the setting."""
+
+  minibatches: int = 1  # nothing corrects a second update on the same samples
 
 
 def method(c, s):

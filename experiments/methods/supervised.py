@@ -8,6 +8,7 @@ import dataclasses
 from experiments import settings
 from sirl import recipe, rewards
 from sirl.generation import demonstrate
+from sirl.ops import logprobs
 from sirl.optimization import advantages, by_group, objectives
 from sirl.selection import selectors
 from sirl.warm_start import demonstrated
@@ -30,6 +31,7 @@ def method(c, s):
     credit=by_group(advantages.raw),
     objective=objectives.nll(),
     selector=selectors.uniform(),
+    sampler=logprobs.PLAIN,  # cross-entropy at temperature 1, whatever the setting samples at
   )
 
 

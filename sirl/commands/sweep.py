@@ -17,6 +17,11 @@ def run(arguments):
   starts. A run that fails or waits does not stop the others.
   Raises: ValueError for a sweep without values, or over a name that the config lacks.
   """
+  if arguments.distributed and not arguments.print:
+    raise ValueError(
+      '--sweep starts every run by itself, so it cannot be one of several processes; '
+      'print the command lines with --print and launch each of them'
+    )
   found = commands(arguments)
   if arguments.print:
     print('\n'.join(shlex.join(line) for line in found))
@@ -38,6 +43,10 @@ def commands(arguments):
   source = experiment_file.find(arguments.file)
   module = experiment_file.load(source)
   names, values = zip(*(choices(text) for text in arguments.sweep))
+  if len(set(names)) < len(names):
+    raise ValueError(
+      f'--sweep names {", ".join(names)}: give the values of each number in one --sweep'
+    )
   lines = []
   for combination in configs.product(**dict(zip(names, values, strict=True))):
     assignments = [*arguments.set, *combination]
@@ -48,6 +57,7 @@ def commands(arguments):
       workdir = pathlib.Path(arguments.workdir) / ','.join(combination)
     line = ['sirl', 'run', str(source)]
     line += [word for assignment in assignments for word in ('--set', assignment)]
+    line += ['--distributed'] * arguments.distributed
     line += [word for sink in arguments.sink for word in ('--sink', sink)]
     lines.append([*line, '--workdir', str(workdir)])
   return lines

@@ -68,6 +68,12 @@ def raw(rewards_PG, judged_PG):
   return masked.clean(rewards_PG, judged_PG)
 
 
+def ones(rewards_PG, judged_PG):
+  """1 for every judged completion, whatever its reward: imitation of what `keep=` has kept."""
+  del rewards_PG
+  return judged_PG.astype(jnp.float32)
+
+
 def accept(threshold: float) -> Advantage:
   """1 if r >= threshold, else 0: rejection sampling.
 

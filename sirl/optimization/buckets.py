@@ -51,6 +51,7 @@ def cut(experience, rows) -> Piece:
   real = (order_MR < B)[:, :, None, None]
   taken = taken.replace(
     mask=taken.mask & real,
+    judged=taken.judged & real[..., 0],
     rollouts=taken.rollouts.replace(action=taken.rollouts.action & real),
     counts=jax.tree.map(lambda x: jnp.broadcast_to(x, len(order_MR)), counts),
     torn=True,
