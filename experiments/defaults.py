@@ -6,7 +6,6 @@ overrides everything.
 
 import dataclasses
 
-from experiments import questions
 from sirl import config, recipe
 
 ALL_SPLIT = config.Mesh(data=1, fsdp=-1)  # weights over all devices
@@ -46,7 +45,8 @@ class ToyText(Toy):
   It shows that everything runs; the model learns little.
   """
 
-  data: str = questions.GENERATED
+  # of task=gsm8k: a folder, generated questions if empty; of task=jsonl: a file
+  data: str = ''
   question: str = 'question'  # fields of task=jsonl
   answer: str = 'answer'
   prompts: int = 16

@@ -22,9 +22,10 @@ INSTRUCTION = '{question}\nReason step by step and put the final answer in \\box
 def gsm8k(c) -> recipe.Domain:
   """GSM8K from `data`: a prepared TFDS version, or a folder with train.jsonl and test.jsonl.
 
-  The prompt asks for the answer in a box.
+  The prompt asks for the answer in a box. Without `data` a model from nothing gets generated
+  questions.
   """
-  if c.data == GENERATED:
+  if c.data == GENERATED or (not c.data and c.model == 'toy'):
     with tempfile.TemporaryDirectory() as folder:
       write_folder(folder)
       train, test = read_folder(folder)
@@ -41,9 +42,9 @@ def jsonl(c) -> recipe.Domain:
   quarter of all.
   Raises: ValueError without `data`, or for fewer than 4 questions.
   """
-  if not c.data:
+  if not c.data and not c.debug:
     raise ValueError('task=jsonl reads a file of yours; give it with --set data=FILE.jsonl')
-  if c.data == GENERATED:
+  if c.data in ('', GENERATED):
     with tempfile.TemporaryDirectory() as folder:
       write_folder(folder)
       path = pathlib.Path(folder) / 'train.jsonl'

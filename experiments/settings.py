@@ -137,6 +137,8 @@ def examples(task):
 
 def make_setting(c, domain) -> recipe.Setting:
   """The Setting: what stays fixed for every method on this domain and model."""
+  if not isinstance(domain, recipe.Domain):
+    raise ValueError(f'domain: got {type(domain).__name__}; return a recipe.Domain from domain(c)')
   model, params, codec = MODELS.get(c.model, load)(c, domain)
   if domain.splits is not None:
     domain = dataclasses.replace(
@@ -227,7 +229,7 @@ def warm_start(c, model, codec, domain, sets):
   if not solved:
     raise ValueError(
       f'model={c.model} learns from demonstrations first, but no task of {domain.name} has an '
-      'answer; take a pretrained model'
+      'answer; take a pretrained model, and a method without answers such as majority_vote'
     )
   rounds = dataclasses.replace(
     c, max_rounds=c.warm_rounds, steps_per_round=30, checkpoint_every=30, prompts=c.warm_prompts

@@ -18,20 +18,24 @@ def check(s):
     tokens, or when the check raises.
   """
   domain = s.domain
+  longest = {'prompt': (0, ''), 'new': (0, '')}
   for task in s.heldout:
     solution = domain.solution(task)
     try:
-      sizes = {'prompt': (len(s.codec.render(turns(task.prompt))), s.max_prompt)}
+      sizes = {'prompt': len(s.codec.render(turns(task.prompt)))}
       if solution is not None:
-        sizes['new'] = (len(s.codec.encode(solution)) + 1, s.max_new)
+        sizes['new'] = len(s.codec.encode(solution)) + 1
     except ValueError as error:
       raise ValueError(f'domain {domain.name} does not fit its tokenizer: {error}') from error
-    for what, (size, most) in sizes.items():
-      if size > most:
-        raise ValueError(
-          f'domain {domain.name}: task {task.text[:40]!r} needs {size} tokens, max_{what} is '
-          f'{most}; --set max_{what}={size}, or leave the task out'
-        )
+    for what, size in sizes.items():
+      longest[what] = max(longest[what], (size, task.text))
+  for what, most in (('prompt', s.max_prompt), ('new', s.max_new)):
+    size, text = longest[what]
+    if size > most:
+      raise ValueError(
+        f'domain {domain.name}: task {text[:40]!r} needs {size} tokens, max_{what} is {most}; '
+        f'--set max_{what}={size}, or leave the task out'
+      )
   answered = [task for task in s.heldout if domain.solution(task) is not None]
   for task in answered[:TRIED]:
     solution = domain.solution(task)

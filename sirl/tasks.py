@@ -45,8 +45,14 @@ class Task:
 
   def __post_init__(self):
     """Converts a conversation given as a list to a tuple, so that equal tasks compare equal."""
-    if not isinstance(self.prompt, str | tuple):
+    if not isinstance(self.prompt, str):
       object.__setattr__(self, 'prompt', tuple(self.prompt))
+      if not all(isinstance(message, Message) for message in self.prompt):
+        raise ValueError(f'prompt={self.prompt!r}: expected a text, or a sequence of tasks.Message')
+    if self.answer is not None and not isinstance(self.answer, str):
+      raise ValueError(
+        f'answer={self.answer!r} of {self.text[:40]!r}: expected a text or None; write str(answer)'
+      )
 
   @property
   def text(self) -> str:

@@ -1,7 +1,6 @@
 """Every value that passes between packages. `sirl.slots` has the types of the functions.
 
-The order follows the data: tasks become samples, samples become rewards, both become an experience
-that the optimizer learns from. A round of steps gives a report, and a report gives a decision.
+In the order of the data: tasks, samples, rewards, the experience that the optimizer learns from.
 
 Letters of shapes: P tasks in the batch, G completions of one task, T positions, S source positions,
 B = P * G rows, V vocabulary, D model width. `float32 [P, G]` beside a field is its dtype and shape.
@@ -28,16 +27,12 @@ Weights: TypeAlias = Mapping[str, Params]
 Metrics: TypeAlias = dict[str, Any]  # name -> scalar
 JSON: TypeAlias = Any  # what json.dumps takes and json.loads gives back
 
-
 # Marks a field whose arrays have a token axis, T, as their last; `map_columns` reads the mark.
 COLUMNS = {'columns': True}
 
 
 def map_columns(fn, value):
-  """Applies fn to every array whose field is marked by COLUMNS, in inner dataclasses too.
-
-  Returns a new dataclass.
-  """
+  """The dataclass with fn applied to every array whose field has the mark COLUMNS, inner ones too."""
   changes = {}
   for field in dataclasses.fields(value):
     inner = getattr(value, field.name)

@@ -45,6 +45,15 @@ def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))  # stable: files stay whole
 
 
+@pytest.fixture(scope='module', autouse=True)
+def _room_for_programs():
+  """Drops compiled programs before a process runs out of memory maps, which would end it with a segmentation fault."""
+  yield
+  maps = pathlib.Path('/proc/self/maps')
+  if maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:  # Linux allows 65,530
+    jax.clear_caches()
+
+
 @pytest.fixture(scope='module')
 def quick_compiles():
   """Compiles with few optimizations.

@@ -71,7 +71,7 @@ ONLY = {  # a library and the one place that may import it
   'transformers': 'sirl/models/',
   'tokenizers': 'sirl/models/',
   'safetensors': 'sirl/models/files/weights.py',
-  'gguf': 'sirl/models/files/gguf.py',
+  'gguf': 'sirl/models/files/gguf',
   'huggingface_hub': 'sirl/models/',
   'orbax': 'sirl/runs/checkpoint.py',
   'rich': 'sirl/runs/progress.py',

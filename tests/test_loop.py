@@ -11,7 +11,7 @@ import pytest
 
 from sirl import loop, rewards
 from sirl.evaluation import steering
-from sirl.runs import checkpoint, digests, question
+from sirl.runs import checkpoint, digests, question, retention
 from sirl.selection import selectors
 from sirl.slots import Acquirer
 from sirl.types import Action, Decision
@@ -235,7 +235,7 @@ def test_a_checkpoint_of_another_layout_is_refused_and_nothing_is_written(tmp_pa
   config = toy.Config(max_rounds=1)
   loop.run(toy.build(config), tmp_path)
   for path in (tmp_path / 'checkpoints').glob('0*'):
-    made_old(path / checkpoint.META)
+    made_old(path / retention.META)
   before = contents(tmp_path)
   with pytest.raises(ValueError, match='layout') as refused:
     loop.run(toy.build(config), tmp_path, accepted=lambda: pytest.fail('it was accepted'))

@@ -52,6 +52,7 @@ def test_a_mesh_changes_no_sample_and_weights_only_by_rounding(tmp_path):
     assert several['metrics'][name] == pytest.approx(one['metrics'][name], abs=1e-5)
 
 
+@pytest.mark.all
 def test_data_shards_work_apart_until_gradients_are_summed():
   found = printed('data_shards_run.py')
   assert found['tokens equal']

@@ -33,6 +33,8 @@ def opened(workdir) -> Opened:
   from sirl.runtime import sharding
 
   workdir = existing(workdir)
+  if not (workdir / 'config.json').exists():
+    raise ValueError(f'{workdir} is no run: it has no config.json; give the --workdir of a run')
   known = identity.read(workdir)
   source = pathlib.Path(known['experiment'])
   module = experiment_file.load(source if source.is_file() else workdir / 'experiment.py')

@@ -12,7 +12,7 @@ CACHE = 'SIRL_CACHE'
 
 def run(arguments):
   """sirl run FILE: runs until a decision or the round limit ends it, then writes the report."""
-  if arguments.sweep:
+  if arguments.sweep or arguments.print:
     return sweep.run(arguments)
   source = experiment_file.find(arguments.file)
   module = experiment_file.load(source)
@@ -26,7 +26,7 @@ def run(arguments):
   from sirl.runs import identity
   from sirl.runtime import host_memory, hosts
 
-  identity.check(workdir, config)
+  identity.check(workdir, config, source)
 
   host_memory.keep_freed()
   if arguments.distributed:

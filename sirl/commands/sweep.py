@@ -42,11 +42,15 @@ def commands(arguments):
   """The command line of every combination, as lists of words."""
   source = experiment_file.find(arguments.file)
   module = experiment_file.load(source)
-  names, values = zip(*(choices(text) for text in arguments.sweep))
+  swept = [choices(text) for text in arguments.sweep]
+  names, values = [name for name, _ in swept], [found for _, found in swept]
   if len(set(names)) < len(names):
     raise ValueError(
       f'--sweep names {", ".join(names)}: give the values of each number in one --sweep'
     )
+  for name, found in swept:
+    if len(set(found)) < len(found):
+      raise ValueError(f'--sweep {name}={",".join(found)}: a value stands there twice')
   lines = []
   for combination in configs.product(**dict(zip(names, values, strict=True))):
     assignments = [*arguments.set, *combination]

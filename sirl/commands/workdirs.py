@@ -82,9 +82,9 @@ def existing(workdir):
 
 def _kept_round(workdir, text):
   """The round of rollback=ROUND. Raises ValueError if the round's end has no checkpoint."""
-  from sirl.runs import checkpoint
+  from sirl.runs import retention
 
-  kept = checkpoint.kept_rounds(workdir)
+  kept = retention.kept_rounds(workdir)
   try:
     round = int(text)
   except ValueError:

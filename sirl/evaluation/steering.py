@@ -4,15 +4,15 @@ A rule is a pure function of all reports so far, newest last, with their decisio
 limits therefore need no state, and a resumed run decides as an uninterrupted one. A rule whose
 metric is absent or NaN returns None. Differences are compared in standard errors (`<metric>_sem`).
 
-After a rollback from round r to round k, the weights are those of round k, and the reports in
-between describe an abandoned path. Rules compare along `lineage.path`, the reports that led to the
-present weights.
+After a rollback from round r to round k, the reports in between describe an abandoned path. Rules
+compare along `lineage.path`, the reports that led to the present weights.
 """
 
 import math
 import re
 from collections.abc import Mapping
 
+from sirl.evaluation import decisions
 from sirl.runs import lineage, retention
 from sirl.slots import Rule
 from sirl.types import Action, Decision
@@ -40,7 +40,7 @@ def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
   The default metrics are train/reward, and train/loss and train/grad_norm of every learner. The
   decision names the last round of the path in which all were finite.
   """
-  _kept(horizon)
+  decisions.kept(horizon)
 
   def broken(report):
     names = metrics or [
@@ -66,7 +66,7 @@ def stop_when_reached(metric: str, above: float, *, sems: float = 1.0) -> Rule:
     value, sem = lineage.read(reports[-1], metric)
     if not value - sems * sem > above:
       return None
-    return _stop(
+    return decisions.stop(
       f'{metric} {lineage.show(value, sem)} lies above the goal {above:.4g} by more than {sems:g} '
       'standard errors.'
     )
@@ -80,7 +80,7 @@ def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
   The best of those reports must exceed the best of the earlier ones by `sems` standard errors. Slow
   progress adds up over these rounds and need not be visible from one round to the next.
   """
-  _at_least_one('rounds', rounds)
+  decisions.at_least_one('rounds', rounds)
 
   def rule(reports):
     path = lineage.measured(lineage.path(reports), metric)
@@ -90,7 +90,7 @@ def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
     gain, noise = lineage.difference(recent, before, metric)
     if gain > sems * noise:
       return None
-    return _stop(
+    return decisions.stop(
       f'{metric} reached {lineage.with_round(recent, metric)} in the last {rounds} rounds and '
       f'{lineage.with_round(before, metric)} before: a gain of {gain:.4g}, not above {sems:g} x '
       f'{noise:.4g}.'
@@ -106,7 +106,7 @@ def stop_if_collapsed(
 
   The decision names the last round of the path within all limits.
   """
-  _kept(horizon)
+  decisions.kept(horizon)
   for name, (low, high) in limits.items():
     if low is None and high is None:
       raise ValueError(
@@ -133,7 +133,7 @@ def _stop_when(broken, horizon):
     sound = [
       r for r in lineage.within(lineage.path(reports)[:-1], newest, horizon) if not broken(r)
     ]
-    return _stop(
+    return decisions.stop(
       f'In round {newest.round} {" and ".join(said)}.', sound[-1].round if sound else None
     )
 
@@ -153,7 +153,7 @@ def rollback_if_regressed(
 
   Args: horizon: number of past rounds to consider; their checkpoints must be kept.
   """
-  _kept(horizon)
+  decisions.kept(horizon)
 
   def rule(reports):
     newest = reports[-1]
@@ -168,7 +168,7 @@ def rollback_if_regressed(
       f'{metric} fell from {lineage.with_round(best, metric)} to '
       f'{lineage.with_round(newest, metric)}: {loss:.4g} is more than {sems:g} x {noise:.4g}.'
     )
-    return _back(reports, best.round, reason, limit)
+    return decisions.back(reports, best.round, reason, limit)
 
   return rule
 
@@ -196,7 +196,7 @@ def rollback_if(
   """
   if all(limit is None for limit in (below, above, fall, rise, share)):
     raise ValueError(f'rollback_if: no limit for {metric}; give below, above, fall, rise or share.')
-  _kept(horizon)
+  decisions.kept(horizon)
 
   def rule(reports):
     measured = lineage.measured(reports, metric)
@@ -218,8 +218,8 @@ def rollback_if(
     since = f' (it began at {first:.4g})' if relative else ''
     reason = f'In round {newest.round} {said}{since}.'
     if not healthy:
-      return _stop(f'{reason} None of the last {horizon} rounds is within the limits.')
-    return _back(reports, healthy[-1].round, reason, limit)
+      return decisions.stop(f'{reason} None of the last {horizon} rounds is within the limits.')
+    return decisions.back(reports, healthy[-1].round, reason, limit)
 
   return rule
 
@@ -303,7 +303,7 @@ def ask_if_hacking(proxy: str, truth: str, *, patience: int = 3, rise: float = 0
   than `rise` over these reports, and the truth must not gain. Ignores reports up to the last
   question.
   """
-  _at_least_one('patience', patience)
+  decisions.at_least_one('patience', patience)
 
   def rule(reports):
     asked = max((i for i, report in enumerate(reports) if lineage.answered(report)), default=-1)
@@ -336,7 +336,7 @@ def ask_if_hacking(proxy: str, truth: str, *, patience: int = 3, rise: float = 0
 
 def ask_every(rounds: int) -> Rule:
   """Asks a human when `rounds` rounds have passed since the last question."""
-  _at_least_one('rounds', rounds)
+  decisions.at_least_one('rounds', rounds)
 
   def rule(reports):
     seen = [report.round for report in reports if lineage.answered(report)]
@@ -348,33 +348,3 @@ def ask_every(rounds: int) -> Rule:
     )
 
   return rule
-
-
-# ---------------------------------------------------------------- decisions
-
-
-def _stop(reason, round=None):
-  """A STOP decision. With a round, the run keeps the weights from the end of that round."""
-  return Decision(Action.STOP, reason, round=round)
-
-
-def _back(reports, round, reason, limit):
-  """A ROLLBACK decision, or STOP at the same round once the run has rolled back `limit` times."""
-  taken = sum(lineage.decided(report, Action.ROLLBACK) for report in reports)
-  if taken < limit:
-    return Decision(Action.ROLLBACK, f'{reason} Back to round {round}.', round=round)
-  return _stop(
-    f'{reason} The run has rolled back {taken} times already, the limit is {limit}; round {round} '
-    'was sound.',
-    round,
-  )
-
-
-def _at_least_one(name, value):
-  if value < 1:
-    raise ValueError(f'{name}={value}; expected at least 1')
-
-
-def _kept(horizon):
-  if not 1 <= horizon <= KEPT:
-    raise ValueError(f'horizon={horizon}; expected 1 to {KEPT}, the rounds whose weights are kept')

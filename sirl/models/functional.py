@@ -10,7 +10,7 @@ import functools
 import jax
 from flax import nnx
 
-from sirl.models import transformer
+from sirl.models import cache, transformer
 from sirl.types import Model
 
 
@@ -41,7 +41,7 @@ def build(architecture, *, constrain=None):
     return module(params).value(x)
 
   def init_cache(rows, slots):
-    return transformer.init_cache(architecture, rows, slots)
+    return cache.init_cache(architecture, rows, slots)
 
   return Model(
     init=init,

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from sirl.models import rope, stack
+from sirl.models.cache import check_shapes, newest, write
+from sirl.models.product import product
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 ACTIVATIONS = {
@@ -162,47 +164,6 @@ class Decoder(nnx.Module):
     return self.value_head(x, jnp.float32)[..., 0]
 
 
-def init_cache(a: Architecture, rows, slots):
-  """Zeros for B rows of S slots: a tuple over layers of (keys, values), each [B, K, S, H].
-
-  The arrays have the compute dtype.
-  """
-  zeros = lambda: jnp.zeros((rows, a.kv_heads, slots, a.head_width), a.dtype)
-  return tuple((zeros(), zeros()) for _ in range(a.layers))
-
-
-def check_shapes(tokens_BT, mask_BTS, cache, start_B):
-  """Raises ValueError when tokens, mask and cache do not fit together."""
-  B, T = tokens_BT.shape
-  if cache is None and start_B is not None:
-    raise ValueError('start_B says where in a cache tokens are written; give that cache too')
-  S, more = T, ''
-  if cache is not None:
-    S = cache[0][0].shape[2]
-    if start_B is None:
-      S, more = (
-        max(S + T, mask_BTS.shape[2]),
-        ' or more: without start_B tokens stand after the cache',
-      )
-  if mask_BTS.shape != (B, T, S):
-    raise ValueError(
-      f'mask_BTS has shape {list(mask_BTS.shape)}, expected [B={B}, T={T}, S={S}]{more}'
-    )
-  if T > S:
-    raise ValueError(f'{T} tokens do not fit into a cache of {S} slots; make the cache larger')
-
-
-def newest(mask_BTS, window):
-  """Keeps the last `window` True entries of every query: its newest keys, in whatever slots.
-
-  mask  0 1 1 1 1 0     seen from the right  4 4 3 2 1 0     window 2 -> 0 0 0 1 1 0
-  """
-  if mask_BTS.shape[-1] <= window:
-    return mask_BTS
-  seen_BTS = jnp.cumsum(mask_BTS[..., ::-1], axis=-1, dtype=jnp.int32)[..., ::-1]
-  return mask_BTS & (seen_BTS <= window)
-
-
 class Block(nnx.Module):
   """Pre-norm attention and gated ffw, each added to the residual stream."""
 
@@ -271,27 +232,6 @@ class Attention(nnx.Module):
     return self.o(mixed_BTKRH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
 
 
-def write(cache_BKSH, new_BKTH, start_B, slots):
-  """The cache with row b's T new entries at slots start_B[b] onwards.
-
-  If start_B is None, the entries follow those of the cache, and zeros fill it up to `slots`.
-  """
-  B, K, T, _ = new_BKTH.shape
-  new_BKTH = new_BKTH.astype(cache_BKSH.dtype)
-  if start_B is None:
-    both_BKSH = jnp.concatenate([cache_BKSH, new_BKTH], axis=2)
-    return jnp.pad(both_BKSH, ((0, 0), (0, 0), (0, slots - both_BKSH.shape[2]), (0, 0)))
-  if T == 1:
-    # Indexed by row and head. XLA turns a single update into a slice, and with one row it would
-    # copy the whole cache around it.
-    slots = cache_BKSH.at[jnp.arange(B)[:, None], jnp.arange(K), start_B[:, None]]
-    return slots.set(new_BKTH[:, :, 0], unique_indices=True, mode='promise_in_bounds')
-  put = lambda cache_KSH, new_KTH, start: jax.lax.dynamic_update_slice(
-    cache_KSH, new_KTH, (0, start, 0)
-  )
-  return jax.vmap(put)(cache_BKSH, new_BKTH, start_B)
-
-
 class MLP(nnx.Module):
   """down(activation(gate(x)) * up(x)). Source: Shazeer 2020, arXiv 2002.05202."""
 
@@ -344,29 +284,6 @@ class Linear(nnx.Module):
     dtype = dtype or self.dtype
     y = product(x, self.weight[...], dtype)
     return y if self.bias is None else y + self.bias[...].astype(dtype)
-
-
-FEW_ROWS = 64  # most tokens for which a CPU has the weight as left factor; slower from 128 on
-
-
-def product(x, weight, dtype):
-  """x [..., in] times weight (out, in), inputs in x's dtype, result in `dtype`.
-
-  x is flattened to rows. The gradient of the weight is then a product over one axis, and XLA makes
-  no transposed copy of x or of its gradient.
-
-  On a CPU, XLA repacks the right factor of every product. With few rows, as in decoding, repacking
-  the weight costs as much as the product, so the weight is the left factor. The barrier keeps XLA
-  from swapping the factors back. The result must be transposed, which costs little in comparison.
-  """
-  x_RI = x.reshape(-1, x.shape[-1])
-  weight = weight.astype(x.dtype)
-  if len(x_RI) <= FEW_ROWS and jax.default_backend() == 'cpu':
-    y_OR = jnp.einsum('OI,RI->OR', weight, x_RI, preferred_element_type=dtype)
-    y_RO = jax.lax.optimization_barrier(y_OR).T
-  else:
-    y_RO = jnp.einsum('RI,OI->RO', x_RI, weight, preferred_element_type=dtype)
-  return y_RO.reshape(*x.shape[:-1], len(weight))
 
 
 def softcap(x, cap):

@@ -84,6 +84,7 @@ def watched(reward: Reward, name: str, fn: Verify) -> Reward:
 
   A reward that already has a part of that name is returned unchanged.
   """
+  check_reward(reward)
   watch = per_completion(fn, workers=1)
 
   def with_part(weights, samples, key):

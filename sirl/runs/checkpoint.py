@@ -11,7 +11,6 @@ silently, and does not fall back to an older step. This module handles all three
 """
 
 import dataclasses
-import json
 import logging
 import pathlib
 import shutil
@@ -27,30 +26,7 @@ from sirl.types import Report
 
 log = logging.getLogger(__name__)
 
-META = 'meta/metadata'  # path of a checkpoint's JSON, fixed by orbax
 LAYOUT = 2  # version of a checkpoint's contents and names; other versions are refused
-
-
-def kept_rounds(workdir):
-  """Rounds whose end has a checkpoint in the workdir, ascending; -1 is the start.
-
-  Only reads, so it is safe while the run is active.
-  """
-  folder = pathlib.Path(workdir) / 'checkpoints'
-  saved = {int(path.name): path for path in folder.glob('[0-9]*') if path.name.isdigit()}
-  for serial in sorted(saved, reverse=True):
-    try:
-      steps = json.loads((saved[serial] / META).read_text())['body']['steps_per_round']
-    # Damaged; another checkpoint has the same steps_per_round.
-    except (OSError, ValueError, KeyError):
-      continue
-    return round_ends(saved, steps)
-  return []
-
-
-def round_ends(serials, steps_per_round):
-  """The rounds, ascending, that end at one of the serials; -1 is the start."""
-  return [n // steps_per_round - 1 for n in sorted(serials) if n % steps_per_round == 0]
 
 
 def newest(workdir, config, like):
@@ -217,7 +193,7 @@ class Store:
     serial = (round + 1) * self.steps_per_round
     kept = self.manager.all_steps()
     if serial not in kept:
-      ends = round_ends(kept, self.steps_per_round)
+      ends = retention.round_ends(kept, self.steps_per_round)
       raise ValueError(
         f'no checkpoint of the end of round {round}; kept rounds: '
         f'{", ".join(map(str, ends)) or "none"}'

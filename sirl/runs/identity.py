@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 ERROR = 'error.txt'
 
 
-def check(workdir, config):
+def check(workdir, config, source=None):
   """Raises ValueError when the workdir holds checkpoints of another config.
 
   Called before any model is built.
@@ -24,6 +24,12 @@ def check(workdir, config):
   saved = any((workdir / 'checkpoints').glob('[0-9]*'))
   if not path.exists() or not saved or config.allow_changed_config:
     return
+  known = read(workdir).get('experiment')
+  if source is not None and known is not None and pathlib.Path(known).stem != source.stem:
+    raise ValueError(
+      f'{workdir} holds a run of {known}, not of {source}; use a new workdir, or '
+      '--set allow_changed_config=true'
+    )
   differences = configs.differences(read(workdir)['config'], config)
   if differences:
     raise ValueError(
@@ -53,7 +59,8 @@ def write(workdir, config, source, measured=None):
     'digest': configs.digest(config),
     'experiment': str(source),
     'source_sha256': hashlib.sha256(text.encode()).hexdigest(),
-    'git_revision': git_revision(source.resolve().parent),
+    'git_revision': git_revision(source.resolve().parent)
+    or git_revision(pathlib.Path(__file__).resolve().parent),
     'versions': digests.versions(),
     'measured': {name: digest_of(tasks) for name, tasks in (measured or {}).items()},
   }

@@ -30,16 +30,11 @@ RUNS = {
 }  # fmt: skip
 # After its warm start some answers of a group are right, so there is something to learn.
 LEARNS = 'gsm8k_grpo'
-# Other tests cover these choices.
-SLOW = (
-  'quickstart_random',
-  'quickstart_rejection',
-  'quickstart_majority_careless',
-)
+FAST = ('quickstart', 'gsm8k_grpo')  # sums and text; the others are of `make test-all`
 
 
 @pytest.mark.parametrize(
-  'name', [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in RUNS]
+  'name', [pytest.param(name, marks=[pytest.mark.all] * (name not in FAST)) for name in RUNS]
 )
 def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
   small, weights, answered = RUNS[name]

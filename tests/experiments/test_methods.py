@@ -208,7 +208,8 @@ def unanswered(tmp_path):
 def test_a_model_from_nothing_needs_answers_to_learn_from_first(file, unanswered, tmp_path, capsys):
   message = refused(capsys, file, tmp_path / 'run', 'task=jsonl', f'data={unanswered}', *TOY)
   assert message == (
-    'model=toy learns from demonstrations first, but no task of jsonl has an answer; take a pretrained model'
+    'model=toy learns from demonstrations first, but no task of jsonl has an answer; take a pretrained model, '
+    'and a method without answers such as majority_vote'
   )
 
 

@@ -10,20 +10,17 @@ weights.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
-import struct
 from typing import Any
 
 import gguf
 import numpy as np
 
-from sirl.models.files import gguf_tokenizer, weights
+from sirl.models.files import gguf_tensors, gguf_tokenizer, weights
 from sirl.models.files.gguf_tokenizer import INSTEAD
 
 _CODES = {'float32': 'F32', 'bfloat16': 'BF16'}  # names of dtypes in safetensors
-_CHUNK = 2**22  # elements dequantized at a time
 
 
 def convert(path, folder, *, dtype='float32'):
@@ -53,7 +50,7 @@ def convert(path, folder, *, dtype='float32'):
   weights.write_json(folder / 'tokenizer.json', tokenizer)
   weights.write_json(folder / 'tokenizer_config.json', tokenizer_config)
   weights.write_json(folder / 'generation_config.json', generation_config)
-  _write_safetensors(folder / weights.WEIGHTS, entries, _CODES[dtype])
+  gguf_tensors.write_safetensors(folder / weights.WEIGHTS, entries, _CODES[dtype])
   weights.write_json(folder / 'config.json', config | generation_config)
   return folder
 
@@ -323,36 +320,3 @@ def _row_order(family, config, name, tensor):
       f'expected {heads} heads x {config["head_dim"]} = {rows}. {INSTEAD}'
     )
   return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
-
-
-def _write_safetensors(path, entries, code):
-  """Streams the tensors into a file: 8 bytes of header length, the header as JSON, the arrays."""
-  dtype = weights.DTYPES[code]
-  header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
-  end = 0
-  for name, tensor, _, _ in entries:
-    start, end = end, end + tensor.n_elements * dtype.itemsize
-    shape = [int(size) for size in reversed(tensor.shape)]
-    header[name] = {'dtype': code, 'shape': shape, 'data_offsets': [start, end]}
-  text = json.dumps(header).encode()
-  text += b' ' * (-len(text) % 8)
-
-  with path.open('wb') as file:
-    file.write(struct.pack('<Q', len(text)) + text)
-    for _, tensor, order, offset in entries:
-      for rows in _dequantized(tensor, order):
-        file.write(np.ascontiguousarray(rows - np.float32(offset), dtype).tobytes())
-
-
-def _dequantized(tensor, order):
-  """Yields the tensor as float32 arrays of some rows each; no quantization block crosses a row."""
-  data = tensor.data if order is None else tensor.data[order]
-  step = max(1, _CHUNK // int(tensor.shape[0])) if data.ndim > 1 else len(data)
-  for start in range(0, len(data), step):
-    try:
-      yield gguf.quants.dequantize(data[start : start + step], tensor.tensor_type)
-    except NotImplementedError as error:
-      raise ValueError(
-        f'{tensor.name} is stored as {tensor.tensor_type.name}, '
-        f'which cannot be dequantized. {INSTEAD}'
-      ) from error

@@ -9,7 +9,7 @@ import pytest
 from gguf import GGMLQuantizationType as Kind
 
 from sirl.models import tokenizer
-from sirl.models.files import gguf
+from sirl.models.files import gguf, gguf_tensors
 from sirl.models.files.weights import read_tensors
 from sirl.tasks import turns
 
@@ -59,7 +59,7 @@ def test_quantized_weights_are_those_of_the_unpermuted_matrix(tmp_path):
 def test_rows_dequantized_in_pieces_are_the_same(tmp_path, monkeypatch):
   weights = tiny_gguf.llama_weights()
   # 7 rows of 32 at a time, which divides no matrix here.
-  monkeypatch.setattr(gguf, '_CHUNK', 7 * 32)
+  monkeypatch.setattr(gguf_tensors, 'CHUNK', 7 * 32)
   equal(read_tensors(converted(tmp_path, weights)), weights)
 
 
