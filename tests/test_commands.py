@@ -1,6 +1,8 @@
 """Commands on a finished run: sample, evaluate, export, sweeps, and the lists of choices."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -217,3 +219,46 @@ def test_methods_and_tasks_are_listed_with_what_they_are(capsys):
 )
 def test_an_unknown_method_task_or_model_names_the_nearest(words, message, capsys):
   assert refused(capsys, *words) == message
+
+
+def test_another_experiment_in_the_workdir_of_a_run_is_refused(finished, capsys):
+  before = files_of(finished)
+  numbers = ('debug=true', *SMALL)
+  message = refused(capsys, *line('run', 'rloo', '--workdir', str(finished), numbers=numbers))
+  assert message.startswith(f'{finished} holds a run of experiments/methods/grpo.py, not of ')
+  assert files_of(finished) == before
+
+
+def test_a_printed_line_without_a_sweep_runs_nothing(tmp_path, capsys):
+  capsys.readouterr()
+  words = ['run', 'grpo', '--print', '--workdir', str(tmp_path / 'w')]
+  assert cli.main(words) == commands.DONE
+  assert capsys.readouterr().out.startswith('sirl run experiments/methods/grpo.py --workdir ')
+  assert not (tmp_path / 'w').exists()
+
+
+@pytest.mark.parametrize(
+  ('words', 'message'),
+  [
+    (['--sweep', 'seed=0,0'], '--sweep seed=0,0: a value stands there twice'),
+    (['--sweep', 'seed=0', '--sweep', 'seed=1'], '--sweep names seed, seed: give the values of each number in one --sweep'),
+  ],
+)  # fmt: skip
+def test_sweeps_that_cannot_be_meant_are_refused(tmp_path, words, message, capsys):
+  assert refused(capsys, 'run', 'grpo', *words, '--workdir', str(tmp_path / 's')) == message
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path, capsys):
+  assert refused(capsys, 'sample', str(tmp_path)) == (
+    f'{tmp_path} is no run: it has no config.json; give the --workdir of a run'
+  )
+
+
+def test_a_sweep_is_no_part_of_a_pod(tmp_path):
+  words = ['run', 'grpo', '--sweep', 'seed=0,1', '--distributed', '--workdir', str(tmp_path / 's')]
+  done = subprocess.run(
+    [sys.executable, '-m', 'sirl', *words], capture_output=True, text=True, check=False
+  )
+  assert done.returncode == commands.ERROR
+  assert '--sweep starts every run by itself' in done.stderr
+  assert not (tmp_path / 's').exists()

@@ -57,3 +57,26 @@ def test_a_letter_that_the_alphabet_lacks_is_named():
 def test_a_solution_over_the_limit_or_outside_the_alphabet_is_named(solution, message):
   with pytest.raises(ValueError, match=message):
     built(solution=lambda task: solution)
+
+
+def test_an_answer_that_is_no_text_is_named():
+  with pytest.raises(
+    ValueError, match=r"answer=3 of '1\+2=': expected a text or None; write str\(answer\)"
+  ):
+    Task(id='t', prompt='1+2=', answer=3)
+
+
+def test_a_domain_that_returns_nothing_is_named():
+  build = settings.built(grpo.method)
+  c = build.configured(grpo.Config, ['debug=true'])
+  with pytest.raises(ValueError, match='domain: got NoneType; return a recipe.Domain'):
+    settings.make_setting(c, None)
+
+
+def test_a_bare_function_as_reward_names_its_wrapper():
+  def digits(task, text):
+    return 1.0
+
+  build = settings.built(grpo.method, reward=digits)
+  with pytest.raises(ValueError, match=r"'digits' takes \(task, text\).*rewards.per_completion"):
+    build(build.configured(grpo.Config, ['debug=true']))

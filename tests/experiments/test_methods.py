@@ -7,15 +7,20 @@ import pathlib
 import re
 import textwrap
 
+import jax
+import numpy as np
 import pytest
 
 from experiments import gsm8k_grpo, settings, smollm2_addition
 from experiments.methods import grpo, gspo, majority_vote
 from sirl import cli, experiment_file, recipe
 from sirl.commands import DONE, ERROR
+from sirl.generation import texts
+from sirl.generation.engine import layout
 from sirl.models.files import gguf
 from sirl.runs import record
 from sirl.tasks import Task
+from sirl.types import Samples
 
 from support import tiny_gguf
 from support.source import code_lines
@@ -291,3 +296,82 @@ def test_a_file_outside_the_clone_brings_its_own_domain(source, tmp_path, capsys
   assert all(task['prompt'] == task['answer'][::-1] + '=' for task in tasks)
   kept = json.loads((tmp_path / 'run' / 'config.json').read_text())['config']
   assert (kept['letters'], kept['max_prompt'], kept['clip']) == (2, 3, 0.2)
+
+
+# ---------------------------------------------------------------- numbers and what they mean
+
+
+def test_schedules_count_steps_however_many_updates_a_step_makes():
+  """GSPO makes 4 updates a step: after half of the steps the learning rate is half, as for GRPO."""
+  rates = {}
+  for module in (grpo, gspo):
+    c = dataclasses.replace(
+      module.build.configured(module.Config, ['debug=true']), warmup=0, lr_steps=10
+    )
+    optimizer = settings.make_setting(c, settings.TASKS[c.task](c)).optimizer
+    params = {'w': np.zeros(2, np.float32)}
+    state = optimizer.init(params)
+    for _ in range(5 * c.epochs * c.minibatches + 1):
+      _, state = optimizer.update(params, state, params)
+    rates[module] = float(state.hyperparams['learning_rate'])
+  assert rates[grpo] == pytest.approx(5e-4 / 2)
+  assert rates[gspo] == pytest.approx(rates[grpo])
+
+
+def test_a_config_keeps_its_own_methods_and_checks():
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Config(recipe.Config):
+    clip: float = 0.2
+
+    def __post_init__(self):
+      super().__post_init__()
+      if self.clip <= 0:
+        raise ValueError(f'clip={self.clip}; expected more than 0')
+
+    @property
+    def double(self):
+      return 2 * self.clip
+
+  build = settings.built(grpo.method)
+  c = build.configured(Config, ['clip=0.3'])
+  assert (c.double, c.prompts) == (0.6, 64)
+  with pytest.raises(ValueError, match='clip=-1.0; expected more than 0'):
+    build.configured(Config, ['clip=-1'])
+
+
+def test_training_tasks_without_an_answer_are_left_out_and_counted(tmp_path, caplog):
+  rows = [{'question': f'{i}?', 'answer': None if i % 4 == 0 else str(i)} for i in range(16)]
+  path = tmp_path / 'some.jsonl'
+  path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+  build = settings.built(grpo.method)
+  c = build.configured(grpo.Config, ['task=jsonl', f'data={path}', 'debug=true'])
+  s = build.setting(c)
+  assert all(task.answer is not None for task in s.heldout)
+  assert '4 of 12 training tasks have no answer and are left out' in caplog.text
+
+
+@pytest.mark.parametrize('name', ['quickstart_curriculum', 'quickstart_self_instruct'])
+def test_an_experiment_made_for_one_task_refuses_another(name, tmp_path, capsys):
+  file = ROOT / 'experiments' / f'{name}.py'
+  message = refused(capsys, file, tmp_path / 'run', 'task=chains', 'debug=true')
+  assert message.startswith('task=chains, model=toy: this experiment is made for task=addition')
+
+
+def test_dapo_optimizes_the_setting_s_reward_and_half_a_penalty():
+  from experiments.methods import dapo
+
+  c = dapo.build.configured(dapo.Config, ['debug=true', 'task=gsm8k'])
+  s = dapo.build.setting(c)
+  samples = samples_of(s, ['\\boxed{7}', 'no box'])
+  found = dapo.method(c, s).reward({'policy': None}, samples, jax.random.key(0))
+  assert {'correct', 'format', 'overlong'} <= set(found.parts)
+  expected = found.parts['correct'] + 0.1 * found.parts['format'] + 0.5 * found.parts['overlong']
+  np.testing.assert_allclose(found.total, expected, rtol=1e-6)
+
+
+def samples_of(s, replies):
+  """Samples of one held-out task with these replies."""
+  task = s.heldout[0]
+  rows = [layout.given(*texts.encode(s.codec, [task.prompt], s.max_prompt), *texts.endings(s.codec, [task], [reply], s.max_new)) for reply in replies]  # fmt: skip
+  rollouts = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *rows)
+  return Samples([task], [replies], rollouts)
