@@ -96,6 +96,7 @@ def test_a_single_update_copies_no_array_of_the_state_it_was_given():
   assert not re.findall(r'copy\(%?(state_(?:params|opt_state)\w+)', program)
 
 
+@pytest.mark.all
 def test_recomputing_layers_stores_only_their_inputs():
   """The loop stores the residual stream for all layers, but no keys and values."""
   L, K, H = 3, 2, 8
@@ -120,6 +121,7 @@ def test_an_update_computes_the_cosines_of_its_positions_once():
   [{}, {'microbatches': 2}, {'rows': 4, 'widths': (16,)}],
   ids=['whole batch', 'micro-batches', 'rows by length'],
 )
+@pytest.mark.all
 def test_only_a_credit_that_reads_log_probs_costs_a_pass_of_its_own(cuts):
   """An update gets old log-probs from its own forward pass; a credit needs them before it."""
 

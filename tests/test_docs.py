@@ -80,6 +80,7 @@ def test_every_path_exists(path):
 
 
 @pytest.mark.usefixtures('quick_compiles')
+@pytest.mark.all
 @pytest.mark.parametrize('name', FILES)
 def test_a_whole_file_runs_outside_the_clone(name, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(ROOT)

@@ -37,6 +37,7 @@ def test_there_are_notebooks():
   assert NOTEBOOKS
 
 
+@pytest.mark.all
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize('where', [ROOT / 'notebooks'], ids=lambda path: path.name)
 def test_notebook_runs(path, where, kernel_name, tmp_path):

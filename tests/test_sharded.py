@@ -35,6 +35,7 @@ def run(devices, workdir, *numbers):
   return said, np.load(workdir / 'params.npz')
 
 
+@pytest.mark.all
 def test_a_mesh_changes_no_sample_and_weights_only_by_rounding(tmp_path):
   folders = [tmp_path / 'one', tmp_path / 'four']
   one, weights = run(1, folders[0])

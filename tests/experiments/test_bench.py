@@ -86,6 +86,7 @@ def test_end_rates_give_the_lognormal_they_name():
   assert alive.sum() == pytest.approx(40.5, abs=0.5)
 
 
+@pytest.mark.all
 def test_lengths_do_not_depend_on_weights_or_batch():
   case = dataclasses.replace(CASE, prompts=4, group_size=2, prompt=3, new=32, lengths='lognormal')
   numbers = dict(

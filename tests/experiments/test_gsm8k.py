@@ -156,6 +156,7 @@ def test_a_test_question_in_the_training_split_never_enters_the_pool(json_lines)
   assert [task.answer for task in acquired] == ['7', '1080']
 
 
+@pytest.mark.all
 def test_two_debug_steps_update_the_weights():
   config = configured(prompts=4, group_size=4)
   # A policy from nothing is never right; a coin in place of the verifier lets some groups disagree.

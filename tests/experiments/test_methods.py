@@ -227,6 +227,7 @@ def test_a_method_that_reads_answers_refuses_tasks_without(unanswered, folder, t
   )
 
 
+@pytest.mark.all
 def test_a_method_without_answers_runs_on_tasks_without(unanswered, folder, tmp_path, capsys):
   numbers = ('task=jsonl', f'data={unanswered}', f'model={folder}', *TINY)
   code = cli.main(command(VOTE, tmp_path / 'run', *numbers))
@@ -281,6 +282,7 @@ OWN = """
 
 
 @pytest.mark.parametrize('source', ['drawn', 'listed'])
+@pytest.mark.all
 def test_a_file_outside_the_clone_brings_its_own_domain(source, tmp_path, capsys):
   file = tmp_path / 'mirror.py'
   file.write_text(

@@ -146,6 +146,7 @@ def test_padding_side_and_contents_change_no_logit(name):
 
 @pytest.mark.parametrize('remat', ['none', 'block'])
 @pytest.mark.parametrize('name', ARCHITECTURES)
+@pytest.mark.all
 def test_tokens_after_a_cache_have_the_logits_and_the_gradient_of_the_full_forward(name, remat):
   """Without start_B, with two empty slots at the end. The gradient passes through the cache too."""
   model, params = made(name)
@@ -181,6 +182,7 @@ def test_row_that_may_see_nothing_gives_finite_numbers_and_gradients():
 
 @pytest.mark.parametrize('remat', ['block', 'dots'])
 @pytest.mark.parametrize('name', ['qwen', 'gemma'])
+@pytest.mark.all
 def test_rematerialisation_does_not_change_the_gradient(name, remat):
   loss = lambda model: lambda params: jnp.square(logits(model, params)[VALID]).mean()
   model, params = made(name)
@@ -206,6 +208,7 @@ def test_rematerialisation_decodes_from_the_same_cache():
     chex.assert_trees_all_close(first(again, n), first(model, n), atol=1e-5)
 
 
+@pytest.mark.all
 def test_rematerialisation_needs_less_memory():
   """Twelve layers: without it all inner arrays are kept, with it only the input of each layer."""
 

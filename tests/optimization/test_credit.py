@@ -28,6 +28,11 @@ CUTS = {
   'rows': Pieces(rows=5, widths=(2, 4)),
   'rows of micro-batches': Pieces(microbatches=2, rows=2, widths=(3,)),
 }
+# The fast tier has the whole batch; make test-all has every way of cutting it.
+PIECES = [
+  pytest.param(pieces, id=name, marks=[pytest.mark.all] * (name != 'whole'))
+  for name, pieces in CUTS.items()
+]
 
 
 @pytest.fixture(scope='module')
@@ -71,8 +76,8 @@ def plain(experience):
   return jnp.broadcast_to(experience.rewards[..., None], experience.mask.shape)
 
 
-@pytest.mark.parametrize('epochs', [1, 2])
-@pytest.mark.parametrize('pieces', CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize('epochs', [1, pytest.param(2, marks=pytest.mark.all)])
+@pytest.mark.parametrize('pieces', PIECES)
 def test_a_credit_reads_the_learners_own_numbers(rollouts, rewards, pieces, epochs):
   """A credit may read `token_stats` of the weights before the update; pieces do not change them."""
   seen = {}
@@ -127,7 +132,7 @@ def test_a_credit_reads_the_learners_own_numbers(rollouts, rewards, pieces, epoc
   assert not seen['advantages'].any()
 
 
-@pytest.mark.parametrize('pieces', CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize('pieces', PIECES)
 def test_what_a_credit_says_is_what_weights_the_tokens(rollouts, rewards, pieces):
   """The step is that of -(A log pi) summed over the judged tokens, with A held fixed."""
 
@@ -245,7 +250,7 @@ def parted(params):
   return trained, {**frozen, 'layers': {'0': rest}}
 
 
-@pytest.mark.parametrize('pieces', CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize('pieces', PIECES)
 def test_frozen_weights_stay_and_the_others_move_as_if_all_were_trained(rollouts, rewards, pieces):
   whole = weights(0)
   trained, frozen = parted(whole)

@@ -190,6 +190,7 @@ def test_micro_batches_change_neither_update_nor_metrics(params, reduce):
     chex.assert_trees_all_close(other, results[0], atol=2e-6)
 
 
+@pytest.mark.all
 def test_without_jit_the_update_is_the_same(params):
   rollouts, rewards = batch(params)
   optimize = make_optimize(

@@ -107,6 +107,7 @@ def test_samples_do_not_depend_on_batch_layout(params):
   np.testing.assert_array_equal(padded.tokens[..., 1:], whole.tokens)
 
 
+@pytest.mark.all
 def test_samples_are_the_same_without_jit(params):
   compiled = sample(params, [[2], [3]], ['a', 'b'], group_size=3)
   with jax.disable_jit():

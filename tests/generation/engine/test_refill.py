@@ -225,6 +225,7 @@ def on_two_devices():
   print(json.dumps(found))
 
 
+@pytest.mark.all
 def test_a_mesh_changes_no_sample():
   code = (
     f'import sys; sys.path[:0] = [{str(ROOT.parent)!r}, {str(ROOT)!r}, {str(pathlib.Path(__file__).parent)!r}]\n'

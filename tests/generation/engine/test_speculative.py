@@ -102,6 +102,7 @@ def test_temperature_and_truncation_are_the_samplers(sampler):
   same_samples(rollouts, plain(TABLE, PARAMS, group_size=100, sampler=sampler))
 
 
+@pytest.mark.all
 def test_the_cache_of_failed_guesses_is_rolled_back():
   params, others = map(jax.jit(TOY.init), (jax.random.key(0), jax.random.key(1)))
   expected = plain(TOY, params, group_size=8, max_new=12)
