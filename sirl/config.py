@@ -81,6 +81,11 @@ def override(config, assignments):
   return config
 
 
+def setting(assignments, names):
+  """The assignments that set one of the named numbers."""
+  return [a for a in assignments if a.partition('=')[0].strip() in names]
+
+
 def _replace(config, names, text, path):
   fields = {field.name: field for field in dataclasses.fields(config)}
   name = names[0]

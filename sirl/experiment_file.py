@@ -124,7 +124,7 @@ def workdir(path, module, config, assignments, always=()):
   file systems refuse.
   """
   set_names = {assignment.split('=')[0].strip() for assignment in assignments}
-  kept = [a for a in assignments if a.split('=')[0].strip() in ('task', 'model', 'debug')]
+  kept = configs.setting(assignments, ('task', 'model', 'debug'))
   before = {
     **_words(configured(module, kept)),
     **{name: word for name, word in _words(module.Config()).items() if name in ('task', 'model')},

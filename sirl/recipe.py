@@ -290,9 +290,9 @@ class Recipe:
     Raises: ValueError for an unknown name, a value of another type, or a task that the file
       excludes.
     """
-    first = [a for a in assignments if a.split('=')[0].strip() in ('task', 'model', 'debug')]
+    first = configs.setting(assignments, ('task', 'model', 'debug'))
     chosen = configs.override(kind(), first)
-    if chosen.debug and not any(a.split('=')[0].strip() == 'model' for a in first):
+    if chosen.debug and not configs.setting(first, ('model',)):
       chosen = dataclasses.replace(chosen, model='toy')
     numbers, small = self.numbers(chosen)
     c = on_top(kind, numbers)(task=chosen.task, model=chosen.model, debug=chosen.debug)
@@ -306,7 +306,7 @@ class Recipe:
 
     Raises ValueError if the assignments name another task.
     """
-    if any(a.split('=')[0].strip() == 'task' for a in first) and c.task != name:
+    if configs.setting(first, ('task',)) and c.task != name:
       raise ValueError(f'task={c.task}: this file brings its own tasks, {name}; leave task out')
     return dataclasses.replace(c, task=name)
 

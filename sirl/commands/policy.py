@@ -159,7 +159,7 @@ def other_config(run, changes):
     for name, value in configs.flat(configs.dump(run.config)).items()
     if value != plain[name]
   }
-  first = [change for change in changes if change.split('=')[0].strip() in ('task', 'model')]
+  first = configs.setting(changes, ('task', 'model'))
   there = configs.flat(configs.dump(experiment_file.configured(run.module, [*here, *first])))
   kept = assignments({name: value for name, value in given.items() if name in there})
   return experiment_file.configured(run.module, [*here, *kept, *changes])

@@ -22,11 +22,13 @@ def back(reports, round, reason, limit):
 
 
 def at_least_one(name, value):
+  """Raises ValueError, with the name, for a value below 1."""
   if value < 1:
     raise ValueError(f'{name}={value}; expected at least 1')
 
 
 def kept(horizon):
+  """Raises ValueError for a horizon in rounds beyond the checkpoints that are kept."""
   if not 1 <= horizon <= retention.ROUNDS:
     raise ValueError(
       f'horizon={horizon}; expected 1 to {retention.ROUNDS}, the rounds whose weights are kept'

@@ -47,6 +47,7 @@ def flat(tree):
 
 
 def abstract(leaf):
+  """The leaf as a ShapeDtypeStruct with its sharding. Raises ValueError for a random key."""
   if not hasattr(leaf, 'dtype'):
     leaf = jnp.asarray(leaf)
   if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -74,6 +75,8 @@ def described(leaves):
 
 
 def check_leaves(saved, wanted, serial):
+  """Raises ValueError unless both, by name, have the same shapes and dtypes."""
+
   def fail(what):
     raise ValueError(
       f'checkpoint {serial} was written by another model, optimizer or selector: {what}. Use a new '
@@ -91,9 +94,11 @@ def check_leaves(saved, wanted, serial):
 
 
 def body_digest(body):
+  """SHA-256, in hex, of a JSON value."""
   return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def first_line(error):
+  """'Type: the first line of the message', at most 300 characters of it."""
   text = str(error).strip().split('\n')[0][:300]
   return f'{type(error).__name__}: {text}'

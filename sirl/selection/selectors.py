@@ -217,10 +217,12 @@ def unchanged(state, indices, rewards):
 
 
 def no_state():
+  """The initial state of a selector that has none."""
   return ()
 
 
 def unprepared(state, pool, weights, key):
+  """The preparation of a selector that scores nothing."""
   del pool, weights, key
   return state
 
