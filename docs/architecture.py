@@ -154,7 +154,6 @@ LAYOUT = {
 }  # fmt: skip
 # Arrows that are not straight down: their corners.
 ROUTES = {
-  ('experiments', FRAME): [(40, 117), (20, 117), (20, 508), (40, 508)],
   ('experiments', 'loop'): [(275, 144), (400, 200)],
   ('experiments', 'reporting'): [(290, 128), (712, 200)],
   ('commands', 'loop'): [(635, 144), (500, 200)],

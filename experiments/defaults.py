@@ -87,6 +87,7 @@ class Pretrained(recipe.Config):
   max_logp_gap: float = 1e-4  # nats; float32 rounding over 30 layers and 49k tokens
   slots: int = 0  # completions decoded at once; 0: all of them
   prompt_widths: tuple[int, ...] = ()  # narrower widths, in tokens, for batches of short prompts
+  date: str = '2024-07-26'  # the day that a chat template with a clock writes, on whatever day it is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

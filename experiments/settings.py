@@ -52,8 +52,9 @@ def load(c, domain):
   del domain
   _check_exists(c.model)
   remat = 'block' if c.dtype != 'float32' else 'none'
+  codec = tokenizer.pretrained(c.model, date=c.date)
   model, params, _ = pretrained.load(c.model, dtype=c.dtype, remat=remat, constrain=_constrain(c))
-  return model, params, tokenizer.pretrained(c.model)
+  return model, params, codec
 
 
 TASKS = {

@@ -47,6 +47,8 @@ class Experiment:
   steer: Rule
   # Sets of tasks that evaluators measure, by name. `sirl compare` requires them to be equal.
   measured: Mapping[str, Sequence[Task]] = dataclasses.field(default_factory=dict)
+  # {name: digest} of what the ids of prompts are made of. A resumed run must have the same.
+  prompts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     """Checks the learners and the kinds of the slots.

@@ -23,6 +23,7 @@ from sirl.domains import answers, mathematics
 from sirl.evaluation import evaluator
 from sirl.experiment import Experiment, Learner
 from sirl.generation import explore
+from sirl.models import tokenizer
 from sirl.optimization import Pieces, make_optimize, objectives
 from sirl.slots import (
   Acquire,
@@ -244,6 +245,7 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     evaluate=evaluate,
     steer=m.steer or s.steer,
     measured={'heldout': s.heldout},
+    prompts=tokenizer.identity(s.codec, s.heldout),
   )
 
 

@@ -248,13 +248,13 @@ class Codec(NamedTuple):
 
   encode: Callable[[str], list[int]]
   decode: Callable[[Sequence[int]], str]  # drops special tokens
-  # A conversation -> ids of the prompt, chat template and generation marker included.
-  render: Callable[[Sequence[Message]], list[int]]
+  render: Callable[[Sequence[Message]], list[int]]  # a conversation, by the chat template
   pad_id: int
   eos_ids: tuple[int, ...]
   vocab: int  # number of ids, for the check that tokenizer and weights fit
-  # folder -> None: writes the files of a Hugging Face tokenizer; None: cannot be written
-  save: Callable[[Any], None] | None = None
+  save: Callable[[Any], None] | None = None  # writes a Hugging Face tokenizer into a folder
+  about: tuple[tuple[str, str], ...] = ()  # (name, digest) of what it is made of, for the identity
+  opened: str = ''  # tags with which every prompt begins the answer, such as '<think>\n'
 
 
 class Sampler(NamedTuple):

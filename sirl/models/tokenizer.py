@@ -5,15 +5,21 @@ wraps the fast tokenizer of a Hugging Face folder or hub name (transformers, wit
 `save` of each codec writes the files from which transformers and `pretrained` read the same ids.
 """
 
+import hashlib
 import json
+import logging
 import pathlib
 import shutil
 
+from sirl.models import chat
 from sirl.models.files.pretrained import TOKENIZER_FILES, locate
 from sirl.models.files.weights import read_json, write_json
 from sirl.tasks import turns
 from sirl.types import Codec
 
+log = logging.getLogger(__name__)
+
+FIRST = 16  # prompts whose ids identify a run
 PAD, EOS = '<pad>', '<eos>'  # names of the special tokens in the files that codecs write
 
 
@@ -41,7 +47,8 @@ def bytes_codec():
     cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     _write(folder, model, cut, decoders.ByteLevel(), _chat_template(between='\n'))
 
-  return Codec(encode, decode, render, pad, (eos,), eos + 1, save)
+  about = (('tokenizer', digest('bytes')),)
+  return Codec(encode, decode, render, pad, (eos,), eos + 1, save, about)
 
 
 def characters(alphabet, *, end_of_prompt=''):
@@ -88,7 +95,8 @@ def characters(alphabet, *, end_of_prompt=''):
     cut = pre_tokenizers.Split(tokenizers.Regex(r'[\s\S]'), behavior='isolated')
     _write(folder, model, cut, decoders.Fuse(), _chat_template(end=end_of_prompt))
 
-  return Codec(encode, decode, render, pad, (eos,), vocab, save)
+  about = (('tokenizer', digest('characters', alphabet, end_of_prompt)),)
+  return Codec(encode, decode, render, pad, (eos,), vocab, save, about)
 
 
 def _check_ids(ids, vocab):
@@ -99,7 +107,7 @@ def _check_ids(ids, vocab):
     )
 
 
-def pretrained(name, *, system=None):
+def pretrained(name, *, system=None, date=chat.DATE):
   """Codec of the tokenizer in a Hugging Face folder, or of a model on the hub.
 
   `encode` reads text as plain text: a special token spelled out in it stays letters, so decode
@@ -108,29 +116,42 @@ def pretrained(name, *, system=None):
   joins the messages with newlines and puts the tokenizer's beginning-of-sequence token before them,
   if it has one. A template writes that token itself, so a prompt never begins with two.
 
-  A tokenizer without a padding token pads with its first end token. This is safe, because masks
-  come from lengths.
+  The end tokens are those that the model's files name. The token with which the template ends an
+  answer comes first; demonstrations end with it. A tokenizer without a padding token pads with its
+  first end token. This is safe, because masks come from lengths.
 
   `save` copies the tokenizer's files. With `system` it also writes that turn into the chat
-  template, so the copy renders the same prompts without the argument.
+  template, so the copy renders the same prompts without the argument. A template with a clock keeps
+  the clock.
 
   Args:
     name: what `files.pretrained.load` takes: a folder, a GGUF file, or a hub name 'owner/model'.
     system: system turn before a conversation that has none; None leaves it to the template, which
       may have a default.
+    date: 'YYYY-MM-DD', the day that a template with a clock writes, on whatever day it runs.
   Raises: FileNotFoundError for a missing folder; ValueError where there is no tokenizer or end
-    token in it, and for a system turn that has no place in the template.
+    token in it, for a system turn that has no place in the template, and for a template that leaves
+    out the texts of prompts.
   """
   folder = _folder(name)
   tokenizer = load(folder)
-  eos_ids = _eos_ids(folder, tokenizer)
-  if not eos_ids:
-    raise ValueError(
-      f'{name}: neither tokenizer nor generation_config.json names an end token (eos_token)'
-    )
   if system is not None and not tokenizer.chat_template:
     raise ValueError(
       f'{name}: the tokenizer has no chat template, so there is no place for system={system!r}'
+    )
+  text = None
+  if tokenizer.chat_template:
+    text = chat.conversation(name, tokenizer, system=system, date=date)
+  dated = text is not None and chat.writes_date(text)
+  if dated:
+    log.info('%s: its chat template writes a date, here always %s (--set date=)', name, date)
+  eos_ids = _eos_ids(folder, tokenizer)
+  if text is not None:
+    ends = chat.end_of_turn(name, tokenizer, text, eos_ids)
+    eos_ids = tuple(dict.fromkeys([ends, *eos_ids] if ends is not None else eos_ids))
+  if not eos_ids:
+    raise ValueError(
+      f'{name}: neither tokenizer nor generation_config.json names an end token (eos_token)'
     )
 
   def ids(text, **how):
@@ -150,15 +171,9 @@ def pretrained(name, *, system=None):
   bos = starts if starts == [tokenizer.bos_token_id] else []
 
   def render(messages):
-    if not tokenizer.chat_template:
+    if text is None:
       return bos + encode('\n'.join(message.content for message in messages))
-    said = [{'role': message.role, 'content': message.content} for message in messages]
-    if system is not None and said[0]['role'] != 'system':
-      said = [{'role': 'system', 'content': system}, *said]
-    return ids(_template(name, tokenizer, said))
-
-  if tokenizer.chat_template:
-    render(turns(''))  # a template that rejects the system turn raises here
+    return ids(text(messages))
 
   def save(to):
     to = pathlib.Path(to)
@@ -169,12 +184,40 @@ def pretrained(name, *, system=None):
     if system is not None:
       template = _with_system(tokenizer.get_chat_template(), system)
       (to / 'chat_template.jinja').write_text(template, encoding='utf-8')
+    if dated:
+      log.warning(
+        '%s: its chat template writes the day on which it runs; prompts of this run had %s',
+        to,
+        date,
+      )
 
   pad = eos_ids[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-  return Codec(encode, decode, render, pad, eos_ids, len(tokenizer), save)
+  files = [(folder / file).read_bytes() for file in _VOCABULARY if (folder / file).is_file()]
+  about = [('tokenizer', digest(*files, repr((bos, eos_ids, pad, tokenizer.split_special_tokens))))]
+  if text is not None:
+    about += [('chat template', digest(tokenizer.get_chat_template(), repr(system)))]
+  about += [('date in the prompts', date)] * dated
+  opened = '' if text is None else chat.opened(tokenizer, text)
+  return Codec(encode, decode, render, pad, eos_ids, len(tokenizer), save, tuple(about), opened)
+
+
+def digest(*contents):
+  """Hash of texts or bytes, in hex."""
+  hashed = [hashlib.sha256(c if isinstance(c, bytes) else c.encode()).digest() for c in contents]
+  return hashlib.sha256(b''.join(hashed)).hexdigest()[:16]
+
+
+def identity(codec, tasks):
+  """{name: digest} of all that makes the ids of prompts: the codec, and the ids of some prompts.
+
+  Two runs with equal digests read equal prompts. A difference names what differs.
+  """
+  first = [[int(id_) for id_ in codec.render(turns(task.prompt))] for task in tasks[:FIRST]]
+  return {**dict(codec.about), 'ids of the first prompts': digest(json.dumps(first))}
 
 
 _TOKENIZER_FILES = ('tokenizer.json', 'tokenizer.model', 'vocab.json')
+_VOCABULARY = (*_TOKENIZER_FILES, 'merges.txt', 'added_tokens.json')
 
 
 def _folder(name):
@@ -218,13 +261,6 @@ def _eos_ids(folder, tokenizer):
       ids += value if isinstance(value, list) else [value]
   ids.append(tokenizer.eos_token_id)
   return tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None))
-
-
-def _template(name, tokenizer, messages):
-  try:
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-  except Exception as error:  # a template may raise anything
-    raise ValueError(f'{name}: the chat template refuses {messages!r} ({error})') from error
 
 
 # ---------------------------------------------------------------- writing tokenizer files

@@ -7,7 +7,7 @@ import pytest
 
 from sirl.models import tokenizer
 from sirl.models.files import gguf
-from sirl.tasks import Message, turns
+from sirl.tasks import Message, Task, turns
 
 from support import tiny_gguf
 
@@ -136,12 +136,126 @@ def test_a_template_that_writes_the_first_token_is_not_given_a_second(tmp_path):
 
 def test_a_template_that_refuses_system_turns_is_reported_at_once(folder):
   template = (
-    "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}x"
+    "{% if messages[0].role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    '{{ messages[0].content }}'
   )
   edit(folder, 'tokenizer_config.json', chat_template=template)
   tokenizer.pretrained(folder)
   with pytest.raises(ValueError, match=r'template refuses.*no system turn'):
     tokenizer.pretrained(folder, system='be brief')
+
+
+GEMMA = (
+  '{{ bos_token }}{% for m in messages %}<start_of_turn>{{ m.role }}\n{{ m.content }}<end_of_turn>\n'
+  '{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}'
+)
+
+
+def test_the_token_that_ends_a_turn_in_the_template_ends_a_completion(tmp_path, caplog):
+  """Many chat models name only the end of a document, at which no answer ever ends."""
+  special = ['<bos>', '<eos>', '<unk>', '<start_of_turn>', '<end_of_turn>', '<pad>']
+  tokens = special + tiny_gguf.TOKENS[len(tiny_gguf.SPECIAL) :]
+  table = tiny_gguf.BYTE_LEVEL | {
+    'tokens': tokens,
+    'token_type': [3] * 6 + [1] * (len(tokens) - 6),
+    'bos_token_id': 0, 'eos_token_id': 1, 'unknown_token_id': 2, 'padding_token_id': 5,
+  }  # fmt: skip
+  weights = tiny_gguf.llama_weights(vocab=len(tokens))
+  file = tiny_gguf.write(tmp_path / 'x.gguf', weights, tokenizer=table, template=GEMMA)
+  with caplog.at_level('INFO'):
+    codec = tokenizer.pretrained(gguf.convert(file, tmp_path / 'x'))
+  assert codec.eos_ids == (4, 1)  # demonstrations end with the first
+  assert 'ends an answer with <end_of_turn>, which its files do not name' in caplog.text
+  assert codec.opened == ''  # <start_of_turn> is a special token, no tag
+
+
+def test_a_template_that_ends_answers_with_plain_text_is_warned_of(folder, caplog):
+  template = '{% for m in messages %}{{ m.role }}: {{ m.content }} (over)\n{% endfor %}'
+  edit(folder, 'tokenizer_config.json', chat_template=template)
+  assert tokenizer.pretrained(folder).eos_ids == (2,)
+  assert "ends an answer with ' (over)\\n', which is no special token" in caplog.text
+
+
+def test_a_template_that_leaves_out_the_text_of_prompts_is_refused(folder):
+  """Every prompt would be the same ids."""
+  edit(folder, 'tokenizer_config.json', chat_template='<|im_start|>user<|im_end|>')
+  with pytest.raises(ValueError, match="leaves out the user turn 'sirl asks this'"):
+    tokenizer.pretrained(folder)
+  first_only = '{% for m in messages[:1] %}{{ m.content }}{% endfor %}'
+  edit(folder, 'tokenizer_config.json', chat_template=first_only)
+  codec = tokenizer.pretrained(folder)
+  with pytest.raises(ValueError, match=r"leaves out the user turn '0\+'"):
+    codec.render(SAID)
+  users = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+  edit(folder, 'tokenizer_config.json', chat_template=users)
+  with pytest.raises(ValueError, match="leaves out the system turn 'be brief'"):
+    tokenizer.pretrained(folder, system='be brief')
+
+
+def test_a_template_that_takes_content_as_parts_gets_parts(folder):
+  plain = tokenizer.pretrained(folder).render(SAID)
+  parts = "{% for p in m['content'] %}{{ p['text'] }}{% endfor %}"
+  template = tiny_gguf.TEMPLATE.replace("{{ m['content'] }}", parts)
+  edit(folder, 'tokenizer_config.json', chat_template=template)
+  assert tokenizer.pretrained(folder).render(SAID) == plain
+
+
+DATED = "{{ strftime_now('%d %b %Y %H:%M:%S') }}\n" + tiny_gguf.TEMPLATE
+
+
+def test_a_template_with_a_clock_writes_the_pinned_date_on_every_day(folder, tmp_path, caplog):
+  """Else a run that is resumed the next day has other prompts."""
+  edit(folder, 'tokenizer_config.json', chat_template=DATED)
+  with caplog.at_level('INFO'):
+    codec = tokenizer.pretrained(folder)
+  assert codec.decode(codec.render(turns('the'))) == (
+    '26 Jul 2024 00:00:00\nuser\nthe\nassistant\n'
+  )
+  assert 'its chat template writes a date, here always 2024-07-26 (--set date=)' in caplog.text
+  other = tokenizer.pretrained(folder, date='2025-01-02')
+  assert other.decode(other.render(turns('the'))).startswith('02 Jan 2025 00:00:00\n')
+  with pytest.raises(ValueError, match="date='today': expected a day such as 2024-07-26"):
+    tokenizer.pretrained(folder, date='today')
+  codec.save(tmp_path / 'saved')
+  assert 'prompts of this run had 2024-07-26' in caplog.text
+
+
+def test_a_codec_says_which_tags_the_prompt_has_opened(folder):
+  """A format reward that wants the tag would give nothing to every completion."""
+  assert tokenizer.pretrained(folder).opened == tokenizer.bytes_codec().opened == ''
+  for written in ('<think>\n', '<answer><think>'):
+    start = f"{{{{ '<|im_start|>assistant\\n' + {written!r} }}}}"
+    edit(folder, 'tokenizer_config.json', chat_template=tiny_gguf.TEMPLATE + start)
+    assert tokenizer.pretrained(folder).opened == written
+
+
+def test_the_identity_of_prompts_says_what_differs(folder, tmp_path):
+  tasks = [Task(id=str(i), prompt=f'{i}+1') for i in range(20)]
+  identity = lambda **how: tokenizer.identity(tokenizer.pretrained(folder, **how), tasks)
+
+  def changed(before, now):
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
+
+  first = identity()
+  assert list(first) == ['tokenizer', 'chat template', 'ids of the first prompts']
+  assert identity() == first
+  assert tokenizer.identity(tokenizer.pretrained(folder.parent / 'tiny.gguf'), tasks) == first
+  ids = 'ids of the first prompts'
+  assert changed(first, identity(system='be brief')) == ['chat template', ids]
+  assert changed(first, tokenizer.identity(tokenizer.pretrained(folder), tasks[1:])) == [ids]
+  edit(folder, 'tokenizer_config.json', chat_template=DATED)
+  dated = identity()
+  assert set(changed(first, dated)) == {'chat template', 'date in the prompts', ids}
+  assert changed(dated, identity(date='2025-01-02')) == ['date in the prompts', ids]
+  vocabulary = json.loads((folder / 'tokenizer.json').read_text())
+  vocabulary['model']['merges'].pop()
+  (folder / 'tokenizer.json').write_text(json.dumps(vocabulary))
+  assert 'tokenizer' in changed(dated, identity())
+  one, other = (tokenizer.characters(alphabet) for alphabet in ('0123456789+', '+0123456789'))
+  assert changed(tokenizer.identity(one, tasks), tokenizer.identity(other, tasks)) == [
+    'tokenizer',
+    ids,
+  ]
 
 
 def test_end_tokens_are_gathered_from_all_files(folder):
@@ -150,6 +264,9 @@ def test_end_tokens_are_gathered_from_all_files(folder):
   assert tokenizer.pretrained(folder).eos_ids == (2, 7, 0)
   edit(folder, 'tokenizer_config.json', pad_token=None, eos_token=None)
   edit(folder, 'generation_config.json', eos_token_id=None)
+  codec = tokenizer.pretrained(folder)
+  assert codec.eos_ids == (2, 0)  # the template ends an answer with 2, whatever the files say
+  edit(folder, 'tokenizer_config.json', chat_template=None)
   codec = tokenizer.pretrained(folder)
   assert (codec.eos_ids, codec.pad_id) == ((0,), 0)  # no padding token: the first end token
   edit(folder, 'config.json', eos_token_id=None)
