@@ -1,14 +1,14 @@
 """Translates between Hugging Face's names and ours, in both directions.
 
 `Architecture` corresponds to config.json, and paths of params to tensor names. Tables list what
-each family implies, how its config names our fields, and how its tensors are named. Rotary
-embeddings are read in both forms, `rope_parameters` (transformers 5) and `rope_theta` with
-`rope_scaling` (before), and written in the first.
+each family implies, how its config names our fields, and how its tensors are named. `config_keys`
+decides what happens to every key of a config, `config_rope` reads rotary embeddings.
 """
 
 import dataclasses
 
-from sirl.models.rope import Scaling
+from sirl.models.files import config_keys
+from sirl.models.files.config_rope import read_rope, write_rope
 from sirl.models.transformer import Architecture
 
 GEMMA = {
@@ -43,28 +43,14 @@ NUMBERS = {  # ours -> theirs, in every family
   'norm_eps': 'rms_norm_eps',
   'tied': 'tie_word_embeddings',
 }
-SCALING = {  # ours -> theirs, in rope_parameters
-  'factor': 'factor',
-  'original_context': 'original_max_position_embeddings',
-  'low_frequency': 'low_freq_factor',
-  'high_frequency': 'high_freq_factor',
-  'beta_fast': 'beta_fast',
-  'beta_slow': 'beta_slow',
-  'attention_factor': 'attention_factor',
-  'truncate': 'truncate',
+STATED = {  # fields without which the reference implementation takes a number of its own
+  'llama': (),
+  'qwen2': ('kv_heads',),
+  'qwen3': ('kv_heads', 'head_width'),
+  'gemma2': ('kv_heads', 'head_width'),
+  'gemma3_text': ('kv_heads', 'head_width'),
 }
-SCALING_USED = {
-  'linear': ('factor',),
-  'llama3': ('factor', 'original_context', 'low_frequency', 'high_frequency'),
-  'yarn': ('factor', 'original_context', 'beta_fast', 'beta_slow', 'attention_factor', 'truncate'),
-}
-UNSUPPORTED = {  # key of a config -> the only values for which our decoder is right
-  'attention_bias': (None, False),
-  'mlp_bias': (None, False),
-  'use_bidirectional_attention': (None, False),
-  'quantization_config': (None,),
-  'partial_rotary_factor': (None, 1, 1.0),
-}
+WINDOW = 4096  # sliding_window of a config that does not say
 OURS_ALONE = ('value_head', 'dtype', 'remat')  # not in the config of any family
 TAILS = {  # our name inside a layer -> theirs
   'attention_norm': 'input_layernorm',
@@ -97,7 +83,7 @@ def architecture_from_config(config, **changes):
 
   Args: config: dict; changes: fields to set on top, such as dtype or value_head.
   Raises: ValueError for an unsupported model_type, a missing number or an unsupported setting; it
-    names the key.
+    names the key. Unknown keys are warned about by name.
   """
   family = config.get('model_type')
   if family not in FAMILIES:
@@ -105,16 +91,12 @@ def architecture_from_config(config, **changes):
       f'model_type {family!r} is not supported; expected one of {", ".join(FAMILIES)}. '
       f'Multimodal checkpoints must first be reduced to their text model.'
     )
-  for key, allowed in UNSUPPORTED.items():
-    if config.get(key) not in allowed:
-      raise ValueError(
-        f'{key}={config[key]!r} is not supported for {family}; expected {allowed[-1]!r}'
-      )
+  config_keys.check(config, family)
 
   fields = {
     ours: config[theirs] for ours, theirs in NUMBERS.items() if config.get(theirs) is not None
   }
-  needed = ('vocab', 'width', 'layers', 'heads', 'ffw')
+  needed = ('vocab', 'width', 'layers', 'heads', 'ffw', *STATED[family])
   missing = [NUMBERS[name] for name in needed if name not in fields]
   if missing:
     raise ValueError(
@@ -204,13 +186,13 @@ def read_activation(config, family):
 
 
 def read_window(config, family, layers):
-  """The fields sliding_window and local_layers of a config.json; empty without a window."""
-  window = config.get('sliding_window')
-  if family.startswith('qwen') and not config.get('use_sliding_window'):
-    window = None
-  if family == 'llama' or window is None:
-    return {}
+  """The fields sliding_window and local_layers of a config.json; empty without a window.
+
+  Raises: ValueError for layers of an unknown kind, or of a window that is not given.
+  """
   types = config.get('layer_types')
+  if family == 'llama' or (types is None and not _windowed(config, family)):
+    return {}
   if types is None and family.startswith('qwen'):
     first = config.get('max_window_layers', 28)
     local = [i >= first for i in range(layers)]
@@ -219,12 +201,33 @@ def read_window(config, family, layers):
     every = every or (6 if family == 'gemma3_text' else 2)
     local = [(i + 1) % every != 0 for i in range(layers)]
   else:
+    other = sorted(set(types) - {'sliding_attention', 'full_attention'})
+    if other:
+      raise ValueError(
+        f'layer_types holds {other[0]!r}, which is not supported; '
+        f'expected sliding_attention and full_attention'
+      )
     local = [kind == 'sliding_attention' for kind in types]
   if len(local) != layers:
     raise ValueError(
       f'layer_types has {len(local)} entries, expected one for each of {layers} layers'
     )
-  return {'sliding_window': window, 'local_layers': tuple(i for i in range(layers) if local[i])}
+  if not _windowed(config, family):
+    if any(local):
+      raise ValueError(
+        'layer_types holds sliding_attention, but the config has no window; '
+        'complete sliding_window (and use_sliding_window) or make every layer full_attention'
+      )
+    return {}
+  local_layers = tuple(i for i in range(layers) if local[i])
+  return {'sliding_window': config.get('sliding_window', WINDOW), 'local_layers': local_layers}
+
+
+def _windowed(config, family):
+  """Whether a config.json has a sliding window."""
+  if family.startswith('qwen') and not config.get('use_sliding_window'):
+    return False
+  return config.get('sliding_window', WINDOW) is not None
 
 
 def read_gemma(config, family, width):
@@ -236,79 +239,15 @@ def read_gemma(config, family, width):
       f'attn_logit_softcapping={attention_softcap} is not supported for gemma3_text, whose '
       f'reference implementation ignores it; expected None'
     )
+  scalar = config.get('query_pre_attn_scalar', 256)
+  if scalar != int(scalar):
+    raise ValueError(f'query_pre_attn_scalar={scalar} is not supported; expected a whole number')
   return {
     'embed_scale': width**0.5,
-    'query_scale': int(config.get('query_pre_attn_scalar', 256)),
+    'query_scale': int(scalar),
     'attention_softcap': attention_softcap,
     'logit_softcap': config.get('final_logit_softcapping', softcaps[1]),
   }
-
-
-def read_rope(config, family):
-  """The fields rope_theta, rope_scaling and rope_local_theta of a config.json."""
-  written = config.get('rope_parameters') or {}
-  nested = isinstance(written.get('full_attention'), dict)
-  full = written['full_attention'] if nested else written
-  if config.get('rope_scaling'):
-    full = {'rope_theta': full.get('rope_theta')} | config['rope_scaling']
-  default_theta = config.get('rope_theta', 1e6 if family == 'gemma3_text' else 1e4)
-  fields = {
-    'rope_theta': float(full.get('rope_theta') or default_theta),
-    'rope_scaling': read_scaling(full, config),
-  }
-  local = written.get('sliding_attention')
-  if family == 'gemma3_text' and not local:
-    local = {'rope_theta': config.get('rope_local_base_freq', 1e4)}
-  if local and local != full:
-    if read_scaling(local, config) is not None:
-      raise ValueError(
-        f'scaled rope of sliding layers is not supported: {local}; expected rope_type default'
-      )
-    fields['rope_local_theta'] = float(local['rope_theta'])
-  return fields
-
-
-def read_scaling(parameters, config):
-  """The rope `Scaling` of a config.json's rope parameters, or None for plain rope.
-
-  Raises: ValueError for a kind that is not supported.
-  """
-  kind = parameters.get('rope_type', parameters.get('type', 'default'))
-  if kind == 'default':
-    return None
-  for key in ('mscale', 'mscale_all_dim', 'partial_rotary_factor', 'mrope_section'):
-    if parameters.get(key):
-      raise ValueError(
-        f'{key}={parameters[key]!r} in the rope parameters is not supported; expected none'
-      )
-  context = config.get('max_position_embeddings', 0)
-  numbers = {
-    'original_max_position_embeddings': config.get('original_max_position_embeddings', context)
-  }
-  numbers |= {key: number for key, number in parameters.items() if number is not None}
-  if numbers.get('factor') is None:
-    raise ValueError(f'{kind} rope scaling lacks its factor: {parameters}; complete the config')
-  used = SCALING_USED.get(kind, ('factor',))
-  return Scaling(
-    kind=kind, **{ours: numbers[SCALING[ours]] for ours in used if SCALING[ours] in numbers}
-  )
-
-
-def write_rope(a, family):
-  """The rope entries of a config.json that transformers reads back."""
-  full = {'rope_type': 'default', 'rope_theta': a.rope_theta}
-  if a.rope_scaling is not None:
-    kind = a.rope_scaling.kind
-    numbers = {SCALING[ours]: getattr(a.rope_scaling, ours) for ours in SCALING_USED[kind]}
-    full |= {'rope_type': kind} | {
-      key: number for key, number in numbers.items() if number is not None
-    }
-  if family != 'gemma3_text':
-    return full
-  local = full
-  if a.rope_local_theta is not None:
-    local = {'rope_type': 'default', 'rope_theta': a.rope_local_theta}
-  return {'full_attention': full, 'sliding_attention': local}
 
 
 def layer_type(a, layer):

@@ -122,7 +122,10 @@ def test_leftovers_of_old_exports_are_ignored(toy):
     ({'hidden_act': 'relu'}, "activation 'relu'"),
     ({'attention_bias': True}, 'attention_bias=True is not supported'),
     ({'quantization_config': {'bits': 4}}, 'quantization_config'),
-    ({'rope_scaling': {'type': 'dynamic', 'factor': 2.0}}, "rope scaling 'dynamic'"),
+    (
+      {'rope_parameters': None, 'rope_scaling': {'type': 'dynamic', 'factor': 2.0}},
+      "rope scaling 'dynamic'",
+    ),
     ({'num_key_value_heads': 3}, 'heads=4 cannot be shared evenly by kv_heads=3'),
   ],
 )
