@@ -13,7 +13,8 @@ An evaluator is (weights, record, context) -> {metric: number}. For a set named 
   heldout/at_1       share of tasks solved by every sample
 
 Every accuracy comes with _sem, _low and _high: the standard error with tasks as clusters, and the
-ends of a 95% interval. Random keys derive from the round's key and the name of the set.
+ends of a 95% interval, by `stats.rate`. Random keys derive from the round's key and the name of the
+set.
 """
 
 import math
@@ -127,8 +128,8 @@ def refined(
 ) -> Evaluate:
   """Accuracy of each refiner beside that of plain answers, and the refiner's gain.
 
-  The gain is paired over tasks and has a bootstrap interval. For each refiner, also measures the
-  share of tasks that it fixes (wrong before, right after) and breaks (right before, wrong after).
+  The gain is paired over tasks. For each refiner, also measures the share of tasks that it fixes
+  (wrong before, right after) and breaks (right before, wrong after).
   All refiners get the same key: a refiner that first draws what plain draws starts from the same
   text.
   """
@@ -150,8 +151,7 @@ def refined(
     for label, solved_P in solved.items():
       metrics |= _accuracy(f'{name}/{label}', solved_P)
       if label != 'plain':
-        generator = stats.generator(_key(context, f'{name}/{label}'))
-        metrics |= _gain(f'{name}/{label}', solved_P, solved['plain'], generator)
+        metrics |= _gain(f'{name}/{label}', solved_P, solved['plain'])
     return metrics
 
   return evaluate
@@ -234,21 +234,23 @@ def _sampled_metrics(name, scores_PG, ks, answers):
     if k > 1:
       voted_P = [stats.maj_at_k(group, scores_G, k) for group, scores_G in zip(answers, scores_PG)]
       metrics |= _accuracy(f'{name}/maj@{k}', voted_P, per_task=samples // k)
-  parsed = stats.clustered_mean(
-    [[float(answer is not None) for answer in group] for group in answers]
-  )
-  return metrics | dict(zip((f'{name}/parsed', f'{name}/parsed_sem'), parsed))
+  parsed = stats.rate([[float(answer is not None) for answer in group] for group in answers])
+  return metrics | {f'{name}/parsed': parsed.mean, f'{name}/parsed_sem': parsed.sem}
 
 
 def _accuracy(name, values_P, per_task=1):
-  mean, sem = stats.clustered_mean(values_P)
   # Rounding may push an estimate outside [0, 1] by an ulp.
-  low, high = stats.proportion_interval(np.clip(values_P, 0, 1), per_task=per_task)
-  return {name: mean, f'{name}_sem': sem, f'{name}_low': low, f'{name}_high': high}
+  rate = stats.rate(np.clip(values_P, 0, 1), per_task=per_task)
+  return {
+    name: rate.mean,
+    f'{name}_sem': rate.sem,
+    f'{name}_low': rate.low,
+    f'{name}_high': rate.high,
+  }
 
 
-def _gain(name, solved_P, plain_P, generator):
-  difference = stats.paired_difference(solved_P, plain_P, generator)
+def _gain(name, solved_P, plain_P):
+  difference = stats.paired_difference(solved_P, plain_P)
   return {
     f'{name}_gain': difference.mean,
     f'{name}_gain_sem': difference.sem,

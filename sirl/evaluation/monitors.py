@@ -93,11 +93,11 @@ def feedback(verify: Verify, *, part: str | None = None, threshold: float = 0.5)
     known_PG = ~np.isnan(reward_PG) & ~np.isnan(right_PG)
     accepted_PG = reward_PG >= threshold
     wrong_PG = accepted_PG != (right_PG == 1)
-    metrics = _mean('monitor/feedback_agreement', np.where(known_PG, ~wrong_PG, np.nan))
-    metrics |= _mean(
+    metrics = _rate('monitor/feedback_agreement', np.where(known_PG, ~wrong_PG, np.nan))
+    metrics |= _rate(
       'monitor/false_positive', np.where(known_PG & (right_PG == 0), accepted_PG, np.nan)
     )
-    metrics |= _mean(
+    metrics |= _rate(
       'monitor/false_negative', np.where(known_PG & (right_PG == 1), ~accepted_PG, np.nan)
     )
     return metrics
@@ -192,7 +192,7 @@ def consensus(
     metrics = {
       **_across_tasks(answers),
       **_within_tasks(answers),
-      **_mean('anchor_agreement', same),
+      **_rate('anchor_agreement', same),
     }
     return {f'monitor/{name}/{metric}': value for metric, value in metrics.items()}, {
       'anchor': anchor
@@ -214,7 +214,7 @@ def _across_tasks(answers):
   commonest = max(pooled, key=pooled.__getitem__)
   p = np.asarray(list(pooled.values())) / len(shares)
   return {
-    **_mean('answer_concentration', [share.get(commonest, 0.0) for share in shares]),
+    **_rate('answer_concentration', [share.get(commonest, 0.0) for share in shares]),
     'answer_entropy': max(0.0, float(-np.sum(p * np.log(p)))),
   }
 
@@ -223,10 +223,12 @@ def _within_tasks(answers):
   ranked = [[*sorted(votes.values(), reverse=True), 0, 0] for votes in _votes(answers)]
   sizes = [len(group) for group in answers]
   return {
-    **_mean('majority_ratio', [counts[0] / n for counts, n in zip(ranked, sizes)]),
-    **_mean('vote_margin', [(counts[0] - counts[1]) / n for counts, n in zip(ranked, sizes)]),
+    **_rate('majority_ratio', [counts[0] / n for counts, n in zip(ranked, sizes)], min(sizes)),
+    **_rate(
+      'vote_margin', [(counts[0] - counts[1]) / n for counts, n in zip(ranked, sizes)], min(sizes)
+    ),
     **_mean('distinct_answers', [float(len(votes)) for votes in _votes(answers)]),
-    **_mean('parsed', [[float(answer is not None) for answer in group] for group in answers]),
+    **_rate('parsed', [[float(answer is not None) for answer in group] for group in answers]),
   }
 
 
@@ -238,6 +240,12 @@ def _grams(words, n):
   if len(words) < n:
     return [tuple(words)] if words else []
   return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def _rate(name, scores, per_task=1):
+  """{name: share, name_sem: its standard error by `stats.rate`}; empty when there is no score."""
+  rate = stats.rate(scores, per_task=per_task)
+  return {} if np.isnan(rate.mean) else {name: rate.mean, f'{name}_sem': rate.sem}
 
 
 def _mean(name, scores):

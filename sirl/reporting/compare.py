@@ -24,7 +24,7 @@ INTERVALS = (
   "Brackets are 95 % intervals. A group of several seeds has Student's t over its seeds, a single "
   "run its own interval. A paired difference has Student's t over the seeds' differences. An "
   'unpaired one treats the groups as independent; of a single run it leaves out what another seed '
-  "would change. Where all seeds agree exactly, the runs' own standard errors are taken."
+  "would change. No interval is narrower than the runs' own standard errors allow."
 )
 WIDTH = 100  # columns of the notes in a terminal
 LONGEST = 32  # characters of a name; where a name is longer, letters stand for the groups

@@ -95,7 +95,7 @@ def _score(runs, name):
   if len(runs) == 1:
     low, high = metrics.interval(runs[0].final.metrics, name)
   else:
-    half = _by_seeds(_values(runs, name)) or _by_errors(runs, name)
+    half = _half(runs, name)
     low, high = max(after - half, 0.0), min(after + half, 1.0)  # in this order NaN stays NaN
   return Score(
     before=math.fsum(befores) / len(runs) if len(befores) == len(runs) else math.nan,
@@ -115,7 +115,9 @@ def difference(first, other, name):
     of_first, of_other = ([group.runs[seed] for seed in seeds] for group in (first, other))
     gains = [b - a for a, b in zip(_values(of_first, name), _values(of_other, name))]
     value = statistics.fmean(gains)
-    half = _by_seeds(gains) or math.hypot(*(_by_errors(g, name) for g in (of_first, of_other)))
+    half = _larger(
+      _by_seeds(gains), math.hypot(*(_by_errors(g, name) for g in (of_first, of_other)))
+    )
   else:
     seeds, of_first, of_other = [], list(first.runs.values()), list(other.runs.values())
     value = statistics.fmean(_values(of_other, name)) - statistics.fmean(_values(of_first, name))
@@ -124,21 +126,27 @@ def difference(first, other, name):
 
 
 def _half(runs, name):
-  """Half the interval of a group's mean: by errors or by seeds, the larger of what is known."""
-  errors, seeds = _by_errors(runs, name), _by_seeds(_values(runs, name))
-  return seeds if math.isnan(errors) and seeds else max(errors, seeds)
+  """Half the interval of a group's mean."""
+  return _larger(_by_seeds(_values(runs, name)), _by_errors(runs, name))
+
+
+def _larger(seeds, errors):
+  """The larger of what the seeds and the measurements leave open; NaN where neither is known.
+
+  A few seeds may agree by chance, as where all of them solve nothing. So no interval is narrower
+  than the errors of the measurements allow.
+  """
+  known = [half for half in (seeds, errors) if not math.isnan(half)]
+  return max(known, default=math.nan)
 
 
 def _by_seeds(values):
-  """Half of Student's 95 % interval of the mean. 0 where there is no spread to compute it from.
-
-  Values are equal where accuracies are coarse: that does not show that another seed gives the same.
-  The callers then take the standard errors instead.
-  """
+  """Half of Student's 95 % interval of the mean; NaN for one value."""
   n = len(values)
-  spread = statistics.stdev(values) if n > 1 else 0.0
+  if n < 2:
+    return math.nan
   t = lineage.T95[n - 2] if n - 2 < len(lineage.T95) else 2.1
-  return t * spread / math.sqrt(n) if spread > 1e-12 else 0.0
+  return t * statistics.stdev(values) / math.sqrt(n)
 
 
 def _by_errors(runs, name):

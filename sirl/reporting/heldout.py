@@ -1,9 +1,7 @@
 """The doctor's checks of held-out accuracy: gamed rewards, regressions, rounds without a gain."""
 
-import math
-
 from sirl.reporting.findings import Finding
-from sirl.reporting.numbers import difference_error, first_accuracy, measured
+from sirl.reporting.numbers import first_accuracy
 from sirl.runs import lineage, metrics
 
 HACK_ROUNDS = 5  # reports that a slope needs
@@ -18,8 +16,7 @@ def reward_without_outcome(run):
   name = first_accuracy(run)
   if name is None:
     return
-  rewarded = [r for r in measured(run, 'train/reward') if r.round >= 0]
-  reports = [r for r in rewarded if math.isfinite(r.metrics.get(name, math.nan))]
+  reports = lineage.measured(lineage.measured(run.trained, 'train/reward'), name)
   for rows in (reports, reports[-2 * HACK_ROUNDS :]):
     if len(rows) < HACK_ROUNDS:
       return
@@ -41,12 +38,12 @@ def reward_without_outcome(run):
 def regression(run):
   """The accuracy of the present weights against the best one."""
   name = first_accuracy(run)
-  rows = measured(run, name)
+  rows = [] if name is None else lineage.measured(run.history, name)
   last = run.final
   if len(rows) < 2 or last not in rows:
     return
   best = max(rows, key=lambda r: r.metrics[name])
-  fall, error = best.metrics[name] - last.metrics[name], difference_error(best, last, name)
+  fall, error = lineage.difference(best, last, name)
   if fall > REGRESSED_SOME * error and fall > 0:
     when = 'before training' if best.round < 0 else f'in round {best.round}'
     now, then = (metrics.with_interval(r.metrics, name) for r in (last, best))
@@ -61,12 +58,11 @@ def regression(run):
 def no_gain(run):
   """Rounds of training without a measurable gain."""
   name = first_accuracy(run)
-  rows = measured(run, name)
+  rows = [] if name is None else lineage.measured(run.history, name)
   if len(rows) <= NO_GAIN_ROUNDS or run.final not in rows:
     return
-  before, after = rows[0], run.final
-  gain = after.metrics[name] - before.metrics[name]
-  half = metrics.Z95 * difference_error(before, after, name)
+  gain, error = lineage.difference(run.final, rows[0], name)
+  half = metrics.Z95 * error
   if abs(gain) <= half:
     yield Finding(
       'warning', 'no measurable gain',

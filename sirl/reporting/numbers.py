@@ -55,13 +55,3 @@ def first_accuracy(run):
   names = run.accuracy_names
   held = [name for name in names if name.startswith('heldout/')]
   return next(iter(held or names), None)
-
-
-def measured(run, name):
-  """Reports that hold a finite value of a metric; none for the name None."""
-  return [r for r in run.history if name and math.isfinite(r.metrics.get(name, math.nan))]
-
-
-def difference_error(a, b, name):
-  """Standard error of the difference between two reports; 0 where a report holds none."""
-  return math.hypot(*(r.metrics.get(f'{name}_sem', 0.0) for r in (a, b)))

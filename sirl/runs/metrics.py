@@ -89,8 +89,7 @@ ROUND = {
   '{set}/{refiner}': 'Accuracy of that refiner\'s answer, one per task: vote8 is the majority of '
   'eight samples.',
   '{set}/{refiner}_gain': 'What the refiner gains over plain answers, paired over tasks.',
-  '{set}/{refiner}_gain_p': 'One-sided p-value of that gain: the share of resamples of the tasks '
-  'in which there is none.',
+  '{set}/{refiner}_gain_p': 'One-sided p-value of that gain, of the hypothesis that there is none.',
   '{set}/{refiner}_fixed': 'Share of tasks that the refiner turns from wrong to right.',
   '{set}/{refiner}_broken': 'Share of tasks that the refiner turns from right to wrong.',
 }  # fmt: skip
@@ -258,8 +257,10 @@ def markdown():
     'and the ends of its 95 %',
     'interval, `<name>_low` and `<name>_high`: over the steps of the round for `train/reward` and '
     '`train/rewards/{part}/mean`,',
-    'else with tasks as clusters. One that cannot be computed, as from a single task, is absent or '
-    'NaN.',
+    'else with tasks as clusters. The errors of all shares follow one rule, `stats.rate`, and those '
+    'of a gain',
+    '`stats.paired_difference`. So a share of 0 has an interval too. An error that cannot be '
+    'computed is absent or NaN.',
   ]
   for title, table in SECTIONS.items():
     errors = table is not STEP

@@ -58,8 +58,9 @@ def test_each_accuracy_has_its_error_and_interval():
   for name in ('heldout/pass@1', 'heldout/pass@4', 'heldout/maj@4'):
     assert found[name + '_low'] < found[name] < found[name + '_high']
     assert found[name + '_sem'] > 0
-  # Task means 1, .25, .5, 0: their standard deviation over sqrt(4).
-  assert found['heldout/pass@1_sem'] == pytest.approx(np.std([1, 0.25, 0.5, 0], ddof=1) / 2)
+  # Of 4 samples of each task 4, 1, 2 and 0 are right.
+  scores_PG = [[1, 1, 1, 1], [1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+  assert found['heldout/pass@1_sem'] == stats.rate(scores_PG).sem
   assert {name: type(value) for name, value in found.items() if type(value) is not float} == {}
 
 
@@ -134,8 +135,8 @@ def test_a_refiner_is_compared_with_plain_on_the_same_tasks():
   assert (found['heldout/plain'], found['heldout/vote']) == (0.5, 0.75)
   assert (found['heldout/vote_fixed'], found['heldout/vote_broken']) == (0.5, 0.25)
   assert found['heldout/vote_gain'] == 0.25
-  # Differences 0, 1, 1, -1: standard deviation over sqrt(4).
-  assert found['heldout/vote_gain_sem'] == pytest.approx(np.std([0, 1, 1, -1], ddof=1) / 2)
+  # Differences 0, 1, 1, -1 and the imagined 1, -1: mean 1/6, variance 5/6 - 1/36, over 6.
+  assert found['heldout/vote_gain_sem'] == pytest.approx(math.sqrt((5 / 6 - 1 / 36) / 6))
   assert found['heldout/vote_gain_low'] <= 0 <= found['heldout/vote_gain_high']
   assert evaluate(None, None, CONTEXT) == found
 
@@ -307,3 +308,12 @@ def test_a_refiner_with_memory_is_measured_as_one_without():
   without = benchmarks.refined('x', TASKS, verify, plain=plain, refiner=refine)
   assert found == without(None, None, CONTEXT)
   assert keys[0] == keys[1]
+
+
+def test_a_gap_between_two_sets_of_which_nothing_is_solved_has_an_error():
+  nothing = scripted(*[['?'] * 4] * 4)
+  fresh = benchmarks.fresh('fresh', lambda context: TASKS, verify, nothing, samples=4, ks=(1,))
+  heldout = benchmarks.sampled('heldout', TASKS, verify, nothing, samples=4, ks=(1,))
+  found = benchmarks.with_gap(benchmarks.merge(heldout, fresh))(None, None, CONTEXT)
+  assert found['fresh/gap'] == 0
+  assert found['fresh/gap_sem'] == pytest.approx(math.sqrt(2) * stats.rate(np.zeros(4)).sem)

@@ -126,96 +126,163 @@ def test_sem_of_a_single_task_is_unknown_and_the_mean_of_nothing_too():
   assert all(map(math.isnan, stats.clustered_mean([[np.nan]])))
 
 
-def test_wilson_by_hand():
-  # 0 of 10 at 95%: high = z^2 / (n + z^2) = 3.8415 / 13.8415.
-  np.testing.assert_allclose(stats.wilson(0, 10), (0.0, 3.841459 / 13.841459), atol=1e-6)
-  # 50 of 100: .5 +- z / (1 + z^2/n) * sqrt(.25/n + z^2 / 4n^2) = (.4038, .5962).
-  np.testing.assert_allclose(stats.wilson(50, 100), (0.40383, 0.59617), atol=1e-5)
+def test_the_rate_of_one_sample_a_task_is_agresti_and_coull_by_hand():
+  # 0 of 10, z^2 = 3.8415: p = 1.9207 / 13.8415 = .13877, half = 1.96 sqrt(p (1 - p) / 13.8415).
+  half = 1.959964 * math.sqrt(0.138766 * 0.861234 / 13.841459)
+  rate = stats.rate(np.zeros(10))
+  assert rate == pytest.approx((0.0, half / 1.959964, 0.0, 0.138766 + half), abs=1e-5)
+  # 50 of 100: p = .5, half = 1.96 sqrt(.25 / 103.8415) = .09617.
+  rate = stats.rate(np.repeat([0.0, 1.0], 50))
+  assert rate[2:] == pytest.approx((0.40383, 0.59617), abs=1e-5)
 
 
-def test_wilson_refuses_more_successes_than_trials():
-  with pytest.raises(ValueError, match='3 of 2'):
-    stats.wilson(3, 2)
+def test_the_first_success_of_sixteen_tasks_leaves_the_interval_as_wide_as_none():
+  scores_PG = np.zeros((16, 8))
+  none = stats.rate(scores_PG)
+  scores_PG[0, 0] = 1
+  one = stats.rate(scores_PG)
+  assert (none.low, none.high) == pytest.approx((0.0, 0.227), abs=1e-3)
+  assert (one.low, one.high) == pytest.approx((0.0, 0.205), abs=1e-3)
 
 
-@pytest.mark.parametrize('p', [0.05, 0.3, 0.9])
-def test_wilson_covers_a_proportion(p):
-  n, probabilities = 60, binomial(60, p)
-  covered = [low <= p <= high for low, high in (stats.wilson(c, n) for c in range(n + 1))]
-  # Exact coverage over all counts; Wilson's stays within a few points of 95% for these p.
-  assert 0.92 <= np.dot(probabilities, covered) <= 0.985
+@pytest.mark.parametrize('tasks', [8, 250])
+def test_each_further_success_changes_the_interval_by_little(tasks):
+  scores_PG = np.zeros((tasks, 8))
+  before = stats.rate(scores_PG)
+  for p in range(tasks):
+    scores_PG[p, p % 8] = 1
+    rate = stats.rate(scores_PG)
+    assert rate.high >= rate.mean >= rate.low >= 0
+    assert 0.8 < rate.sem / before.sem < 1.25
+    before = rate
 
 
-@pytest.mark.parametrize(('a', 'b'), [(1.0, 1.0), (0.2, 0.8), (8.0, 2.0)])
-def test_proportion_interval_covers_when_tasks_differ_in_difficulty(a, b):
+def test_wrong_answers_have_the_interval_of_right_ones_turned_round():
+  right_PG = np.random.default_rng(0).random((20, 8)) < 0.1
+  few, many = stats.rate(right_PG), stats.rate(~right_PG)
+  assert (many.low, many.high) == pytest.approx((1 - few.high, 1 - few.low))
+
+
+@pytest.mark.parametrize('p', [0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.8, 0.97, 0.997, 1.0])
+def test_a_rate_covers_whether_samples_of_a_task_are_alike_or_independent(p):
+  # Exact, by enumeration: 8 tasks of 2 samples are n2 both right, n1 one right, n0 none right.
+  intervals = {}
+  for n2 in range(9):
+    for n1 in range(9 - n2):
+      scores_PG = np.zeros((8, 2))
+      scores_PG[: n2 + n1, 0] = scores_PG[:n2, 1] = 1
+      intervals[n2, n1] = stats.rate(scores_PG)
+  for alike in (0.0, 0.2, 0.5, 0.8, 1.0):  # correlation of the two samples of a task
+    both, one = p * (p + alike * (1 - p)), 2 * p * (1 - p) * (1 - alike)
+    covered = sum(
+      math.comb(8, n2)
+      * math.comb(8 - n2, n1)
+      * both**n2
+      * one**n1
+      * max(1 - both - one, 0.0) ** (8 - n2 - n1)
+      for (n2, n1), rate in intervals.items()
+      if rate.low - 1e-12 <= p <= rate.high + 1e-12
+    )
+    assert covered >= 0.92, alike
+
+
+@pytest.mark.parametrize('tasks', [16, 100])
+@pytest.mark.parametrize('alike', [0.0, 0.2, 0.6, 1.0])
+def test_a_rate_of_eight_samples_covers_from_one_end_to_the_other(tasks, alike):
+  generator = np.random.default_rng(tasks)
+  for p in (0.004, 0.02, 0.1, 0.4, 0.7, 0.95):
+    shape, size = 1 / max(alike, 1e-3) - 1, (300, tasks)
+    p_P = generator.beta(p * shape, (1 - p) * shape, size) if 0 < alike < 1 else np.full(size, p)
+    p_P = (generator.random(size) < p).astype(float) if alike == 1 else p_P
+    scores_PG = generator.random((*size, 8)) < p_P[..., None]
+    rates = [stats.rate(each_PG) for each_PG in scores_PG]
+    covered = np.mean([rate.low <= p <= rate.high for rate in rates])
+    assert covered >= 0.91, p  # 300 simulations of .95: standard error .013
+
+
+def test_independent_samples_narrow_an_interval_and_equal_ones_do_not():
   generator = np.random.default_rng(0)
-  p_P = generator.beta(a, b, size=(800, 50))
-  scores_PG = generator.random((800, 50, 8)) < p_P[..., None]
-  intervals = [stats.proportion_interval(row_PG) for row_PG in scores_PG]
-  covered = np.mean([low <= a / (a + b) <= high for low, high in intervals])
-  assert 0.93 <= covered <= 0.975  # 800 simulations: standard error .008
-
-  # The interval that takes all 400 samples for independent covers too rarely here.
-  naive = [stats.wilson(row_PG.sum(), row_PG.size) for row_PG in scores_PG]
-  assert np.mean([low <= a / (a + b) <= high for low, high in naive]) < covered - 0.02
+  scores_PG = generator.random((250, 8)) < 0.5
+  width = lambda rate: rate.high - rate.low
+  alone = width(stats.rate(scores_PG[:, 0]))
+  assert width(stats.rate(scores_PG)) == pytest.approx(alone / math.sqrt(8), rel=0.08)
+  alike = width(stats.rate(np.repeat(scores_PG[:, :1], 8, axis=1)))
+  assert alike == pytest.approx(alone, rel=1e-3)
 
 
-def test_proportion_interval_at_the_ends_rests_on_the_number_of_tasks():
-  assert stats.proportion_interval(np.ones((20, 8))) == stats.wilson(20, 20)
-  assert stats.proportion_interval(np.zeros(20)) == stats.wilson(0, 20)
+def test_a_rate_never_claims_more_than_independent_samples():
+  scores_PG = np.tile([1.0, 0.0], (10, 1))  # every task exactly half right: no spread at all
+  assert stats.rate(scores_PG) == pytest.approx(stats.rate(scores_PG.ravel()))
 
 
-def test_proportion_interval_never_claims_more_than_independent_samples():
-  scores_PG = np.tile([1.0, 0.0], (10, 1))  # every task exactly half right: the sem is 0
-  assert stats.proportion_interval(scores_PG) == stats.wilson(10, 20)
+def test_a_rate_of_nothing_is_unknown_and_one_task_says_little():
+  assert all(map(math.isnan, stats.rate([[np.nan]])))
+  assert stats.rate([[1.0] * 8]) == pytest.approx(stats.rate([1.0]))
+  assert stats.rate([1.0]).low < 0.25
 
 
-def test_proportion_interval_refuses_scores_that_are_no_shares():
-  with pytest.raises(ValueError, match=r'must lie in \[0, 1\]'):
-    stats.proportion_interval([0.5, 1.5])
-
-
-def test_bootstrap_interval_covers_a_mean():
-  generator = np.random.default_rng(1)
-  rows = generator.gamma(4.0, size=(400, 60))
-  intervals = [stats.bootstrap_interval(row, generator, resamples=500) for row in rows]
-  covered = np.mean([low <= 4.0 <= high for low, high in intervals])
-  assert 0.91 <= covered <= 0.975  # the percentile bootstrap is a little short at n=60
-
-
-def test_same_seed_same_bootstrap():
-  run = lambda seed: stats.bootstrap_interval([0, 1, 1, 0, 1.0], np.random.default_rng(seed))
-  assert run(3) == run(3)
+@pytest.mark.parametrize(
+  'estimate', [stats.rate, lambda scores: stats.paired_difference(scores, [0.0, 0.0])]
+)
+def test_scores_that_are_no_shares_are_refused(estimate):
+  with pytest.raises(ValueError, match=r'0.5..1.5 must lie in \[0, 1\]'):
+    estimate([0.5, 1.5])
 
 
 def test_paired_difference_by_hand():
-  difference = stats.paired_difference([1, 1, 1, 0], [0, 1, 0, 0], np.random.default_rng(0))
-  # Differences 1, 0, 1, 0: mean .5, sem sqrt(1/3)/2.
-  np.testing.assert_allclose([difference.mean, difference.sem], [0.5, math.sqrt(1 / 3) / 2])
-  # A resample of 4 has mean <= 0 exactly when it draws only zeros: (1/2)^4.
-  assert difference.p == pytest.approx(1 / 16, abs=0.01)
-  assert (difference.low, difference.high) == (0.0, 1.0)
+  difference = stats.paired_difference([1, 1, 1, 0], [0, 1, 0, 0])
+  # Differences 1 0 1 0 and the imagined 1 -1: mean 1/3, variance 4/6 - 1/9 = 5/9 over 6.
+  sem = math.sqrt(5 / 9 / 6)
+  assert difference.mean == 0.5
+  assert difference.sem == pytest.approx(sem)
+  assert (difference.low, difference.high) == pytest.approx(
+    (1 / 3 - 1.959964 * sem, 1 / 3 + 1.959964 * sem)
+  )
+  assert difference.p == pytest.approx(0.5 * math.erfc(1 / 3 / sem / math.sqrt(2)))
+
+
+def test_two_methods_that_solve_nothing_differ_by_zero_with_an_interval():
+  difference = stats.paired_difference(np.zeros(16), np.zeros(16))
+  assert difference.mean == 0
+  assert difference.high == -difference.low == pytest.approx(1.959964 * math.sqrt(2) / 18)
+  assert difference.p == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize('wins', [0.0, 0.02, 0.1, 0.4])
+@pytest.mark.parametrize('losses', [0.0, 0.05, 0.3])
+def test_a_paired_difference_covers_by_exact_enumeration(wins, losses):
+  P, covered = 16, 0.0
+  for n, m in itertools.product(range(P + 1), repeat=2):
+    if n + m <= P:
+      a_P = np.repeat([1.0, 0.0, 0.0], [n, m, P - n - m])
+      b_P = np.repeat([0.0, 1.0, 0.0], [n, m, P - n - m])
+      found = stats.paired_difference(a_P, b_P)
+      probability = math.comb(P, n) * math.comb(P - n, m) * wins**n * losses**m
+      probability *= (1 - wins - losses) ** (P - n - m)
+      covered += probability * (found.low <= wins - losses <= found.high)
+  assert covered >= 0.92
 
 
 def test_paired_p_is_uniform_when_nothing_differs():
-  generator = np.random.default_rng(2)
-  draws = generator.normal(size=(300, 2, 40))
-  p = [stats.paired_difference(a, b, generator, resamples=300).p for a, b in draws]
+  draws = np.random.default_rng(2).random(size=(300, 2, 40)) < 0.5
+  p = [stats.paired_difference(a, b).p for a, b in draws]
   assert np.mean(np.asarray(p) < 0.05) == pytest.approx(0.05, abs=0.035)
   assert np.mean(p) == pytest.approx(0.5, abs=0.06)
 
 
 def test_pairing_beats_what_tasks_share():
-  generator = np.random.default_rng(3)
-  task_P = generator.normal(size=100) * 10
-  difference = stats.paired_difference(task_P + 0.5, task_P, generator)
-  assert difference.low > 0
+  solved_P = np.random.default_rng(3).random(100) < 0.5
+  better_P = solved_P.copy()
+  better_P[np.flatnonzero(~solved_P)[:10]] = True
+  assert stats.paired_difference(better_P, solved_P).low > 0
+  apart = [stats.rate(scores_P) for scores_P in (better_P, solved_P)]
+  assert apart[0].low < apart[1].high
 
 
-@pytest.mark.parametrize(('a', 'b'), [([1.0], [1.0, 2.0]), ([], []), ([np.nan], [1.0])])
+@pytest.mark.parametrize(('a', 'b'), [([1.0], [1.0, 0.0]), ([], []), ([np.nan], [1.0])])
 def test_paired_difference_refuses_what_is_not_paired(a, b):
   with pytest.raises(ValueError, match='paired_difference'):
-    stats.paired_difference(a, b, np.random.default_rng(0))
+    stats.paired_difference(a, b)
 
 
 def test_generator_is_a_function_of_the_key():

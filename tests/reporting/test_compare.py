@@ -33,10 +33,10 @@ def written(folder, experiment, seed, accuracy, *, sem=0.02, measured=None, conf
   )
 
 
-def several(tmp_path, values):
+def several(tmp_path, values, *, sem=0.005):
   """Workdirs of {experiment: {seed: accuracy}}."""
   return [
-    written(tmp_path / f'{experiment}{seed}', experiment, seed, accuracy)
+    written(tmp_path / f'{experiment}{seed}', experiment, seed, accuracy, sem=sem)
     for experiment, runs in values.items()
     for seed, accuracy in runs.items()
   ]
@@ -173,8 +173,8 @@ def test_single_runs_are_compared_by_their_standard_errors(tmp_path):
 def test_groups_without_common_seeds_are_independent_with_the_larger_of_both_errors(tmp_path):
   values = {'grpo': {0: 0.5, 1: 0.7}, 'rloo': {2: 0.6}}
   found = only(compare.compare(several(tmp_path, values)).differences)
-  # grpo: seeds give 12.71 * .1414 / sqrt 2 = 1.271, above 1.96 * .02 / sqrt 2; rloo: 1.96 * .02.
-  half = math.hypot(1.271, 1.96 * 0.02)
+  # grpo: seeds give 12.71 * .1414 / sqrt 2 = 1.271, above 1.96 * .005 / sqrt 2; rloo: 1.96 * .005.
+  half = math.hypot(1.271, 1.96 * 0.005)
   assert found.pairs == 0
   assert (found.value, found.low, found.high) == pytest.approx((0.0, -half, half))
 
@@ -191,11 +191,25 @@ def test_two_common_seeds_are_paired_and_the_third_is_named(tmp_path):
 
 def test_pairs_that_differ_by_the_same_have_the_interval_of_their_standard_errors(tmp_path):
   values = {'grpo': {0: 0.5, 1: 0.6}, 'rloo': {0: 0.52, 1: 0.62}}
-  found = only(compare.compare(several(tmp_path, values)).differences)
+  found = only(compare.compare(several(tmp_path, values, sem=0.02)).differences)
   # Each group's mean has the standard error .02 / sqrt 2, their difference .02.
   assert (found.pairs, found.value) == (2, pytest.approx(0.02))
   assert (found.low, found.high) == pytest.approx((0.02 - 1.96 * 0.02, 0.02 + 1.96 * 0.02))
   assert not found.is_clear
+
+
+@pytest.mark.parametrize('last', [0.0, 0.0005])
+def test_seeds_that_solve_nothing_or_almost_nothing_keep_the_errors_of_their_measurements(
+  tmp_path, last
+):
+  values = {'grpo': {0: 0.0, 1: 0.0, 2: 0.0}, 'rloo': {0: 0.0, 1: 0.0, 2: last}}
+  found = compare.compare(several(tmp_path, values))
+  # The seeds alone would leave 4.30 * .0005 / sqrt 3 / sqrt 3 = .0007, or nothing at all.
+  half = 1.96 * 0.005 / math.sqrt(3)
+  assert found.rows[1].scores[NAME].high == pytest.approx(last / 3 + half)
+  difference = only(found.differences)
+  assert difference.high - difference.value == pytest.approx(math.sqrt(2) * half)
+  assert not difference.is_clear
 
 
 def test_without_any_error_there_is_no_interval_and_no_verdict(tmp_path):
