@@ -10,6 +10,7 @@ before the first step or without a task that has an answer.
 Never train on what a monitor measures: it would stop measuring.
 """
 
+import operator
 from collections import Counter
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from sirl.evaluation.benchmarks import merge
 from sirl.ops import keys, stats
-from sirl.slots import Ask, Evaluate, Evaluator, Extract, Verify
+from sirl.slots import Ask, Evaluate, Evaluator, Extract, Same, Verify
 from sirl.tasks import Task
 
 LAST = ('entropy', 'kl', 'completions/clipped_ratio', 'frac_reward_zero_std')
@@ -117,10 +118,13 @@ def optimization() -> Evaluate:
   def evaluate(weights, record, context):
     del weights, context
     steps = record.steps
-    column = lambda name: [row[name] for row in steps if name in row]
-    metrics = {
-      f'monitor/{name.rsplit("/")[-1]}': float(column(name)[-1]) for name in LAST if column(name)
-    }
+    # A step that kept no completion has no entropy, which is not an entropy of 0.
+    column = lambda name: [row[name] for row in steps if not np.isnan(row.get(name, np.nan))]
+    metrics = {}
+    for name in LAST:
+      last = steps[-1].get(name, np.nan) if steps else np.nan
+      if not np.isnan(last):
+        metrics[f'monitor/{name.rsplit("/")[-1]}'] = float(last)
     if entropy := column('entropy'):
       metrics['monitor/entropy_min'] = float(np.min(entropy))
     if kl := column('kl'):
@@ -138,6 +142,7 @@ def consensus(
   ask: Ask,
   extract: Extract,
   *,
+  same: Same = operator.eq,
   name: str = 'consensus',
   samples: int = 8,
   seed: int = 0,
@@ -162,7 +167,9 @@ def consensus(
 
   Its memory is {'anchor': winning answers}: the votes of the weights that it sees first. In a run
   that has it from the start, these are the weights before training.
-  Args: seed: of the anchor's votes.
+  Args:
+    same: whether two answers count as one, such as `answers.same`.
+    seed: of the anchor's votes.
   """
   if not tasks:
     raise ValueError(f'{name}: a consensus needs at least one prompt.')
@@ -173,7 +180,9 @@ def consensus(
   anchor_key = jax.random.fold_in(keys.at(seed, 'anchor'), address)
 
   def answers_of(weights, key):
-    return [[extract(text) for text in texts] for texts in ask(weights, prompts, key, samples)]
+    groups = ask(weights, prompts, key, samples)
+    found = stats.merged([extract(text) for texts in groups for text in texts], same)
+    return [found[p * samples : (p + 1) * samples] for p in range(len(groups))]
 
   def winners(groups):
     votes = [stats.plurality(group) for group in groups]
@@ -186,7 +195,7 @@ def consensus(
     if anchor is None:
       anchor = winners(answers_of(weights, anchor_key))
     same = [
-      np.nan if then is None else float(vote == then)
+      np.nan if then is None else float(vote is not None and same(vote, then))
       for vote, then in zip(winners(answers), anchor)
     ]
     metrics = {

@@ -22,9 +22,10 @@ def count(where, axis=None):
   return jnp.sum(where, axis=axis, dtype=jnp.float32)
 
 
-def mean(x, where, axis=None):
-  """Mean of masked-in entries; 0 where there is none."""
-  return sum(x, where, axis) / jnp.maximum(count(where, axis), 1.0)
+def mean(x, where, axis=None, empty=0.0):
+  """Mean of masked-in entries; `empty` where there is none: NaN in a metric, 0 in a loss."""
+  n = count(where, axis)
+  return jnp.where(n > 0, sum(x, where, axis) / jnp.maximum(n, 1.0), empty)
 
 
 def std(x, where, axis=None, ddof=0):

@@ -51,7 +51,8 @@ def make_optimize(
     scored_by: names in `state.others` whose log-probs credit and objective may read. Names that the
       state lacks are ignored.
   An update whose loss or gradient is not finite changes neither weights nor optimizer, and is
-  counted. Metrics are float32 scalars on the device, named as in docs/metrics.md.
+  counted. Metrics are float32 scalars on the device, named as in docs/metrics.md. A mean over judged
+  tokens is NaN when no token was judged.
   Raises: ValueError at the first call, when P does not divide into minibatches and micro-batches,
     or when the reward lacks one of `parts`.
   """
@@ -91,7 +92,7 @@ def make_optimize(
       opt_state=opt_state,
       skipped=state.skipped + (~finite).astype(jnp.int32),
     )
-    return state, (metrics | {'loss': loss, 'grad_norm': norm}, gap, experience.counts.tokens)
+    return state, (metrics, {'loss': loss, 'grad_norm': norm}, gap, experience.counts.tokens)
 
   @functools.partial(jax.jit, donate_argnums=0)
   def compiled(state, rollouts, rewards, key):
@@ -105,7 +106,7 @@ def make_optimize(
     experience = _credited(credit, experience)
 
     if updates == 1:
-      state, (metrics, gap, _) = update(state, _with_counts(experience))
+      state, (metrics, moved, gap, tokens) = update(state, _with_counts(experience))
     else:
       order = jnp.concatenate(
         [jax.random.permutation(k, P) for k in jax.random.split(key, epochs)]
@@ -114,12 +115,16 @@ def make_optimize(
       def turn(state, rows_p):
         return update(state, _with_counts(jax.tree.map(lambda x: x[rows_p], experience)))
 
-      state, (metrics, _, tokens) = jax.lax.scan(turn, state, order)
+      state, (metrics, moved, _, tokens) = jax.lax.scan(turn, state, order)
       # Weighted by tokens, so a minibatch without judged tokens has no weight.
       share = tokens / jnp.maximum(jnp.sum(tokens), 1.0)
-      metrics = jax.tree.map(lambda x: jnp.sum(x * share), metrics)
+      metrics = jax.tree.map(lambda x: masked.sum(x * share, share > 0), metrics)
+      moved = jax.tree.map(lambda x: jnp.sum(x * share), moved)
       gap = sampler_gap(experience.old_logp, rollouts)
-    return state, metrics | _gap_metrics(gap) | _batch_metrics(state, rollouts, experience)
+    # Means over judged tokens do not exist without one; the loss and the gradient are then 0.
+    counted = jnp.sum(tokens) > 0
+    metrics = jax.tree.map(lambda x: jnp.where(counted, x, jnp.nan), metrics)
+    return state, metrics | moved | _gap_metrics(gap) | _batch_metrics(state, rollouts, experience)
 
   def optimize(state, rollouts, rewards, key):
     # Passes only the parts that are read: another set of parts would recompile the program.
@@ -228,8 +233,10 @@ def _batch_metrics(state, rollouts, experience):
     'completions/min_length': jnp.min(lengths_PG),
     'completions/max_length': jnp.max(lengths_PG),
     'completions/clipped_ratio': jnp.mean(rollouts.truncated, dtype=jnp.float32),
-    'completions/mean_terminated_length': masked.mean(lengths_PG, ended_PG),
+    'completions/mean_terminated_length': masked.mean(lengths_PG, ended_PG, empty=jnp.nan),
     'judged_ratio': jnp.mean(experience.judged, dtype=jnp.float32),
-    'advantage_abs_mean': masked.mean(jnp.abs(experience.advantages), experience.mask),
+    'advantage_abs_mean': masked.mean(
+      jnp.abs(experience.advantages), experience.mask, empty=jnp.nan
+    ),
     'updates_skipped': jnp.asarray(state.skipped, jnp.float32),
   }

@@ -41,7 +41,7 @@ STEP = {
   'completions/clipped_ratio': 'Share of completions that ran into max_new without an end token '
   '(truncated). Healthy below 0.1.',
   'completions/mean_terminated_length': 'Mean length of completions that ended by themselves, '
-  'tokens; 0 when none did.',
+  'tokens; NaN when none did.',
   'entropy': 'Mean entropy of the policy at the completion tokens, nats. Near 0: it no longer '
   'explores. Rising fast: it falls apart.',
   'kl': 'Estimated KL divergence from the reference policy per token, nats; only with a reference.',
@@ -250,8 +250,10 @@ def markdown():
     'is drawn anew in every round,',
     '`refined` is where refiners are compared, `development` ends a warm start. `NaN` (null in the '
     'files) means that the quantity',
-    'does not exist in that step or round, which is not zero. A name that is not here is defined '
-    'by its experiment.',
+    'does not exist in that step or round, which is not zero: nothing was counted that it could be '
+    'the mean of, as when every',
+    'completion of a step is unjudged or left out. A name that is not here is defined by its '
+    'experiment.',
     '',
     'Where the last column says so, a report holds beside `<name>` its standard error `<name>_sem` '
     'and the ends of its 95 %',

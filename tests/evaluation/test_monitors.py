@@ -111,6 +111,21 @@ def test_optimization_reads_the_end_and_the_extremes_of_the_round():
   }
 
 
+def test_a_step_that_kept_no_completion_does_not_look_like_a_collapse():
+  steps = [{'entropy': 0.5, 'kl': 0.1}, {'entropy': NAN, 'kl': NAN}]
+  found = monitors.optimization()(None, record(steps=steps), CONTEXT)
+  assert found == {'monitor/entropy_min': 0.5, 'monitor/kl_max': 0.1}
+  rule = steering.stop_if_collapsed({'monitor/entropy_min': (0.1, None)})
+  assert rule([Report(0, found)]) is None
+  only_such = monitors.optimization()(None, record(steps=steps[1:]), CONTEXT)
+  assert only_such == {}
+
+
+def test_an_infinite_kl_of_one_step_is_seen():
+  steps = [{'kl': math.inf}, {'kl': 0.1}]
+  assert monitors.optimization()(None, record(steps=steps), CONTEXT)['monitor/kl_max'] == math.inf
+
+
 def test_before_any_step_optimization_measures_nothing():
   assert monitors.optimization()(None, record(), CONTEXT) == {}
 

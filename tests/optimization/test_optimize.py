@@ -339,3 +339,50 @@ def test_objectives_pass_finite_differences(params, reduce):
 
     logp = logprobs.token_stats(exact.MODEL, wide, rollouts).logp.astype(jnp.float64)
     jax.test_util.check_grads(loss, (logp,), order=1, modes=['rev'], atol=1e-5, rtol=1e-5)
+
+
+# ---------------------------------------------------------------- nothing to count
+
+OVER_JUDGED_TOKENS = (
+  'entropy', 'kl', 'advantage_abs_mean', 'clip_ratio/low_mean', 'clip_ratio/high_mean',
+  'clip_ratio/region_mean',
+)  # fmt: skip
+
+
+def clipped_metrics(params, total_PG, **options):
+  ys = exact.completions()
+  groups = [ys[2 * p : 2 * p + 2] for p in range(len(total_PG))]
+  optimize = make_optimize(
+    exact.MODEL, SGD, by_group(advantages.centered), objectives.clipped(), **options
+  )
+  state = state_of(params, reference=params)
+  _, metrics = optimize(
+    state, exact.rollouts(groups), rewarded(jnp.asarray(total_PG)), jax.random.key(0)
+  )
+  return {name: float(value) for name, value in metrics.items()}
+
+
+@pytest.mark.parametrize('options', [{}, {'minibatches': 2}, {'pieces': Pieces(microbatches=2)}])
+def test_a_step_that_judges_no_completion_measures_nothing_and_not_zero(params, options):
+  metrics = clipped_metrics(params, np.full((2, 2), np.nan), **options)
+  assert [name for name in OVER_JUDGED_TOKENS if not np.isnan(metrics[name])] == []
+  # What was done to the weights is known: nothing.
+  assert (metrics['loss'], metrics['grad_norm'], metrics['judged_ratio']) == (0, 0, 0)
+  assert metrics['updates_skipped'] == 0
+
+
+def test_a_minibatch_without_judged_tokens_leaves_the_metrics_of_the_others(params):
+  judged = clipped_metrics(params, [[0.0, 1.0]], epochs=1)
+  half = clipped_metrics(params, [[0.0, 1.0], [np.nan, np.nan]], minibatches=2)
+  for name in OVER_JUDGED_TOKENS:
+    np.testing.assert_allclose(half[name], judged[name], rtol=1e-5, err_msg=name)
+
+
+def test_the_length_of_ended_completions_is_unknown_when_none_ended(params):
+  rollouts = exact.rollouts([exact.completions()[:2]])
+  rollouts = rollouts.replace(truncated=jnp.ones_like(rollouts.truncated))
+  optimize = make_optimize(
+    exact.MODEL, SGD, by_group(advantages.centered), objectives.policy_gradient()
+  )
+  _, metrics = optimize(state_of(params), rollouts, rewarded(jnp.ones((1, 2))), jax.random.key(0))
+  assert np.isnan(float(metrics['completions/mean_terminated_length']))
