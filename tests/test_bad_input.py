@@ -410,7 +410,7 @@ def test_a_tokenizer_that_does_not_fit_the_weights(folder, tmp_path, capsys):
   ids = tokenizer.pretrained(folder).vocab
   architecture = presets.preset('toy', width=16, layers=1, head_width=4, ffw=8, vocab=ids - 7)
   pretrained.save(
-    tmp_path / 'model', architecture, functional.build(architecture).init(jax.random.key(0))
+    tmp_path / 'model', functional.build(architecture).init(jax.random.key(0)), architecture
   )
   file = write(
     tmp_path, PRETRAINED.format(weights=str(tmp_path / 'model'), words=str(folder)), head=''

@@ -197,8 +197,8 @@ def export(arguments):
   s = run.setting
   exporting.export(
     folder,
-    s.model.architecture,
     run.weights['policy'],
+    s.model.architecture,
     s.codec,
     sampler=s.sampler,
     max_new=s.max_new,

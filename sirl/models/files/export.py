@@ -19,15 +19,15 @@ GENERATION_CONFIG = 'generation_config.json'
 log = logging.getLogger(__name__)
 
 
-def export(folder, architecture, params, codec, *, sampler=None, max_new=None):
+def export(folder, params, architecture, codec, *, sampler=None, max_new=None):
   """Writes a folder that transformers and this library load, either completely or not at all.
 
   The files are written into a temporary folder beside it, which is then renamed.
 
   Args:
     folder: must be missing or empty.
-    architecture: of the policy, `model.architecture`.
     params: of the policy; merge frozen and trained parts first.
+    architecture: of the policy, `model.architecture`.
     codec: the one that the policy was trained with.
     sampler: how the policy draws tokens. None: generation_config.json keeps the settings of the
       codec's own folder, if it has one. A temperature and greedy decoding can be expressed. A
@@ -38,7 +38,7 @@ def export(folder, architecture, params, codec, *, sampler=None, max_new=None):
     Face family, params that do not belong to it, and a codec that cannot be saved or does not fit.
   """
   folder = pathlib.Path(folder)
-  _check(folder, architecture, params, codec)
+  _check(folder, params, architecture, codec)
   target = folder.resolve()
   beside = next(parent for parent in target.parents if parent.exists())
   with tempfile.TemporaryDirectory(prefix=f'.{target.name}-', dir=beside) as scratch:
@@ -50,15 +50,15 @@ def export(folder, architecture, params, codec, *, sampler=None, max_new=None):
     stated = {name: value for name, value in stated.items() if value is not None}
     how = _how_to_draw(sampler, architecture.vocab, made)
     weights.write_json(made / GENERATION_CONFIG, how | stated)
-    pretrained.save(made, architecture, params, token_ids=ids)
+    pretrained.save(made, params, architecture, token_ids=ids)
     _check_saved(made, codec)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(made, target)
   return folder
 
 
-def _check(folder, architecture, params, codec):
-  pretrained.check_arguments(architecture, params)
+def _check(folder, params, architecture, codec):
+  pretrained.check_arguments(params, architecture)
   if codec.save is None:
     raise ValueError(
       'this codec cannot be exported: its field `save` is None; give it a function that writes '

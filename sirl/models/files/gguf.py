@@ -13,7 +13,7 @@ import pathlib
 import gguf
 import numpy as np
 
-from sirl.models.files import families, gguf_config, gguf_tensors, gguf_tokenizer, weights
+from sirl.models.files import families, gguf_config, gguf_tensors, gguf_tokenizer, origin, weights
 from sirl.models.files.gguf_config import BLOCK, tensor
 from sirl.models.files.gguf_tokenizer import INSTEAD
 
@@ -23,7 +23,8 @@ _CODES = {'float32': 'F32', 'bfloat16': 'BF16'}  # names of dtypes in safetensor
 def convert(path, folder, *, dtype='float32'):
   """Writes config, weights, tokenizer and generation config of the GGUF file `path` into `folder`.
 
-  `config.json` is written last: a folder that lacks it is not complete.
+  `config.json` and the record of the file (`origin`) are written last: a folder that lacks one of
+  them is not complete.
 
   Args: dtype: of the weights written, 'float32' or 'bfloat16'.
   Returns: the folder as a `pathlib.Path`.
@@ -32,7 +33,9 @@ def convert(path, folder, *, dtype='float32'):
   """
   if dtype not in _CODES:
     raise ValueError(f'dtype={dtype!r} is not supported; choose one of {", ".join(_CODES)}')
-  meta, tensors = _read(pathlib.Path(path))
+  path = pathlib.Path(path)
+  meta, tensors = _read(path)
+  before = origin.identity(path)
   try:
     family = gguf_config.family_of(meta)
     config = gguf_config.read(family, meta, tensors) | {'dtype': dtype}
@@ -44,12 +47,14 @@ def convert(path, folder, *, dtype='float32'):
 
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
+  (folder / origin.RECORD).unlink(missing_ok=True)
   (folder / 'config.json').unlink(missing_ok=True)
   weights.write_json(folder / 'tokenizer.json', tokenizer)
   weights.write_json(folder / 'tokenizer_config.json', tokenizer_config)
   weights.write_json(folder / 'generation_config.json', generation_config)
   gguf_tensors.write_safetensors(folder / weights.WEIGHTS, entries, _CODES[dtype])
   weights.write_json(folder / 'config.json', config | generation_config)
+  origin.write(folder, path, before)
   return folder
 
 

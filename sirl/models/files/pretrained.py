@@ -6,7 +6,6 @@ error, which names the file or tensor, the expectation and the remedy. `save` wr
 `export.export` writes them with a tokenizer.
 """
 
-import logging
 import os
 import pathlib
 import re
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl.models import functional
-from sirl.models.files import families, weights
+from sirl.models.files import families, gguf_cache, unused, weights
 from sirl.models.transformer import Architecture
 
 CONFIG = 'config.json'
@@ -69,8 +68,8 @@ def load(
 
 def save(
   folder,
-  architecture,
   params,
+  architecture,
   *,
   dtype=None,
   tokenizer_from=None,
@@ -81,7 +80,7 @@ def save(
 
   Args:
     folder: made if missing; weights of an earlier save in it are replaced.
-    architecture, params: as `load` returns them.
+    params, architecture: as `load` returns them, in the same order.
     dtype: to store weights in, such as 'bfloat16'; None: as they are.
     tokenizer_from: folder whose tokenizer files and special token ids are carried over.
     token_ids: special token ids for config.json, by the names in TOKEN_IDS.
@@ -93,7 +92,7 @@ def save(
   Raises: ValueError if no family can express the architecture, if params are not its own, and if
     the two are swapped.
   """
-  check_arguments(architecture, params)
+  check_arguments(params, architecture)
   config = families.config_from_architecture(architecture)
   flat = functional.flatten(params)
   expected = functional.flatten(functional.shapes(architecture))
@@ -125,14 +124,14 @@ def save(
       os.replace(file, folder / file.name)
 
 
-def check_arguments(architecture, params):
-  """Raises ValueError unless these are an Architecture and a params tree, in this order."""
+def check_arguments(params, architecture):
+  """Raises ValueError unless these are a params tree and an Architecture, in this order."""
   if isinstance(architecture, Architecture) and isinstance(params, dict):
     return
   if isinstance(params, Architecture):
     raise ValueError(
-      f'architecture and params are swapped: the architecture is a {type(architecture).__name__} '
-      f'and the params are an Architecture; the order is (folder, architecture, params)'
+      f'params and architecture are swapped: the params are an Architecture and the architecture '
+      f'is a {type(architecture).__name__}; the order is that of load, params before architecture'
     )
   if architecture is None:
     raise ValueError(
@@ -150,7 +149,7 @@ def check_arguments(architecture, params):
 def locate(path_or_name):
   """The Hugging Face folder of a path or hub name: fetched or converted from GGUF where necessary.
 
-  A GGUF file is converted once, into a folder beside it that carries its name.
+  A GGUF file is converted once, see `gguf_cache`, and again when it has changed.
   """
   path = pathlib.Path(path_or_name)
   if path.is_file():
@@ -158,13 +157,13 @@ def locate(path_or_name):
       raise ValueError(
         f'{path} is a file; expected a folder with {CONFIG}, a .gguf file or a hub name'
       )
-    return converted(path)
+    return gguf_cache.converted(path)
   if path.is_dir():
     if (path / CONFIG).is_file():
       return path
     found = sorted(path.glob('*.gguf'))
     if len(found) == 1:
-      return converted(found[0])
+      return gguf_cache.converted(found[0])
     what = f'{len(found)} .gguf files; name one of them' if found else 'no .gguf file either'
     raise FileNotFoundError(f'folder {path} has no {CONFIG}, and {what}')
   if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', str(path_or_name)) and not path.parent.is_dir():
@@ -195,8 +194,8 @@ def read_params(folder, architecture, dtype='float32'):
   names = {path: families.tensor_name(path, architecture) for path in paths}
   if 'value_head.weight' not in tensors:
     names = {path: name for path, name in names.items() if not path.startswith('value_head')}
-  for name in set(tensors) - set(names.values()):
-    if ignorable(name, architecture):
+  for name in sorted(set(tensors) - set(names.values())):
+    if unused.may_be_left_out(name, tensors, architecture, folder):
       del tensors[name]
   check_same(
     {name: paths[path].shape for path, name in names.items()},
@@ -208,18 +207,6 @@ def read_params(folder, architecture, dtype='float32'):
     for path, shape in paths.items()
   }
   return functional.unflatten(filled)
-
-
-def ignorable(name, architecture):
-  """Whether a tensor of a file may be ignored.
-
-  These are the rope tables of old exports, a tied model's second copy of its embedding, and a value
-  head that was not asked for.
-  """
-  if name.startswith('value_head.') and not architecture.value_head:
-    logging.warning('the checkpoint has %s, which is left out; load it with value_head=True', name)
-    return True
-  return name.endswith('rotary_emb.inv_freq') or (architecture.tied and name == 'lm_head.weight')
 
 
 def check_same(expected, got, where):
@@ -253,19 +240,6 @@ def stored_token_ids(folder):
     folder / CONFIG, 'tokenizer_from must be the folder of a Hugging Face model'
   )
   return {key: config[key] for key in TOKEN_IDS if key in config}
-
-
-def converted(gguf_file):
-  """The folder of `x.gguf`, named `x` beside it; the file is converted unless the folder exists."""
-  from sirl.models.files import gguf  # only this path needs the gguf package
-
-  folder = gguf_file.with_suffix('')
-  if (folder / CONFIG).is_file():
-    return folder
-  with tempfile.TemporaryDirectory(dir=gguf_file.parent) as scratch:
-    gguf.convert(gguf_file, pathlib.Path(scratch) / folder.name)
-    os.replace(pathlib.Path(scratch) / folder.name, folder)
-  return folder
 
 
 def fetched(name):

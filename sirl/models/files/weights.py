@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import numpy as safetensors
 
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
+ADAPTER = 'adapter_config.json'
 DTYPES = {
   'F64': np.dtype(np.float64),
   'F32': np.dtype(np.float32),
@@ -21,7 +22,20 @@ DTYPES = {
 
 
 def read_tensors(folder):
-  """name -> array mapped from the folder's safetensors files."""
+  """name -> array mapped from the folder's safetensors files.
+
+  Raises: FileNotFoundError for missing files; ValueError for damaged ones, and where files would
+    stay unread that another reader applies.
+  """
+  if (folder / ADAPTER).is_file():
+    raise ValueError(
+      f'{folder} holds {ADAPTER}, an adapter that changes the weights; '
+      f'merge it into the weights and save them, or remove it'
+    )
+  if (folder / INDEX).is_file() and (folder / WEIGHTS).is_file():
+    raise ValueError(
+      f'{folder} holds both {WEIGHTS} and {INDEX}, which may be of two checkpoints; remove one'
+    )
   if (folder / INDEX).is_file():
     where = read_json(folder / INDEX, '')['weight_map']
     shards = {file: read_safetensors(folder / file) for file in sorted(set(where.values()))}
@@ -29,6 +43,12 @@ def read_tensors(folder):
       if name not in shards[file]:
         raise ValueError(
           f'{folder / file}: tensor {name} is missing, which {INDEX} places there; fetch both again'
+        )
+    for file, tensors in shards.items():
+      extra = sorted(name for name in tensors if where.get(name) != file)
+      if extra:
+        raise ValueError(
+          f'{folder / file}: tensor {extra[0]} is not placed there by {INDEX}; fetch both again'
         )
     return {name: shards[file][name] for name, file in where.items()}
   if not (folder / WEIGHTS).is_file():
@@ -101,7 +121,10 @@ def write_tensors(folder, tensors, dtype, max_shard_bytes):
   for file, names in zip(files, shards, strict=True):
     arrays = {name: np.ascontiguousarray(np.asarray(tensors[name], dtype)) for name in names}
     metadata = {'format': 'pt'}  # transformers refuses files without it
+    (folder / file).touch()
+    mode = (folder / file).stat().st_mode  # of every new file; save_file lets only the owner read
     safetensors.save_file(arrays, folder / file, metadata)
+    (folder / file).chmod(mode)
   if len(shards) > 1:
     weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
     total = sum(width(tensor) for tensor in tensors.values())

@@ -154,7 +154,7 @@ def test_an_exported_policy_is_the_same_in_transformers_and_read_back(name, code
   architecture, model, params = small(codec)
   folder = tmp_path / 'a' / 'b'
   sampler = sampling.sampler(temperature=0.7)
-  assert export(folder, architecture, params, codec, sampler=sampler, max_new=5) == folder
+  assert export(folder, params, architecture, codec, sampler=sampler, max_new=5) == folder
   assert [path.name for path in tmp_path.iterdir()] == ['a']  # nothing temporary stays
 
   theirs, report = transformers.AutoModelForCausalLM.from_pretrained(
@@ -197,7 +197,7 @@ def test_special_ids_and_generation_config_are_those_of_codec_and_sampler(codecs
   codec = codecs['bytes']
   architecture, _, params = small(codec)
   sampler = sampling.sampler(temperature=0.7)
-  export(tmp_path / 'x', architecture, params, codec, sampler=sampler, max_new=5)
+  export(tmp_path / 'x', params, architecture, codec, sampler=sampler, max_new=5)
   config = read(tmp_path / 'x', 'config.json')
   ids = {key: config[key] for key in pretrained.TOKEN_IDS}
   assert ids == {'bos_token_id': None, 'eos_token_id': 257, 'pad_token_id': 256}
@@ -216,7 +216,7 @@ def test_a_greedy_sampler_is_written_as_no_sampling(codecs, tmp_path, caplog):
   codec = codecs['characters']
   architecture, _, params = small(codec)
   for index, sampler in enumerate([sampling.greedy(), sampling.sampler(top_k=1)]):
-    folder = export(tmp_path / str(index), architecture, params, codec, sampler=sampler)
+    folder = export(tmp_path / str(index), params, architecture, codec, sampler=sampler)
     assert read(folder, 'generation_config.json') == {
       'do_sample': False,
       'eos_token_id': [1],
@@ -231,7 +231,7 @@ def test_a_truncation_is_left_out_with_a_warning(codecs, tmp_path, caplog):
   architecture, _, params = small(codec)
   with caplog.at_level(logging.WARNING):
     sampler = sampling.sampler(temperature=0.5, top_p=0.9)
-    folder = export(tmp_path / 'x', architecture, params, codec, sampler=sampler)
+    folder = export(tmp_path / 'x', params, architecture, codec, sampler=sampler)
   assert 'generation_config.json cannot say' in caplog.text
   assert read(folder, 'generation_config.json')['temperature'] == 0.5
 
@@ -239,7 +239,7 @@ def test_a_truncation_is_left_out_with_a_warning(codecs, tmp_path, caplog):
 def test_without_a_sampler_nothing_is_said_about_sampling(codecs, tmp_path):
   codec = codecs['characters']._replace(eos_ids=(1, 5))
   architecture, _, params = small(codec)
-  folder = export(tmp_path / 'x', architecture, params, codec)
+  folder = export(tmp_path / 'x', params, architecture, codec)
   assert read(folder, 'generation_config.json') == {'eos_token_id': [1, 5], 'pad_token_id': 0}
   assert read(folder, 'config.json')['eos_token_id'] == [1, 5]
   assert tokenizer.pretrained(folder).eos_ids == (1, 5)
@@ -250,7 +250,7 @@ def test_an_existing_empty_folder_and_a_link_to_one_are_filled(codecs, tmp_path)
   architecture, _, params = small(codec)
   (tmp_path / 'x').mkdir()
   (tmp_path / 'link').symlink_to(tmp_path / 'x')
-  export(tmp_path / 'link', architecture, params, codec)
+  export(tmp_path / 'link', params, architecture, codec)
   assert (tmp_path / 'link').is_symlink()
   pretrained.load(tmp_path / 'x')
   (tmp_path / 'plain').mkdir()
@@ -272,7 +272,7 @@ def source(tmp_path):
 def test_a_pretrained_policy_keeps_its_tokenizer_and_special_ids(source, tmp_path):
   _, params, architecture = pretrained.load(source)
   codec = tokenizer.pretrained(source)
-  folder = export(tmp_path / 'out', architecture, params, codec)
+  folder = export(tmp_path / 'out', params, architecture, codec)
   for file in ('tokenizer.json', 'tokenizer_config.json'):
     assert (folder / file).read_bytes() == (source / file).read_bytes()
   config = read(folder, 'config.json')
@@ -286,7 +286,7 @@ def test_a_pretrained_policy_keeps_its_tokenizer_and_special_ids(source, tmp_pat
   _, loaded, _ = pretrained.load(folder)
   jax.tree.map(np.testing.assert_array_equal, loaded, params)
 
-  again = export(tmp_path / 'drawn', architecture, params, codec, sampler=sampling.sampler())
+  again = export(tmp_path / 'drawn', params, architecture, codec, sampler=sampling.sampler())
   generation = read(again, 'generation_config.json')
   assert (generation['top_p'], generation['top_k']) == (1.0, 0)  # the sampler's, not the source's
 
@@ -310,11 +310,11 @@ def test_a_folder_that_is_not_empty_stays_as_it_is(codecs, tmp_path):
   (tmp_path / 'x').mkdir()
   (tmp_path / 'x' / 'notes').write_text('mine')
   with pytest.raises(ValueError, match='x exists and is not empty; name another folder') as caught:
-    export(tmp_path / 'x', architecture, params, codecs['characters'])
+    export(tmp_path / 'x', params, architecture, codecs['characters'])
   assert '\n' not in str(caught.value)
   assert [path.name for path in (tmp_path / 'x').iterdir()] == ['notes']
   with pytest.raises(ValueError, match='notes exists and is no folder'):
-    export(tmp_path / 'x' / 'notes', architecture, params, codecs['characters'])
+    export(tmp_path / 'x' / 'notes', params, architecture, codecs['characters'])
   assert [path.name for path in tmp_path.iterdir()] == ['x']
 
 
@@ -324,7 +324,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(codecs, tmp_path)
 
   def refused(message, architecture=architecture, params=params, codec=codec):
     with pytest.raises(ValueError, match=message):
-      export(tmp_path / 'new' / 'x', architecture, params, codec)
+      export(tmp_path / 'new' / 'x', params, architecture, codec)
     assert list(tmp_path.iterdir()) == []
 
   def broken(folder):
@@ -334,7 +334,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(codecs, tmp_path)
   refused('this model cannot be exported', architecture=None)
   refused('architecture is a Model, expected an Architecture', architecture=model)
   refused('params are a Model', params=model)
-  refused('architecture and params are swapped', architecture=params, params=architecture)
+  refused('params and architecture are swapped', architecture=params, params=architecture)
   refused('this codec cannot be exported', codec=codec._replace(save=None))
   refused('the codec has 258 ids and the model', codec=codecs['bytes'])
   refused('disk full', codec=codec._replace(save=broken))
@@ -343,10 +343,10 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(codecs, tmp_path)
   refused('no Hugging Face family', architecture=preset('toy', vocab=99, embed_scale=3.0))
 
 
-def test_save_refuses_swapped_arguments(codecs, tmp_path):
+def test_save_takes_what_load_returns_in_its_order_and_refuses_another(codecs, tmp_path):
   architecture, _, params = small(codecs['characters'])
-  with pytest.raises(ValueError, match='are swapped.*order is .folder, architecture, params'):
-    pretrained.save(tmp_path / 'x', params, architecture)
+  with pytest.raises(ValueError, match='are swapped.*of load, params before architecture'):
+    pretrained.save(tmp_path / 'x', architecture, params)
   with pytest.raises(ValueError, match='this model cannot be exported'):
-    pretrained.save(tmp_path / 'x', None, params)
+    pretrained.save(tmp_path / 'x', params, None)
   assert list(tmp_path.iterdir()) == []

@@ -112,7 +112,7 @@ def test_logits_equal_transformers_and_survive_saving(case, folders, tmp_path):
   assert expected.std() > 0.5  # the comparison has something to compare
   np.testing.assert_allclose(ours(model, params), expected, atol=1e-4, rtol=0)
 
-  pretrained.save(tmp_path, architecture, params, max_shard_bytes=8000)
+  pretrained.save(tmp_path, params, architecture, max_shard_bytes=8000)
   assert len(list(tmp_path.glob('model-*-of-*.safetensors'))) > 1
   np.testing.assert_allclose(reference(tmp_path), expected, atol=1e-6, rtol=0)
   _, params_again, architecture_again = pretrained.load(tmp_path)

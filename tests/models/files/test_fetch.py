@@ -63,6 +63,7 @@ def test_fetch_makes_a_folder_once_and_repairs_it(source, tmp_path, caplog):
   fetch.fetch_source(source, folder)
   names = {
     'config.json',
+    'converted_from.json',
     'generation_config.json',
     'model.safetensors',
     'source.json',

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +14,13 @@ from sirl.models import functional
 from sirl.models.files import pretrained
 from sirl.models.presets import preset
 
-from support import tiny_gguf
-
 
 @pytest.fixture
 def toy(tmp_path):
   """A saved toy: (folder, architecture, params)."""
   architecture = preset('toy', width=16, layers=2, head_width=4, ffw=8, vocab=12)
   params = functional.build(architecture).init(jax.random.key(0))
-  pretrained.save(tmp_path / 'toy', architecture, params)
+  pretrained.save(tmp_path / 'toy', params, architecture)
   return tmp_path / 'toy', architecture, params
 
 
@@ -37,7 +34,7 @@ def rewrite(folder, change):
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_half_precision_files_are_read_as_the_rounded_numbers(dtype, toy):
   folder, architecture, params = toy
-  pretrained.save(folder, architecture, params, dtype=dtype)
+  pretrained.save(folder, params, architecture, dtype=dtype)
   assert json.loads((folder / 'config.json').read_text())['dtype'] == dtype
   _, loaded, _ = pretrained.load(folder)
   jax.tree.map(lambda x, y: np.testing.assert_array_equal(x.astype(dtype), y), params, loaded)
@@ -50,7 +47,7 @@ def test_value_head_starts_at_zero_and_is_kept_by_save(toy, tmp_path, caplog):
   x = jnp.ones((3, 16))
   np.testing.assert_array_equal(model.value(params, x), np.zeros(3))
   params['value_head']['weight'] += 1.0
-  pretrained.save(tmp_path / 'critic', architecture, params)
+  pretrained.save(tmp_path / 'critic', params, architecture)
   model, params, _ = pretrained.load(tmp_path / 'critic', value_head=True)
   np.testing.assert_array_equal(model.value(params, x), np.full(3, 16.0))
   assert pretrained.load(tmp_path / 'critic')[0].value is None
@@ -63,9 +60,9 @@ def test_saving_again_replaces_shards_and_carries_the_tokenizer(toy, tmp_path):
   config = json.loads((folder / 'config.json').read_text())
   (folder / 'config.json').write_text(json.dumps(config | {'eos_token_id': 7}))
   target = tmp_path / 'target'
-  pretrained.save(target, architecture, params, max_shard_bytes=1000)
+  pretrained.save(target, params, architecture, max_shard_bytes=1000)
   assert (target / 'model.safetensors.index.json').is_file()
-  pretrained.save(target, architecture, params, tokenizer_from=folder)
+  pretrained.save(target, params, architecture, tokenizer_from=folder)
   names = sorted(file.name for file in target.iterdir())
   assert names == ['config.json', 'model.safetensors', 'tokenizer.json']
   assert json.loads((target / 'config.json').read_text())['eos_token_id'] == 7
@@ -81,7 +78,7 @@ def test_truncated_file_is_named(kept_bytes, toy):
 
 def test_missing_shard_is_named(toy):
   folder, architecture, params = toy
-  pretrained.save(folder, architecture, params, max_shard_bytes=1000)
+  pretrained.save(folder, params, architecture, max_shard_bytes=1000)
   sorted(folder.glob('model-*'))[1].unlink()
   with pytest.raises(FileNotFoundError, match=r'model-00002-of-.*is missing.*fetch the remaining'):
     pretrained.load(folder)
@@ -105,13 +102,74 @@ def test_wrong_shape_is_named(toy):
     pretrained.load(toy[0])
 
 
-def test_leftovers_of_old_exports_are_ignored(toy):
-  extra = {
-    'lm_head.weight': np.zeros((12, 16), np.float32),
-    'model.layers.0.self_attn.rotary_emb.inv_freq': np.zeros(2, np.float32),
-  }
-  rewrite(toy[0], lambda tensors: tensors.update(extra))
-  pretrained.load(toy[0])
+INV_FREQ = 'model.layers.0.self_attn.rotary_emb.inv_freq'
+TABLE = np.array([1.0, 10_000**-0.5], np.float16)  # of theta 10000 and heads of 4
+
+
+def test_equal_leftovers_of_old_exports_are_left_out(toy):
+  folder, _, params = toy
+  copy = np.asarray(params['embed']['weight'])
+  rewrite(folder, lambda tensors: tensors.update({'lm_head.weight': copy, INV_FREQ: TABLE}))
+  assert pretrained.load(folder)[2].tied
+
+
+def test_a_head_that_differs_from_the_tied_embedding_is_refused(toy):
+  folder, _, params = toy
+  head = np.array(params['embed']['weight'])
+  head[-1, -1] += 1e-6
+  rewrite(folder, lambda tensors: tensors.update({'lm_head.weight': head}))
+  with pytest.raises(
+    ValueError, match=r'lm_head\.weight differs .* write false there to use the head'
+  ):
+    pretrained.load(folder)
+  config = folder / 'config.json'
+  config.write_text(
+    config.read_text().replace('"tie_word_embeddings": true', '"tie_word_embeddings": false')
+  )
+  _, params, architecture = pretrained.load(folder)
+  assert not architecture.tied
+  np.testing.assert_array_equal(params['head']['weight'], head)
+
+
+def test_rotary_frequencies_of_another_theta_are_refused(toy):
+  other = np.array([1.0, 500_000**-0.5], np.float32)
+  rewrite(toy[0], lambda tensors: tensors.update({INV_FREQ: other}))
+  with pytest.raises(
+    ValueError, match=r'inv_freq holds other rotary frequencies than config\.json'
+  ):
+    pretrained.load(toy[0])
+
+
+def test_files_that_another_reader_would_apply_are_refused(toy):
+  folder, architecture, params = toy
+  (folder / 'adapter_config.json').write_text('{}')
+  with pytest.raises(
+    ValueError, match=r'adapter_config\.json, an adapter that changes the weights'
+  ):
+    pretrained.load(folder)
+  (folder / 'adapter_config.json').unlink()
+
+  single = (folder / 'model.safetensors').read_bytes()
+  pretrained.save(folder, params, architecture, max_shard_bytes=1000)
+  (folder / 'model.safetensors').write_bytes(single)
+  with pytest.raises(
+    ValueError, match=r'both model\.safetensors and model\.safetensors\.index\.json'
+  ):
+    pretrained.load(folder)
+  (folder / 'model.safetensors').unlink()
+
+  index = folder / 'model.safetensors.index.json'
+  listed = json.loads(index.read_text())
+  del listed['weight_map']['model.norm.weight']
+  index.write_text(json.dumps(listed))
+  with pytest.raises(ValueError, match=r'tensor model\.norm\.weight is not placed there by'):
+    pretrained.load(folder)
+
+
+def test_others_may_read_what_is_saved_if_they_may_read_new_files(toy):
+  (toy[0] / 'new').touch()
+  modes = {file.stat().st_mode for file in toy[0].iterdir()}
+  assert len(modes) == 1
 
 
 @pytest.mark.parametrize(
@@ -156,31 +214,11 @@ def test_unreachable_hub_name_is_one_clear_error(monkeypatch):
     pretrained.load('nobody/nothing')
 
 
-def test_gguf_file_is_converted_once_and_loaded(tmp_path):
-  weights = tiny_gguf.llama_weights()
-  file = tiny_gguf.write(tmp_path / 'tiny.gguf', weights)
-  _, params, architecture = pretrained.load(file)
-  assert (architecture.layers, architecture.rope_theta) == (2, 5000.0)
-  expected = weights['model.layers.1.self_attn.q_proj.weight']
-  np.testing.assert_array_equal(params['layers']['1']['attention']['q']['weight'], expected)
-  assert sorted(path.name for path in tmp_path.iterdir()) == ['tiny', 'tiny.gguf']
-  pretrained.load(tmp_path / 'tiny')
-
-
-def test_gguf_beside_a_finished_conversion_is_not_converted_again(toy):
-  folder, _, _ = toy
-  folder.with_suffix('.gguf').write_bytes(b'not read')
-  assert pretrained.locate(folder.with_suffix('.gguf')) == folder
-  shutil.copy(folder.with_suffix('.gguf'), folder.parent / 'other.gguf')
-  with pytest.raises(FileNotFoundError, match=r'2 \.gguf files; name one'):
-    pretrained.locate(folder.parent)
-
-
 def test_save_refuses_what_no_family_can_say(toy, tmp_path):
   _, architecture, params = toy
   odd = dataclasses.replace(architecture, embed_scale=4.0)
   with pytest.raises(ValueError, match=r'llama comes nearest but cannot say embed_scale=4\.0'):
-    pretrained.save(tmp_path / 'odd', odd, params)
+    pretrained.save(tmp_path / 'odd', params, odd)
   with pytest.raises(ValueError, match=r'params: tensor head\.weight .* is missing'):
-    pretrained.save(tmp_path / 'odd', dataclasses.replace(architecture, tied=False), params)
+    pretrained.save(tmp_path / 'odd', params, dataclasses.replace(architecture, tied=False))
   assert not (tmp_path / 'odd').exists()
