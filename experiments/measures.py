@@ -20,7 +20,14 @@ def measured(domain, sets, ask, ask_greedy, with_answers, *, samples, own):
   evaluates = []
   if all(task.answer is not None for task in heldout):
     sampled = benchmarks.sampled(
-      'heldout', heldout, verify, ask, samples=samples, ks=(1, samples), extract=domain.extract
+      'heldout',
+      heldout,
+      verify,
+      ask,
+      samples=samples,
+      ks=(1, samples),
+      extract=domain.extract,
+      same=domain.same,
     )
     if own and 'reserve' in sets:
       new = drawn_from(sets['reserve'], len(heldout))
@@ -31,7 +38,9 @@ def measured(domain, sets, ask, ask_greedy, with_answers, *, samples, own):
       evaluates.append(refined(domain, heldout, ask))
   evaluates.append(monitors.standard(verify if with_answers else None))
   consensus = (
-    {} if with_answers else {'consensus': monitors.consensus(heldout, ask, domain.extract)}
+    {}
+    if with_answers
+    else {'consensus': monitors.consensus(heldout, ask, domain.extract, same=domain.same)}
   )
   return evaluator(benchmarks.merge(*evaluates), **consensus)
 
@@ -39,7 +48,7 @@ def measured(domain, sets, ask, ask_greedy, with_answers, *, samples, own):
 def refined(domain, heldout, ask):
   """The gain of voting over eight answers, and of choosing the best of eight, at inference."""
   best = {} if domain.check is None else {'best8': voting.best_of_n(ask, 8, domain.check)}
-  vote = voting.self_consistency(ask, 8, domain.extract)
+  vote = voting.self_consistency(ask, 8, domain.extract, domain.same)
   return benchmarks.refined(
     'refined', heldout, domain.verify, plain=voting.first(ask), vote8=vote, **best
   )

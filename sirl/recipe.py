@@ -40,6 +40,7 @@ from sirl.slots import (
   Refresh,
   Reward,
   Rule,
+  Same,
   Selector,
   Verify,
 )
@@ -83,6 +84,7 @@ class Domain:
   # {'train': tasks, 'heldout': tasks}, in place of a generator
   splits: Mapping[str, Sequence[Task]] | None = None
   extract: Extract = answers.exact  # text -> answer or None
+  same: Same = answers.same  # whether two answers are one in a vote
   # (task, text) -> 1 right, 0 wrong; None compares the extracted answer with the task's
   correct: Verify | None = None
   reward: Reward | None = None  # None: the part `correct`, 1 or 0

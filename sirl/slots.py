@@ -90,6 +90,8 @@ Ask: TypeAlias = Callable[[Weights, Sequence[Prompt], Key, int], list[list[str]]
 Verify: TypeAlias = Callable[[Task, str], float | None]
 # text -> normalised answer or None
 Extract: TypeAlias = Callable[[str], Hashable | None]
+# Whether two answers count as one in a vote, such as `answers.same`
+Same: TypeAlias = Callable[[Any, Any], bool]
 Acquire: TypeAlias = Callable[[Weights, Pool, Context], list[Task]]
 Refine: TypeAlias = Callable[[Weights, Sequence[Task], Key], list[str]]  # one text per task
 Evaluate: TypeAlias = Callable[[Weights, Record, Context], dict[str, float]]

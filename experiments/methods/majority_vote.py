@@ -25,7 +25,7 @@ class Config(recipe.Config):
 
 def method(c, s):
   """A vote in place of a verifier."""
-  vote = rewards.per_group(heuristic.majority_vote(s.domain.extract))
+  vote = rewards.per_group(heuristic.majority_vote(s.domain.extract, same=s.domain.same))
   return recipe.Method(
     answers=False,
     reward=rewards.weighted(vote=(1.0, vote)),

@@ -17,13 +17,14 @@ from sirl.tasks import Task, content_id
 # ---------------------------------------------------------------- verification
 
 
-def correct(task, text, *, extract=answers.final, unanswered='raise'):
+def correct(task, text, *, extract=answers.final, equal=answers.equal, unanswered='raise'):
   """1.0 if the answer extracted from the completion equals the task's answer, else 0.0.
 
   A completion without an answer gives 0.0.
 
   Args:
     extract: str -> str or None, a function of `domains.answers`.
+    equal: (answer, gold) -> bool; `answers.Prover().equal` also asks math-verify.
     unanswered: for tasks without an answer, 'raise' raises and 'skip' returns None (not judged).
   Raises: ValueError for a task without an answer, unless unanswered='skip'.
   """
@@ -37,7 +38,7 @@ def correct(task, text, *, extract=answers.final, unanswered='raise'):
       "reward unanswered tasks with majority_vote, keep the answers, or pass unanswered='skip'"
     )
   found = extract(text)
-  return float(found is not None and answers.equal(found, task.answer))
+  return float(found is not None and equal(found, task.answer))
 
 
 def casting_out_nines(task, text, *, extract=answers.final):

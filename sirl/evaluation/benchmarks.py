@@ -18,12 +18,13 @@ set.
 """
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from sirl.ops import keys, stats
-from sirl.slots import Ask, Evaluate, Evaluator, Extract, Refine, Refiner, Verify
+from sirl.slots import Ask, Evaluate, Evaluator, Extract, Refine, Refiner, Same, Verify
 from sirl.tasks import Task
 from sirl.types import Context
 
@@ -39,6 +40,7 @@ def sampled(
   samples: int = 8,
   ks: Sequence[int] = (1, 8),
   extract: Extract | None = None,
+  same: Same = operator.eq,
   show: Show | None = None,
   shown: int = 8,
 ) -> Evaluate:
@@ -48,7 +50,8 @@ def sampled(
   1. A task that verify cannot judge (None) raises: it cannot be part of a benchmark.
 
   Args:
-    extract: text -> normalised answer or None.
+    extract: text -> answer or None.
+    same: whether two answers count as one in maj@k, such as `answers.same`.
     show: called with the first `shown` tasks as dicts with the keys round, benchmark, task, prompt,
       answer, texts, scores and, with extract, extracted.
   Raises: ValueError for a set without tasks, or for ks outside 1..samples.
@@ -63,7 +66,9 @@ def sampled(
     del record
     groups = ask(weights, [task.prompt for task in tasks], _key(context, name), samples)
     scores_PG = _scores(name, tasks, groups, verify)
-    answers = [[extract(text) for text in texts] for texts in groups] if extract else None
+    answers = None
+    if extract:
+      answers = [stats.merged([extract(text) for text in texts], same) for texts in groups]
     if show is not None:
       show(_rows(name, context, tasks[:shown], groups, scores_PG, answers))
     return _sampled_metrics(name, scores_PG, ks, answers)

@@ -194,14 +194,14 @@ def consensus(
     anchor = memory['anchor']
     if anchor is None:
       anchor = winners(answers_of(weights, anchor_key))
-    same = [
+    agreed = [
       np.nan if then is None else float(vote is not None and same(vote, then))
       for vote, then in zip(winners(answers), anchor)
     ]
     metrics = {
       **_across_tasks(answers),
       **_within_tasks(answers),
-      **_rate('anchor_agreement', same),
+      **_rate('anchor_agreement', agreed),
     }
     return {f'monitor/{name}/{metric}': value for metric, value in metrics.items()}, {
       'anchor': anchor

@@ -136,6 +136,20 @@ def _fillings(counts, blank, most, places):
   return ways_FT[places]
 
 
+def merged(answers: Sequence, same) -> list:
+  """The answers, each replaced by the first of them that is the same: '18.0' by an earlier '18'.
+
+  Votes then count values, not spellings. None stays None.
+  Args: same: (answer, answer) -> bool, such as `domains.answers.same`.
+  """
+  firsts = {}  # answer -> the first that is the same
+  for answer in answers:
+    if answer is not None and answer not in firsts:
+      known = dict.fromkeys(firsts.values())
+      firsts[answer] = next((first for first in known if same(answer, first)), answer)
+  return [None if answer is None else firsts[answer] for answer in answers]
+
+
 def plurality(answers: Sequence[Hashable | None], weights: Sequence[float] | None = None):
   """The winning answer of a vote, or None when nobody voted.
 

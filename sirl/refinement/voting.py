@@ -10,10 +10,11 @@ key fixes the order of draws.
 """
 
 import math
+import operator
 from collections.abc import Sequence
 
 from sirl.ops import stats
-from sirl.slots import Ask, Extract, Refine, Verify
+from sirl.slots import Ask, Extract, Refine, Same, Verify
 from sirl.tasks import Task
 
 
@@ -26,10 +27,10 @@ def first(ask: Ask) -> Refine:
   return refine
 
 
-def self_consistency(ask: Ask, n: int, extract: Extract) -> Refine:
+def self_consistency(ask: Ask, n: int, extract: Extract, same: Same = operator.eq) -> Refine:
   """The first of n texts that gives the most frequent answer.
 
-  Texts without an answer do not vote. If no text has one, returns the first text.
+  Texts without an answer do not vote; `same` says which answers count as one. If no text has one, returns the first text.
   Source: Wang et al. 2022, arXiv 2203.11171; the paper draws 40 at temperature 0.7.
   """
   _check(n)
@@ -37,7 +38,7 @@ def self_consistency(ask: Ask, n: int, extract: Extract) -> Refine:
   def refine(weights, tasks, key):
     chosen = []
     for texts in _drawn(ask, weights, tasks, key, n):
-      answers = [extract(text) for text in texts]
+      answers = stats.merged([extract(text) for text in texts], same)
       winner = stats.plurality(answers)
       chosen.append(texts[0] if winner is None else texts[answers.index(winner)])
     return chosen
@@ -64,7 +65,9 @@ def best_of_n(ask: Ask, n: int, verifier: Verify) -> Refine:
   return refine
 
 
-def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verify) -> Refine:
+def weighted_vote(
+  ask: Ask, n: int, extract: Extract, verifier: Verify, same: Same = operator.eq
+) -> Refine:
   """Finds the answer with the largest sum of scores, and returns its highest-scored text.
 
   A text without an answer or a score does not vote. If no text votes, returns the first text.
@@ -83,6 +86,7 @@ def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verify) -> Refin
           'use best_of_n.'
         )
       answers = [None if score is None else extract(text) for text, score in zip(texts, scores)]
+      answers = stats.merged(answers, same)
       winner = stats.plurality(answers, [score or 0.0 for score in scores])
       members = {
         i: score

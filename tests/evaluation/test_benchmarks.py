@@ -51,6 +51,16 @@ def test_pass_and_majority_by_hand():
   assert (found['heldout/at_0'], found['heldout/at_1']) == (0.25, 0.25)
 
 
+def test_maj_counts_values_and_not_spellings():
+  ask = scripted(*[['7', '18', '18.0', '7', '$18']] * 4)
+  right = lambda task, text: float(text.strip('$').startswith('18'))
+  same = lambda a, b: float(a.strip('$')) == float(b.strip('$'))
+  found = benchmarks.sampled(
+    'heldout', TASKS, right, ask, samples=5, ks=(1, 5), extract=lambda text: text, same=same
+  )(None, None, CONTEXT)
+  assert found['heldout/maj@5'] == 1.0
+
+
 def test_each_accuracy_has_its_error_and_interval():
   found = benchmarks.sampled('heldout', TASKS, verify, ASK, samples=4, ks=(1, 4), extract=extract)(
     None, None, CONTEXT

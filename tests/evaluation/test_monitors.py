@@ -178,6 +178,15 @@ def test_consensus_by_hand():
   assert found['answer_entropy'] == pytest.approx(-np.sum(p * np.log(p)))
 
 
+def test_consensus_counts_values_and_not_spellings():
+  ask = scripted(['7', '18', '18.0', '7', '$18'])
+  same = lambda a, b: float(a.strip('$')) == float(b.strip('$'))
+  evaluator = monitors.consensus(OPEN[:1], ask, lambda text: text, same=same, samples=5)
+  found, _ = measure(evaluator, None)
+  assert found['monitor/consensus/majority_ratio'] == 3 / 5
+  assert found['monitor/consensus/distinct_answers'] == 2
+
+
 def test_a_constant_reply_shows_as_concentration_without_any_answer():
   constant, diverse = watch(*[['7'] * 4] * 4), watch(*[[str(i)] * 4 for i in range(4)])
   assert (constant['answer_concentration'], constant['answer_entropy']) == (1.0, 0.0)

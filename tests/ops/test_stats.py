@@ -105,6 +105,13 @@ def test_plurality(answers, weights, winner):
   assert stats.plurality(answers, weights) == winner
 
 
+def test_merged_answers_count_values_and_not_spellings():
+  same = lambda a, b: float(a.strip('$')) == float(b.strip('$'))
+  merged = stats.merged(['7', '18', None, '18.0', '$18', '7'], same)
+  assert merged == ['7', '18', None, '18', '18', '7']
+  assert stats.plurality(merged) == '18'
+
+
 def test_clustered_sem_by_hand():
   # Task means 1 and 0.5: mean .75, standard deviation sqrt(.125), over sqrt(2): .25.
   mean, sem = stats.clustered_mean([[1, 1], [1, 0]])

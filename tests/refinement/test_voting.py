@@ -37,6 +37,16 @@ def test_self_consistency_returns_a_text_of_the_most_frequent_answer():
   assert voting.self_consistency(ASK, 4, extract)(0, TASKS, KEY) == ['is 2', 'hm']
 
 
+def test_votes_count_values_and_not_spellings():
+  ask = scripted(a=['7', '18', '18.0', '7', '$18'], b=['x'] * 5)
+  number = lambda text: text if text != 'x' else None
+  same = lambda a, b: float(a.strip('$')) == float(b.strip('$'))
+  assert voting.self_consistency(ask, 5, number, same)(0, TASKS, KEY) == ['18', 'x']
+  scores = {'7': 0.5, '18': 0.4, '18.0': 0.4, '$18': 0.4}
+  weighted = voting.weighted_vote(ask, 5, number, lambda task, text: scores.get(text), same)
+  assert weighted(0, TASKS, KEY) == ['18', 'x']
+
+
 def test_a_tied_vote_goes_to_the_answer_drawn_first():
   assert voting.self_consistency(ASK, 3, extract)(0, TASKS, KEY)[0] == 'so 3'
 

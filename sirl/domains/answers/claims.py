@@ -1,0 +1,251 @@
+r"""The answer that a sentence claims: 'so it is $\frac{1}{2}$.' claims \frac{1}{2}.
+
+`after_phrase` reads what follows 'the answer is'; `stated` reads a text without that phrase. Both
+give the span of the answer as it is written, or None where the sentence denies, guesses or says
+several things.
+"""
+
+import collections
+import re
+
+from sirl.domains.answers import expression, reading, typography, units, values
+
+TAIL = 2_000  # characters at the end of a completion that are searched for its last statement
+_PHRASE = re.compile(
+  r'^[#*_ \t]{0,6}(?:final )?answer[*_ \t]{0,4}\n[\s*_]{0,20}'
+  r'|\b(?:correct |right |best )(?:option|choice)[\s*_]{0,4}\bis\b[\s*_:=]{0,20}'
+  r'|\banswers?\b(?:\s{1,3}(?:to|of|for)\s[^.\n:=]{0,80}?)?[\s*_]{0,4}'
+  r'(?:\b(?:is|are|equals|will be|comes out to be)\b|:|=)[\s*_:=]{0,20}',
+  re.IGNORECASE | re.MULTILINE,
+)
+_STOP = re.compile(
+  r'(?:(?<!\.)\.(?!\.)|(?<=[a-z]{2})!|\?)["\')\]*]*(?=\s|$)|\n'
+)  # 5! is a factorial
+_LEAD = re.compile(
+  r'(?:therefore|thus|hence|so|then|clearly|simply|just|exactly|precisely|indeed|actually|now|finally|'
+  r"equal to|equals|given by|approximately|approx\.?|\\approx|≈|as follows|that|it is|it's|we get|we have|"
+  r'the (?:number|value|integer|fraction|point|set|interval|pair|ordered pair|option|choice)|'
+  r'(?:option|choice)|is|=|:)(?![a-zA-Z])[\s,:]*',
+  re.IGNORECASE,
+)
+_REASON = re.compile(
+  r'[,;]?\s+(?:because|since|as|which|where|given|after|when|if|for)\s.*', re.DOTALL
+)
+_AFTERTHOUGHT = re.compile(r'[,;]?\s+(?:because|since|after|before)\s.*', re.DOTALL)
+_NOT = re.compile(
+  r"\b(?:not|isn't|never|neither|nor|cannot|can't|don't|doesn't)\b|n't\b", re.IGNORECASE
+)
+_DENIED = re.compile(
+  r"(?:\bnot|n't|\bcannot)\s+(?:\w+\s+)?(?:think|believe|know|sure|say|true|correct|right|certain|clear whether|the case|be)\b",
+  re.IGNORECASE,
+)
+_INSTEAD = re.compile(
+  r"(?:[,;]\s*(?:it is|it's|but|rather|instead)|\bbut(?: rather)?)\s+(?:it is\s+|it's\s+|is\s+)?",
+  re.IGNORECASE,
+)
+_HEDGE = re.compile(
+  r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
+  r'nearly|almost|at least|at most|more than|less than|fewer than|greater than|or so|about|unknown|'
+  r'somewhere|between|one of)\b',
+  re.IGNORECASE,
+)
+_RELATIVE = re.compile(
+  r'\s*(?:[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus)\b'
+)
+_MATH = re.compile(r'\$\$?(.+?)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*', re.DOTALL)
+_DISPLAY = re.compile(r'\\\[.{0,600}?\\\]|\$\$.{1,600}?\$\$', re.DOTALL)
+_JOINS = re.compile(r'\s*(?:,|and|or|,\s*and|,\s*or)\s*')
+_WORD = re.compile(
+  r'(?<![\\a-zA-Z{])[a-zA-Z][a-zA-Z\'-]*[a-zA-Z](?![a-zA-Z{(])|(?<![\w\\^_*/+{-])[aAI](?= )'
+)
+_SIGN_WORDS = ('minus', 'negative', 'half', 'over', 'times', 'plus', 'of', 'divided')
+
+
+def last_match(matches):
+  """The last of the matches, or None."""
+  return next(iter(collections.deque(matches, maxlen=1)), None)
+
+
+def has_phrase(text):
+  """Whether the text says 'answer is', 'answer:' or 'answer ='."""
+  return _PHRASE.search(text) is not None
+
+
+def after_phrase(text):
+  """The span that follows the last 'answer is'; None where it is hedged, denied or unclear."""
+  last = last_match(_PHRASE.finditer(text))
+  if last is None:
+    return None
+  before = re.split(r'[.!?]\s|\n', text[max(0, last.start() - 200) : last.start()])[-1]
+  if _DENIED.search(before):
+    return None
+  return _claim(_first_sentence(text[last.end() : last.end() + TAIL]))
+
+
+def stated(text):
+  """The span of a text without the phrase: the whole, if it is one answer, else its last expression."""
+  whole = text.strip()
+  if _is_answer(whole) if len(whole) <= typography.LIMIT else len(whole.split(None, 1)) == 1:
+    return whole
+  sentences = [s for s in _sentences(text[-TAIL:]) if re.search(r'[0-9]|\$|\\\(|\\\[|[½¼¾√π]', s)]
+  return _last_of(sentences[-1]) if sentences else None
+
+
+# ---------------------------------------------------------------- sentences
+
+
+def _sentences(text):
+  """Sentences and lines of a text; a formula stays in one piece."""
+  text = _DISPLAY.sub(lambda m: m[0].replace('\n', ' '), text)
+  found, start = [], 0
+  for match in _STOP.finditer(text):
+    if text.count('$', start, match.start()) % 2 and '\n' not in match[0]:
+      continue  # inside a formula
+    end = match.end() if match[0][0] == '?' else match.start()
+    found.append(text[start:end])
+    start = match.end()
+  return [sentence.strip() for sentence in [*found, text[start:]] if sentence.strip()]
+
+
+def _first_sentence(text):
+  sentences = _sentences(text)
+  return sentences[0] if sentences else ''
+
+
+def _is_answer(text):
+  """Whether a text is one answer and nothing else: a value, a letter or a word or two."""
+  if isinstance(reading.read(text), values.Words):
+    words = typography.plain(text)
+    return re.fullmatch(r'[^\W\d]+(?: [^\W\d]+)?', words) is not None
+  return '\n' not in text
+
+
+def _bare(text):
+  """Without bold marks, closing quotes and a final stop."""
+  text = re.sub(r'(?<![0-9a-zA-Z)])\*\*|\*\*(?![0-9a-zA-Z(])', '', text)
+  return text.strip().strip('*_"').strip()
+
+
+# ---------------------------------------------------------------- one claim
+
+
+def _claim(sentence):
+  """The answer of a sentence that follows 'the answer is'."""
+  text = _asserted(_REASON.sub('', sentence) or sentence)
+  if text is None:
+    return None
+  led = None
+  while text != led:
+    led = text
+    text = _LEAD.sub('', text, count=1) if _LEAD.match(text) else text
+  text = _bare(text)
+  if not text:
+    return None
+  if _is_answer(text):
+    return text
+  formulas = list(_MATH.finditer(text))
+  if formulas:
+    return _formula(text, formulas, formulas[0].start() == 0)
+  number = re.match(r'-?[$]?[0-9][^\s]*(?:\s[0-9]+/[0-9]+)?|\\[a-zA-Z]+[^\s]*', text)
+  rest = text[number.end() :] if number else ''
+  if number and not re.search(r'[0-9=+*/^\\]|\bor\b|\band\b', rest):
+    return _with_unit(number.group().rstrip(',;'), rest)
+  # words, such as 'no solution'
+  return text if not re.search(r'[0-9$\\]', text) and len(text.split()) <= 6 else None
+
+
+def _asserted(sentence):
+  """What a sentence asserts: all of it, or what stands instead of what it denies; None for a guess."""
+  if denied := _NOT.search(sentence):
+    instead = last_match(_INSTEAD.finditer(sentence, denied.end()))
+    sentence = sentence[instead.end() :] if instead else ''
+    if not sentence or _NOT.search(sentence):
+      return None
+  return None if _HEDGE.search(sentence) or sentence.rstrip('*"\') ').endswith('?') else sentence
+
+
+def _formula(text, formulas, first):
+  """The first or the last formula, with the ones that 'and', 'or' or a comma join to it."""
+  formulas = [match for match in formulas if re.search(r'[0-9a-zA-Z]', match.group())]
+  if not formulas:
+    return None
+  if first:
+    begin = end = formulas[0]
+    for match in formulas[1:]:
+      if not _JOINS.fullmatch(text[end.end() : match.start()]):
+        break
+      end = match
+  else:
+    begin = end = formulas[-1]
+    for match in reversed(formulas[:-1]):
+      if not _JOINS.fullmatch(text[match.end() : begin.start()]):
+        break
+      begin = match
+  rest = text[end.end() :]
+  if re.search(r'[0-9]', rest):
+    return None if first else _expression(rest)
+  span = begin.group() if begin is end else text[begin.start() : end.end()]
+  return _with_unit(span, rest)
+
+
+def _with_unit(span, rest):
+  """The span with the word right after it, if that is a unit or changes the number."""
+  if relative := _RELATIVE.match(rest):
+    return span + relative.group()
+  word = re.match(r'\s*(?:\\\$)?([a-zA-Z%]+)', rest)
+  if not word:
+    return span
+  if word[1].lower() in units.CHANGING or word[1] == '%' or units.known(word[1]):
+    longer = re.match(r'\s*[a-zA-Z%]+(?:\s*(?:/|per)\s*[a-zA-Z]+)?(?:\^[0-9])?', rest)
+    return span + ' ' + longer.group().strip() if longer else span
+  squared = re.match(r'\s*((?:square|cubic|sq\.?)\s+[a-zA-Z]+)', rest)
+  return f'{span} {squared[1]}' if squared else span
+
+
+# ---------------------------------------------------------------- the last expression
+
+
+def _last_of(sentence):
+  """The last formula or expression of a sentence."""
+  main = _AFTERTHOUGHT.sub('', sentence)
+  sentence = _asserted(main if re.search('[0-9]', main) else sentence)
+  if sentence is None:
+    return None
+  text = _bare(sentence)
+  if _is_answer(text):
+    return text
+  formulas = list(_MATH.finditer(text))
+  if formulas and text.count('$') != 1:
+    return _formula(text, formulas, first=False)
+  return _expression(text)
+
+
+def _expression(text):
+  """The last expression between words."""
+  pieces, start = [], 0  # (piece, word after it)
+  for match in _WORD.finditer(text):
+    if match.group() in expression.FUNCTIONS or match.group() in expression.GREEK:
+      continue
+    pieces.append((text[start : match.start()], match.group()))
+    start = match.end()
+  pieces.append((text[start:], ''))
+  numbered = [
+    i for i, (piece, _) in enumerate(pieces) if re.search(r'[0-9]|\\[a-zA-Z]|[½¼¾√π]', piece)
+  ]
+  if not numbered:
+    return None
+  last = numbered[-1]
+  span = pieces[last][0].strip(' ,;:"\'=')
+  while last > 0 and pieces[last - 1][1].lower() in ('or', 'and') and last - 1 in numbered:
+    span = f'{pieces[last - 1][0].strip(" ,;:")} {pieces[last - 1][1]} {span}'
+    last -= 1
+  if last > 0 and pieces[last - 1][1].lower() in _SIGN_WORDS:
+    return None
+  return (
+    _with_unit(span, ' ' + pieces[numbered[-1]][1] + ' ' + _following(pieces, numbered[-1])) or None
+  )
+
+
+def _following(pieces, at):
+  """The text after the word that follows piece `at`, for units of two words."""
+  return ''.join(piece + word for piece, word in pieces[at + 1 :])

@@ -1,0 +1,177 @@
+"""Whether two answers are the same value. docs/answers.md says what counts as equal."""
+
+import functools
+import math
+from fractions import Fraction
+
+from sirl.domains.answers import algebra, expression, meaning, reading, typography
+from sirl.domains.answers.algebra import Unread
+from sirl.domains.answers.values import (
+  Brackets,
+  Items,
+  Matrix,
+  Named,
+  Parts,
+  Quantity,
+  Relation,
+  Union,
+  Words,
+)  # fmt: skip
+
+ROUNDED = 2  # decimals from which on a gold may be a rounded number
+
+
+@functools.lru_cache(maxsize=4096)
+def equal(answer, gold):
+  """Whether an answer has the value of the task's own answer.
+
+  Structures compare by component, numbers as exact rationals, expressions as quotients of
+  polynomials. A gold with two or more decimals also takes an answer with more digits, a fraction or
+  a root that rounds to it. What is not read as a value is equal to the same text only.
+  The order of the arguments counts: 1/3 is right where the gold is 0.33, and not the reverse.
+
+  Args: answer, gold: str.
+  Returns: bool. Never raises on any text.
+  """
+  plain = typography.plain(answer)
+  if not plain:
+    return False
+  if plain == typography.plain(gold):
+    return True
+  try:
+    return _same(reading.read(answer), reading.read(gold))
+  except (Unread, RecursionError):
+    return False
+
+
+def same(a, b):
+  """Whether two answers are equal both ways, as votes count them."""
+  if a == b:
+    return True
+  exact_a, exact_b = _exact(a), _exact(b)
+  if exact_a and exact_b:  # hundreds of answers are compared in pairs
+    (number_a, unit_a), (number_b, unit_b) = exact_a, exact_b
+    return number_a == number_b and (unit_a == unit_b or not (unit_a and unit_b))
+  return equal(a, b) and equal(b, a)
+
+
+@functools.lru_cache(maxsize=4096)
+def _exact(text):
+  """(number, unit) of a rational number that is worked out, else None."""
+  read = reading.read(text)
+  if not isinstance(read, Quantity) or not meaning.finished(read.tree):
+    return None
+  number = algebra.rational(read.value)
+  return None if number is None else (number, read.unit)
+
+
+def _same(a, b):
+  a, b = (reading.product_of(x) if isinstance(y, Quantity) else x for x, y in ((a, b), (b, a)))
+  if isinstance(a, Words) or isinstance(b, Words):
+    return type(a) is type(b) and a.text == b.text != ''
+  if isinstance(a, Named) or isinstance(b, Named):
+    return _same_named(a, b)
+  if isinstance(a, Quantity) and isinstance(b, Quantity):
+    return _same_quantity(a, b)
+  if type(a) is not type(b):
+    return False
+  if isinstance(a, Items | Union):
+    return _same_set(a.items, b.items)
+  if isinstance(a, Brackets):
+    return a.brackets == b.brackets and _same_row(a.items, b.items)
+  if isinstance(a, Matrix):
+    rows = zip(a.rows, b.rows)
+    return (
+      a.kind == b.kind
+      and len(a.rows) == len(b.rows)
+      and all(_same_row(row_a, row_b) for row_a, row_b in rows)
+    )
+  if isinstance(a, Parts):
+    return a.kind == b.kind and _same_parts(a.parts, b.parts)
+  assert isinstance(a, Relation)
+  return _same_relation(a, b)
+
+
+def _same_row(a, b):
+  return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b))
+
+
+def _same_parts(a, b):
+  if len(a) != len(b):
+    return False
+  return all(x == y if isinstance(x, str) else _same(x, y) for x, y in zip(a, b))
+
+
+def _same_set(a, b):
+  """Whether every item of one has a partner of its own in the other."""
+  if len(a) != len(b):
+    return False
+  rest = list(b)
+  for item in a:
+    partner = next((i for i, other in enumerate(rest) if _same(item, other)), None)
+    if partner is None:
+      return False
+    del rest[partner]
+  return True
+
+
+def _same_named(a, b):
+  """x = 5 is 5 and x = 5, not y = 5; an equation may also be written another way round."""
+  if isinstance(a, Named) and isinstance(b, Named):
+    return a.name == b.name and _same(a.item, b.item)
+  if isinstance(a, Relation) or isinstance(b, Relation):
+    named, relation = (a, b) if isinstance(a, Named) else (b, a)
+    return relation.sign == '=' and _same_relation(_as_relation(named), relation)
+  return _same(a.item if isinstance(a, Named) else a, b.item if isinstance(b, Named) else b)
+
+
+def _as_relation(named):
+  if not isinstance(named.item, Quantity) or named.item.unit:
+    raise Unread('an equation of something else than an expression')
+  left = meaning.value(expression.parse(named.name))
+  return Relation('=', algebra.add(left, named.item.value, -1))
+
+
+def _same_relation(a, b):
+  if a.sign != b.sign:
+    return False
+  ratio = algebra.proportion(a.difference, b.difference)
+  return ratio is not None and (ratio > 0 or a.sign in ('=', 'ne'))
+
+
+def _same_quantity(a, b):
+  if a.unit and b.unit and a.unit != b.unit:
+    return False
+  number_a, number_b = algebra.rational(a.value), algebra.rational(b.value)
+  if number_a is not None and number_b is not None:
+    ready_a, ready_b = meaning.finished(a.tree), meaning.finished(b.tree)
+    if not (ready_a and ready_b):  # 12-5 is a question, not the answer 7
+      return meaning.shape(a.tree) == meaning.shape(b.tree)
+  return algebra.equal(a.value, b.value) or _rounds_to(a, b)
+
+
+def _rounds_to(answer, gold):
+  """Whether the answer is more exact than a gold with decimals, and rounds to it, half up."""
+  place = meaning.last_place(gold.tree)
+  exact = algebra.rational(gold.value)
+  if place is None or place[1] < ROUNDED or exact is None or _mantissa_is_whole(exact, place):
+    return False
+  own = meaning.last_place(answer.tree)
+  if meaning.repeats(answer.tree):  # 0.272727... is not a slip of 0.27
+    return False
+  if own is not None and own[0] >= place[0]:
+    return False
+  number = algebra.approximate(answer.value)
+  if number is None or (own is None and not _one_number(answer)):
+    return False
+  rounded = math.floor(abs(number) / place[0] + Fraction(1, 2)) * place[0]
+  return rounded == abs(exact) and (number < 0) == (exact < 0)
+
+
+def _one_number(answer):
+  return algebra.rational(answer.value) is None or meaning.finished(answer.tree)
+
+
+def _mantissa_is_whole(exact, place):
+  """Whether 1.50 10^3 or 18.00 has no decimals that count."""
+  return (exact / place[0] / 10 ** place[1]).denominator == 1

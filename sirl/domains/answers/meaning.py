@@ -1,0 +1,102 @@
+"""What a Tree of `expression` says: its exact value, its last decimal, whether it is worked out."""
+
+import math
+from fractions import Fraction
+
+from sirl.domains.answers import algebra
+from sirl.domains.answers.expression import Tree
+
+
+def value(tree):
+  """The exact algebra.Value of a Tree. Raises: Unread for zero denominators and huge numbers."""
+  kind, operands = tree
+  if kind == 'number':
+    return algebra.number(operands[0])
+  if kind == 'name':
+    return algebra.atom('pi' if operands[0] == 'pi' else operands[0])
+  if kind == 'neg':
+    return algebra.multiply(algebra.number(-1), value(operands[0]))
+  if kind == '/':
+    return algebra.divide(value(operands[0]), value(operands[1]))
+  if kind == '^':
+    return algebra.power(value(operands[0]), value(operands[1]))
+  if kind == 'call':
+    return _call(operands[0], [value(operand) for operand in operands[1:]])
+  combine = algebra.multiply if kind == '*' else algebra.add
+  total = value(operands[0])
+  for operand in operands[1:]:
+    total = combine(total, value(operand))
+  return total
+
+
+def _call(name, arguments):
+  numbers = [algebra.rational(argument) for argument in arguments]
+  known = all(n is not None for n in numbers)
+  whole = known and all(n.denominator == 1 and 0 <= n <= 200 for n in numbers)
+  if name == 'factorial' and whole:
+    return algebra.number(math.factorial(int(numbers[0])))
+  if name == 'binom' and whole:
+    return algebra.number(math.comb(int(numbers[0]), int(numbers[1])))
+  if name == 'abs' and known:
+    return algebra.number(abs(numbers[0]))
+  if name in ('floor', 'ceil') and known:
+    return algebra.number((math.floor if name == 'floor' else math.ceil)(numbers[0]))
+  if name == 'exp':
+    return algebra.power(algebra.atom('e'), arguments[0])
+  if name == 'log_' and known and numbers[1] > 1 and numbers[0] > 0:
+    for k in range(-64, 65):
+      if numbers[1] ** k == numbers[0]:
+        return algebra.number(k)
+  return algebra.atom((name, *map(algebra.key, arguments)))
+
+
+def finished(tree):
+  """Whether a tree of numbers is an answer, not a sum or product of plain numbers to be worked out.
+
+  1/2, 2^10 - 1 and 1.5 10^3 are answers; 12 - 5 and 3 (4) are not.
+  """
+  kinds = set(_kinds(tree))
+  return bool(kinds & {'^', 'call'}) or not kinds & {'+', '*'}
+
+
+def _kinds(tree):
+  yield tree.kind
+  for part in tree.operands:
+    if isinstance(part, Tree):
+      yield from _kinds(part)
+
+
+def _power_of_ten(tree):
+  return tree.kind == '^' and tree.operands[0].operands == (Fraction(10), None)
+
+
+def shape(tree):
+  """The tree with the operands of sums and products in order: 3*4 and 4*3 have one shape."""
+  kind, operands = tree
+  if kind in ('number', 'name'):
+    return kind, operands[0]
+  parts = [shape(part) if isinstance(part, Tree) else part for part in operands]
+  return (kind, *(sorted(parts, key=repr) if kind in '+*' else parts))
+
+
+def repeats(tree):
+  r"""Whether a tree is a repeating decimal, such as 0.\overline{3}."""
+  kind, operands = tree
+  return repeats(operands[0]) if kind == 'neg' else kind == 'number' and operands[1] == math.inf
+
+
+def last_place(tree):
+  """(place, decimals) of a decimal number: 0.33 has place 1/100 and 2 decimals; None for others.
+
+  1.50 10^3 has place 10, and 2 decimals.
+  """
+  kind, operands = tree
+  if kind == 'neg':
+    return last_place(operands[0])
+  if kind == 'number':
+    decimals = operands[1] or 0
+    return None if decimals == math.inf else (Fraction(1, 10**decimals), decimals)
+  if kind == '*' and len(operands) == 2 and _power_of_ten(operands[1]):
+    inner, scale = last_place(operands[0]), algebra.rational(value(operands[1]))
+    return None if inner is None or scale is None else (inner[0] * scale, inner[1])
+  return None

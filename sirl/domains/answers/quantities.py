@@ -1,0 +1,58 @@
+"""Reads a quantity: an expression with a unit before it (dollars) or after it."""
+
+import re
+
+from sirl.domains.answers import expression, meaning, units
+from sirl.domains.answers.algebra import Unread
+from sirl.domains.answers.values import Quantity
+
+_SCALES = {'hundred': 2, 'thousand': 3, 'million': 6, 'billion': 9, 'trillion': 12}
+_SCALED = re.compile(rf'([-+]?[0-9.]+)\s*⟦?\s*({"|".join(_SCALES)})(?![a-zA-Z])\s*(⟧?)')
+
+
+def quantity(text):
+  """An expression, with a unit before it (dollars) or after it. Raises: Unread."""
+  text = text.strip()
+  unit, before = (), re.fullmatch(r'([-+]?)\s*⟦dollars⟧\s*(.*)|([-+]?)\s*[€£]\s*(.*)', text)
+  if before:
+    unit = (('dollars' if before[2] is not None else 'euros' if '€' in text else 'pounds', 1),)
+    text = (before[1] or before[3] or '') + (before[2] if before[2] is not None else before[4])
+  text = _SCALED.sub(
+    lambda m: rf'{m[1]} \times 10^{{{_SCALES[m[2]]}}} {"⟦" if m[3] else ""}', text, count=1
+  )
+  text, after = _without_unit(re.sub(r'⟦\s*$', '', text))
+  if unit and after and after != unit:
+    if after[0][0] != 'dollars' and any(power < 0 for _, power in after):
+      after = tuple(sorted(unit + after))
+    else:
+      raise Unread('two units')
+  tree = expression.parse(text)
+  return Quantity(tree, meaning.value(tree), after or unit)
+
+
+def _without_unit(text):
+  """(the text before its unit, the unit); the unit is () if there is none."""
+  for match in re.finditer(
+    r'(?=⟦)|(?<=[0-9)}\]])\s*(?=[a-zA-Z])|\s+(?=[a-zA-Z]|/\s*[a-zA-Z⟦])', text
+  ):
+    head, tail = text[: match.start()], text[match.end() :]
+    if not head.strip() or not re.search(r'[0-9)}\]!a-zA-Z|]\s*$', head):
+      continue
+    spaced = match.group() or tail.startswith('⟦')
+    first = re.match(r'⟦?\s*([a-zA-Z]+)', tail)
+    if first and len(first[1]) == 1 and not spaced:
+      continue  # 5m is five times m
+    unit = units.read(tail)
+    if (
+      unit is not None
+      and (spaced or units.known(first[1]))
+      and not _may_be_letters(first[1], head, tail)
+    ):
+      return head.strip(), unit
+  return text, ()
+
+
+def _may_be_letters(word, head, tail):
+  """Whether a word after a number may be a product of letters: in 2 ab the unit would be a guess."""
+  del tail
+  return bool(re.search(r'[a-zA-Z]\s*$', head)) and not units.known(word)
