@@ -202,12 +202,6 @@ def test_any_text_is_judged_without_an_error_and_equals_itself(a, b):
   assert answers.same(a, b) == answers.same(b, a)
 
 
-@given(TEXTS)
-def test_plain_twice_is_plain_once_for_the_verdict(text):
-  if answers.plain(text):
-    assert answers.equal(answers.plain(text), text) or '⟦' in answers.plain(text)
-
-
 @given(st.fractions(max_denominator=10**6), st.fractions(max_denominator=10**6))
 def test_fractions_compare_exactly(a, b):
   assert answers.equal(str(a), str(b)) == (a == b)
