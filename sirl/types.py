@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import jax
 from flax import struct
 
+from sirl.runtime import json_text
 from sirl.tasks import Message, Pool, Task, turns
 
 Array: TypeAlias = jax.Array
@@ -317,9 +318,7 @@ class Report:
     decision = row.get('decision')
     if decision is not None:
       decision = Decision(**{**decision, 'action': Action(decision['action'])})
-    metrics = {
-      name: float('nan') if value is None else value for name, value in row['metrics'].items()
-    }
+    metrics = {name: json_text.number(value) for name, value in row['metrics'].items()}
     return cls(row['round'], metrics, decision)
 
 

@@ -30,7 +30,7 @@ ALLOWED = {
   'runtime': set(),
   'config': set(),
   'tasks': {'runtime'},  # the pool writes files
-  'types': {'tasks'},
+  'types': {'tasks', 'runtime'},
   'slots': {'tasks', 'types'},
   'ops': {'types'},
   'experiment': {'config', 'tasks', 'types', 'slots'},

@@ -1,9 +1,9 @@
 """`sirl bench`: measures, prints the table, and writes it with bench.json and the pictures."""
 
-import json
 import pathlib
 
 from experiments.benchmarks import cases, driver, render
+from sirl.runtime import json_text
 
 
 def bench(sets, *, repeats, out, peers):
@@ -22,7 +22,7 @@ def bench(sets, *, repeats, out, peers):
     say=lambda line: print(line, flush=True),
   ):
     # Written after every case, so an interrupted run keeps its results.
-    (out / 'bench.json').write_text(json.dumps(results, indent=1) + '\n')
+    (out / 'bench.json').write_text(json_text.dumps(results, indent=1) + '\n')
   show(results, out)
 
 

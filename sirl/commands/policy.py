@@ -1,6 +1,5 @@
 """Commands that use a run's policy without training: sample, evaluate, export."""
 
-import json
 import pathlib
 import sys
 from typing import Any, NamedTuple
@@ -125,7 +124,7 @@ def evaluate(arguments):
   from sirl.ops import keys
   from sirl.runs import digests
   from sirl.runs import metrics as metrics_table
-  from sirl.runtime import files
+  from sirl.runtime import files, json_text
   from sirl.tasks import Pool
   from sirl.types import Context, Record, Report
 
@@ -142,7 +141,7 @@ def evaluate(arguments):
   name = ','.join(arguments.set).replace('/', '_') or f'task={config.task}'
   path = run.workdir / 'evaluations' / f'{name}.json'
   row = digests.report_json(Report(run.round, metrics)) | {'config': configs.dump(config)}
-  files.atomic_write(path, json.dumps(row, indent=2) + '\n')
+  files.atomic_write(path, json_text.dumps(row, indent=2) + '\n')
   print(f'written: {path}')
   return DONE
 

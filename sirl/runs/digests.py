@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import math
 import platform
 
 import jax
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import sirl
-from sirl.runtime import hosts
+from sirl.runtime import hosts, json_text
 
 WORKERS = 4  # threads that hash leaves; hashing releases the GIL
 
@@ -28,16 +27,10 @@ def versions():
 
 
 def report_json(report):
-  """A Report as JSON values. NaN becomes null, which `Report.from_json` reads as NaN."""
+  """A Report as JSON values. `Report.from_json` reads it."""
   row = dataclasses.asdict(report)
-  row['metrics'] = {name: finite_or_null(value) for name, value in row['metrics'].items()}
-  return row
-
-
-def finite_or_null(value):
-  """A number as a Python float, or None for NaN. Infinities stay."""
-  value = float(value)
-  return None if math.isnan(value) else value
+  row['metrics'] = {name: float(value) for name, value in row['metrics'].items()}
+  return json_text.plain(row)
 
 
 def flat(tree):

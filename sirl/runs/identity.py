@@ -8,7 +8,7 @@ import subprocess
 
 from sirl import config as configs
 from sirl.runs import digests
-from sirl.runtime import files
+from sirl.runtime import files, json_text
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def write(workdir, config, source, measured=None):
     'versions': digests.versions(),
     'measured': {name: digest_of(tasks) for name, tasks in (measured or {}).items()},
   }
-  files.atomic_write(workdir / 'config.json', json.dumps(identity, indent=2) + '\n')
+  files.atomic_write(workdir / 'config.json', json_text.dumps(identity, indent=2) + '\n')
   files.atomic_write(copy, text)
 
 
@@ -97,7 +97,7 @@ def read(workdir):
   """
   path = pathlib.Path(workdir) / 'config.json'
   try:
-    return json.loads(path.read_text(encoding='utf-8'))
+    return json_text.loads(path.read_text(encoding='utf-8'))
   except json.JSONDecodeError as error:
     raise ValueError(f'{path} is not JSON ({error}); restore it or use a new workdir') from None
 

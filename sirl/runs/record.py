@@ -20,8 +20,8 @@ import textwrap
 import jax
 import numpy as np
 
-from sirl.runs.digests import finite_or_null, report_json
-from sirl.runtime import files, hosts
+from sirl.runs.digests import report_json
+from sirl.runtime import files, hosts, json_text
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Log:
     row |= {name: float(value) for name, value in metrics.items()}
     self.rows = [*(r for r in self.rows if r['round'] == round), row]
     if hosts.is_first():
-      self._append('steps.jsonl', _nulls(row))
+      self._append('steps.jsonl', row)
     for sink in self.sinks:
       sink(row['serial'], {name: row[name] for name in row if name not in ADDRESS})
     if self.progress is not None:
@@ -121,15 +121,13 @@ class Log:
       os.fsync(file.fileno())
 
   def _cut(self, rows, round):
-    files.atomic_write(self.workdir / 'steps.jsonl', ''.join(_line(_nulls(row)) for row in rows))
+    files.atomic_write(self.workdir / 'steps.jsonl', ''.join(_line(row) for row in rows))
     # The report of round -1 belongs to serial 0. At serial 0 it may not be saved yet, so it is
     # dropped as well; `rewrite` writes it again if the checkpoint has it.
     reports = [
       row for row in read_rows(self.workdir / 'history.jsonl') if row['round'] < round and round > 0
     ]
-    files.atomic_write(
-      self.workdir / 'history.jsonl', ''.join(_line(_nulls(row)) for row in reports)
-    )
+    files.atomic_write(self.workdir / 'history.jsonl', ''.join(_line(row) for row in reports))
     for path in (self.workdir / 'samples').glob('round_*.*'):
       if int(path.stem.removeprefix('round_')) >= round:
         path.unlink()
@@ -138,7 +136,7 @@ class Log:
 
 
 def read_rows(path):
-  """Rows of a JSONL file, with null metrics as NaN; [] if the file does not exist.
+  """Rows of a JSONL file, with metrics by `json_text.number`; [] if the file does not exist.
 
   An incomplete last line is dropped.
   Raises: ValueError naming the line when an earlier one is not JSON.
@@ -153,7 +151,7 @@ def read_rows(path):
   rows = []
   for number, line in enumerate(lines, 1):
     try:
-      rows.append(_nans(json.loads(line)))
+      rows.append(_numbers(json.loads(line)))
     except json.JSONDecodeError as error:
       raise ValueError(
         f'{path}, line {number} is not JSON ({error}); restore or remove the file'
@@ -175,8 +173,8 @@ def sample_rows(round, outcome):
         'answer': task.answer,
         'sample': g,
         'completion': text,
-        'reward': finite_or_null(total_PG[p, g]),
-        'parts': {name: finite_or_null(part_PG[p, g]) for name, part_PG in parts.items()},
+        'reward': _or_none(total_PG[p, g]),
+        'parts': {name: _or_none(part_PG[p, g]) for name, part_PG in parts.items()},
         'truncated': bool(truncated_PG[p, g]),
         'tokens': int(tokens_PG[p, g]),
       }
@@ -208,25 +206,26 @@ def readable(groups):
 
 
 def _line(row):
-  return json.dumps(row, ensure_ascii=False) + '\n'
+  return json_text.dumps(row) + '\n'
 
 
-def _nans(row):
-  """Replaces null by NaN in a step's row and in a report's metrics."""
+def _numbers(row):
+  """A row whose metrics are numbers; null stays None for the reward of a sample, not judged."""
   if 'metrics' in row:
-    return row | {'metrics': _nans(row['metrics'])}
+    return row | {'metrics': _numbers(row['metrics'])}
   if 'completion' in row:
-    return row
-  return {name: float('nan') if value is None else value for name, value in row.items()}
+    parts = {name: _reward(value) for name, value in row['parts'].items()}
+    return row | {'reward': _reward(row['reward']), 'parts': parts}
+  return {name: json_text.number(value) for name, value in row.items()}
 
 
-def _nulls(row):
-  if 'metrics' in row:
-    return row | {'metrics': _nulls(row['metrics'])}
-  return {
-    name: None if isinstance(value, float) and np.isnan(value) else value
-    for name, value in row.items()
-  }
+def _reward(value):
+  return None if value is None else json_text.number(value)
+
+
+def _or_none(value):
+  value = float(value)
+  return None if np.isnan(value) else value
 
 
 def _short(value):

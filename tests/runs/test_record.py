@@ -47,7 +47,7 @@ def outcome():
     truncated=jnp.array([[False, True], [False, False]]),
   )
   rewards = Rewards(
-    total=jnp.array([[1.0, 0.0], [jnp.nan, 0.5]]),
+    total=np.array([[1.0, 0.0], [np.nan, 0.5]]),
     parts={'correct': jnp.array([[1.0, 0.0], [jnp.nan, jnp.nan]])},
   )
   return Outcome(Samples(tasks, [['2', '3\n4'], ['hi', '']], rollouts), rewards, {})
@@ -61,6 +61,27 @@ def test_a_row_holds_address_and_metrics_and_nan_is_null(tmp_path):
   ]
   assert math.isnan(log.round(2)[0]['kl'])
   assert log.round(1) == []
+
+
+def test_infinite_numbers_are_words_in_every_file_and_numbers_again_when_read(tmp_path):
+  def refuse(word):
+    raise ValueError(f'not JSON: {word}')
+
+  log = open_log(tmp_path)
+  log.step(0, 0, {'loss': math.inf, 'kl': -math.inf, 'reward': math.nan})
+  log.report(Report(0, {'train/loss': math.inf}, Decision(Action.STOP, 'train/loss is inf')))
+  infinite = outcome()
+  infinite.rewards.total[0, 0] = math.inf
+  log.samples(0, infinite)
+  for name in ('steps.jsonl', 'history.jsonl', 'samples/round_00000.jsonl'):
+    for line in (tmp_path / name).read_text().splitlines():
+      json.loads(line, parse_constant=refuse)
+  run = reading.read(tmp_path)
+  assert (run.steps[0]['loss'], run.steps[0]['kl']) == (math.inf, -math.inf)
+  assert run.history[0].metrics['train/loss'] == math.inf
+  assert [row['reward'] for row in run.samples[0]] == [math.inf, 0.0, None, 0.5]
+  again = open_log(tmp_path, serial=1)  # what a resumed run averages is what was measured
+  assert str(again.round(0)) == str(log.round(0))
 
 
 def test_resume_cuts_back_to_the_committed_steps_and_a_torn_line_is_dropped(tmp_path):
