@@ -66,7 +66,7 @@ def _boxed(name, train, test):
   return recipe.Domain(
     name=name,
     splits={'train': train, 'heldout': test},
-    extract=answers.final,  # the last box, else a tag, else the last number
+    extract=answers.final,  # docs/answers.md says which span that is
     correct=mathematics.correct,
     reward=rewards.weighted(
       correct=(1.0, rewards.per_completion(mathematics.correct)),
