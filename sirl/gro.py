@@ -1,5 +1,6 @@
 """The GRO step: generation, reward and optimization as one function of (learners, tasks, key)."""
 
+import dataclasses
 import time
 from collections.abc import Mapping
 
@@ -98,16 +99,17 @@ def make_step(
         f'others= updates {missing[0]!r}, but the learners are {", ".join(learners)}'
       )
     key_generate, key_reward, key_optimize = jax.random.split(key, 3)
-    weights = weights_of(learners)
+    weights, number = weights_of(learners), int(learners['policy'].step)
     started = time.perf_counter()
+    numbered = lambda *args, **kw: dataclasses.replace(generate(*args, **kw), step=number)
     if slices == 1:
-      samples = generate(weights, tasks, key_generate)
+      samples = numbered(weights, tasks, key_generate)
       len(samples.texts)  # reads the texts before the reward is timed
       generated = time.perf_counter()
       rewards = reward(weights, samples, key_reward)
     else:
       samples, rewards, generated = overlapped(
-        generate, reward, weights, tasks, key_generate, key_reward, slices
+        numbered, reward, weights, tasks, key_generate, key_reward, slices
       )
     kept = keep(rewards)
     rewarded = time.perf_counter()

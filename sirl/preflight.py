@@ -3,6 +3,7 @@
 import logging
 import traceback
 
+from sirl.rewards import gold
 from sirl.tasks import turns
 
 log = logging.getLogger(__name__)
@@ -56,3 +57,9 @@ def check(s):
         solution,
         task.text[:40],
       )
+
+
+def check_reward(reward, s):
+  """Logs a warning if a reward pays the tasks' own solutions less than wrong ones, or no more."""
+  if (said := gold.warning(reward, s.heldout, s.domain.solution)) is not None:
+    log.warning('domain %s: %s', s.domain.name, said)

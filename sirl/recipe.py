@@ -214,6 +214,9 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     others=m.teachers,
   )
   reward = m.reward or s.domain.rewarded
+  own = m.reward or s.domain.reward
+  if own and m.answers and m.generate is None:
+    preflight.check_reward(own, s)
   if m.answers:  # selectors and monitors read the part `correct`, whatever the reward is
     reward = rewards.watched(reward, 'correct', s.domain.verify)
   evaluate = s.evaluate(m.answers)

@@ -101,6 +101,7 @@ class Samples:
   first: Sequence[int] | None = None
   # The decoder's metrics, still on the device; slices of a batch are summed before the division.
   counted: Mapping[str, Ratio] = dataclasses.field(default_factory=dict)
+  step: int | None = None  # the policy's updates so far; None outside a step of a run
 
   def conversation(self, p: int, g: int) -> tuple[Message, ...]:
     """Task p's prompt and its completion g, as messages."""

@@ -41,7 +41,7 @@ ALLOWED = {
   'overlap': BELOW,
   'gro': BELOW | {'experiment', 'overlap', 'rewards'},
   'loop': BELOW | {'experiment', 'gro', 'runs'},
-  'preflight': BELOW,
+  'preflight': BELOW | {'rewards'},  # it tries rewards on answers
   # These two compose methods: any of them, and those of a supervised warm start.
   'recipe': BELOW | METHODS | {'experiment', 'gro', 'preflight'},
   'warm_start': BELOW | METHODS | {'experiment', 'gro'},

@@ -1,4 +1,4 @@
-"""Combines rewards into one: weighted, watched, by_role, tolerant. See `scores` for functions.
+"""Combines rewards: weighted, watched, by_role, opened, tolerant. See `scores` for functions.
 
 NaN means "not judged". A part is NaN where it did not apply; the total is NaN where no weighted
 part applied. A RewardError passes through a composition with everything computed so far, so
@@ -26,6 +26,7 @@ __all__ = [
   'batched',
   'by_role',
   'on_device',
+  'opened',
   'per_completion',
   'per_group',
   'tolerant',
@@ -140,13 +141,32 @@ def by_role(**rewards: Reward | None) -> Reward:
   return reward
 
 
+def opened(prefix: str, reward: Reward) -> Reward:
+  """The reward of prefix + completion, for prompts that already end with the prefix.
+
+  Many chat templates write the opening <think> themselves, so no completion has one. A format
+  reward then needs opened('<think>', per_completion(tagged('think'))), and so does one written for
+  another library. Other rewards beside it still see the completion alone.
+  """
+  check_reward(reward, f'opened({prefix!r}, ...)')
+
+  def with_prefix(weights, samples, key):
+    texts = [[prefix + text for text in texts] for texts in samples.texts]
+    return reward(weights, dataclasses.replace(samples, texts=texts), key)
+
+  return with_prefix
+
+
 def tolerant(reward: Reward) -> Reward:
   """Continues after a crash: a broken completion is not judged.
 
   The part '<name>_error' is 1 for a broken completion, else 0. The name is the reward's own, or
   'reward' for a composition. Around one term of `weighted`, the other terms still judge the
   completion. Around the whole `weighted`, a completion with any broken term is not judged.
+
+  It goes around a reward: tolerant(per_completion(fn)).
   """
+  check_reward(reward, 'tolerant', 'rewards.tolerant')
 
   def tolerated(weights, samples, key):
     errors = []

@@ -10,6 +10,7 @@ verifiable term, or weight 0 as metrics.
 """
 
 import functools
+import operator
 import re
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -20,52 +21,67 @@ import numpy as np
 
 from sirl.ops import keys, stats
 from sirl.runtime import hosts
-from sirl.slots import Reward
+from sirl.slots import Reward, Same
 from sirl.types import Rewards
 
 # ---------------------------------------------------------------- format
 
 
+_BRACES = re.compile(r'\\boxed\s{0,8}\{|\\.|[{}]', re.DOTALL)  # \{ is a brace of the text
+
+
 def boxed(task, text: str) -> float:
   r"""1 if the text has a \boxed{...} that is closed and not blank, else 0."""
   del task
-  for start in re.finditer(r'\\boxed\s*\{', text):
-    depth = 1
-    for end in range(start.end(), len(text)):
-      depth += {'{': 1, '}': -1}.get(text[end], 0)
-      if depth == 0:
-        if text[start.end() : end].strip():
-          return 1.0
-        break
+  stack = []  # where the contents of each open box begin; None for other braces
+  for brace in _BRACES.finditer(text):
+    if brace.group() == '}' and stack:
+      start = stack.pop()
+      if start is not None and text[start : brace.start()].strip():
+        return 1.0
+    elif brace.group().endswith('{') and brace.group() != r'\{':
+      stack.append(brace.end() if len(brace.group()) > 1 else None)
   return 0.0
 
 
 def matches(pattern: str, flags: int = re.DOTALL) -> Callable:
-  """fn(task, text) -> 1 if the text without outer white space matches the pattern, else 0."""
-  compiled = re.compile(pattern, flags)
+  """fn(task, text) -> 1 if the text without outer white space matches the pattern, else 0.
 
-  def matched(task, text):
-    del task
-    return float(compiled.fullmatch(text.strip()) is not None)
+  The time is that of Python's `re`. A pattern with several `.*` may need hours for a text that
+  repeats itself, as a bad policy writes; `tagged` does not, and a process can be stopped:
+  per_completion(matches(pattern), run=calls.processes(timeout=10)).
+  """
+  return functools.partial(matched, re.compile(pattern, flags))
 
-  return matched
+
+def matched(compiled: re.Pattern, task, text: str) -> float:
+  """See `matches`. It stands here so that a process can import it."""
+  del task
+  return float(compiled.fullmatch(text.strip()) is not None)
 
 
 def tagged(*names: str) -> Callable:
   """fn(task, text) -> 1 if the text has every <name>...</name> exactly once, else 0.
 
-  The tags must be in this order, without overlap, and not blank.
+  The tags must be in this order, without overlap, and not blank. If the prompt ends with the first
+  opening tag, as many chat templates do, use `rewards.opened`.
   """
-  if not names:
-    raise ValueError("tagged: name at least one tag, as in tagged('think', 'answer').")
-  body = r'.*?'.join(rf'<{re.escape(name)}>\s*\S.*?</{re.escape(name)}>' for name in names)
-  ordered = re.compile(body, re.DOTALL)
-  marks = [mark for name in names for mark in (f'<{name}>', f'</{name}>')]
+  if not names or len({*names}) < len(names):
+    raise ValueError(
+      f"tagged{names}: name at least one tag, and each once, as in tagged('think', 'answer')."
+    )
 
   def tags(task, text):
     del task
-    once = all(text.count(mark) == 1 for mark in marks)
-    return float(once and ordered.search(text) is not None)
+    end = 0
+    for name in names:
+      if text.count(f'<{name}>') != 1 or text.count(f'</{name}>') != 1:
+        return 0.0
+      start, close = text.find(f'<{name}>', end), text.find(f'</{name}>', end)
+      if start < 0 or close < start or not text[start + len(name) + 2 : close].strip():
+        return 0.0
+      end = close + len(name) + 3
+    return 1.0
 
   return tags
 
@@ -121,7 +137,10 @@ def repetition(n: int = 3, penalty: float = 1.0) -> Callable:
 
 
 def majority_vote(
-  extract: Callable[[str], Hashable | None], *, train: int | None = None
+  extract: Callable[[str], Hashable | None],
+  *,
+  same: Same = operator.eq,
+  train: int | None = None,
 ) -> Callable:
   """fn(task, texts) for per_group: 1 if a text gives the group's most frequent answer, else 0.
 
@@ -134,7 +153,8 @@ def majority_vote(
   was found.
 
   Args:
-    extract: text -> normalised answer or None.
+    extract: text -> answer or None.
+    same: whether two answers count as one, such as `answers.same`: 18, 18.0 and $18.
     train: the first `train` texts of a group are judged, and the rest only vote; None judges all.
       The paper votes with 64 and trains on 32.
   Source: TTRL, Zuo et al. 2025, arXiv 2504.16084. When the label is wrong, only texts with the
@@ -149,7 +169,7 @@ def majority_vote(
       raise ValueError(
         f'majority_vote: train={train} of {len(texts)} texts; raise group_size or lower train.'
       )
-    answers = [extract(text) for text in texts]
+    answers = stats.merged([extract(text) for text in texts], same)
     label = stats.plurality(answers)
     ratio = 0.0 if label is None else answers.count(label) / len(answers)
     return [

@@ -208,7 +208,28 @@ def test_a_crash_names_function_task_text_and_cause():
     '1 of 6',
   ):
     assert said in str(caught.value)
+  line = crashes_on_two.__code__.co_firstlineno + 2
+  assert f'test_rewards_compose.py, line {line}; --traceback shows the calls' in str(caught.value)
   assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_the_line_of_an_error_is_that_of_ones_own_code_not_of_a_library_that_it_calls():
+  import json
+
+  def parsed(task, text):
+    return json.loads('{')['score']
+
+  with pytest.raises(rewards.RewardError, match='JSONDecodeError') as caught:
+    judge(rewards.per_completion(parsed))
+  assert f'test_rewards_compose.py, line {parsed.__code__.co_firstlineno + 1};' in str(caught.value)
+
+
+def test_a_coroutine_that_nobody_awaits_is_named():
+  async def later(task, text):
+    return 1.0
+
+  with pytest.raises(rewards.RewardError, match=r'returned a coroutine \(write async def\)'):
+    judge(rewards.per_completion(lambda task, text: later(task, text)))
 
 
 def test_the_first_failure_in_order_is_named_whoever_fails_first_in_time():
@@ -545,3 +566,38 @@ def test_a_watched_part_joins_unless_the_reward_has_one_of_that_name():
   own = rewards.weighted(correct=(1.0, plain))
   found = rewards.watched(own, 'correct', length)({}, samples, KEY)
   np.testing.assert_array_equal(found.parts['correct'], [[0.5, 0.5]])
+
+
+# ---------------------------------------------------------------- what the prompt opened
+
+
+def test_a_format_reward_may_be_told_what_the_prompt_already_opened():
+  samples = make_samples([['hm</think>4', '<think>hm</think>4', '4']])
+  tagged = rewards.per_completion(rewards.heuristic.tagged('think'))
+  np.testing.assert_array_equal(judge(tagged, samples).total, [[0, 1, 0]])
+  found = judge(rewards.opened('<think>', tagged), samples)
+  np.testing.assert_array_equal(found.total, [[1, 0, 0]])
+  assert list(found.parts) == ['tags']
+
+
+def test_only_the_reward_that_is_told_sees_the_opening():
+  def think(completions, **kwargs):  # as trl.rewards.think_format_reward
+    return [float(c[0]['content'].startswith('<think>')) for c in completions]
+
+  reward = rewards.weighted(
+    form=(1.0, rewards.opened('<think>', rewards.from_trl(think))),
+    size=(0.0, rewards.per_completion(size)),
+  )
+  found = judge(reward, make_samples([['hm</think>4', '4']]))
+  np.testing.assert_array_equal(found.total, [[1, 1]])
+  np.testing.assert_array_equal(found.parts['size'], [[11, 1]])
+
+
+def test_a_role_without_texts_stays_without_texts():
+  reward = rewards.by_role(propose=None, solve=rewards.opened('x', rewards.per_completion(size)))
+  np.testing.assert_array_equal(judge(reward, ROLES).total, [[NAN, NAN], [2, 2]])
+
+
+def test_the_order_of_opened_is_said():
+  with pytest.raises(ValueError, match=r"opened\('<think>', ...\): 'size' takes"):
+    rewards.opened('<think>', size)

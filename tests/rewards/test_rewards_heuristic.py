@@ -1,6 +1,7 @@
 """Format, length, repetition, vote: exact values."""
 
 import re
+import time
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,10 @@ def make_samples(texts, ids=None, lengths=None):
     (r'\boxed{} then \boxed{3}', 1),
     (r'\boxed{ }', 0),
     (r'\boxed{\frac{1}{2}', 0),
+    (r'\boxed{\left\{1, 2\right.}', 1),
+    (r'\boxed{3\}', 0),
+    (r'} \boxed{3}', 1),
+    (r'{ \boxed{3', 0),
     ('boxed{3}', 0),
     ('', 0),
   ],
@@ -67,9 +72,37 @@ def test_tagged_wants_every_tag_once_and_in_order(text, score):
   assert heuristic.tagged('think', 'answer')(TASK, text) == score
 
 
-def test_tagged_names_at_least_one_tag():
-  with pytest.raises(ValueError, match='at least one tag'):
-    heuristic.tagged()
+@pytest.mark.parametrize('names', [(), ('think', 'think')])
+def test_tagged_names_at_least_one_tag_and_each_once(names):
+  with pytest.raises(ValueError, match='at least one tag, and each once'):
+    heuristic.tagged(*names)
+
+
+# What a degenerate policy writes until its limit, 100 kB of each.
+REPEATED = [r'\boxed{', r'\boxed{}', r'\boxed{ ', '{', '}', '\\', ' ', '\n', 'a ', 'a', '<think>', '</think>', '<think> ', '<answer></think>', '1,', '1 ']  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  'score',
+  [
+    heuristic.boxed,
+    heuristic.tagged('think', 'answer'),
+    heuristic.matches(r'\s*<think>[^<]*</think>\s*<answer>[^<]*</answer>\s*'),
+    heuristic.repetition(3),
+    lambda task, text: heuristic.majority_vote(first_number)(task, [text] * 2),
+  ],
+  ids=['boxed', 'tagged', 'matches', 'repetition', 'majority_vote'],
+)
+@pytest.mark.parametrize(
+  'frame', ['{}', '<think>{}', r'\boxed{{{}', '{}</think><answer>4</answer>']
+)
+def test_every_scorer_is_linear_in_what_a_degenerate_policy_writes(score, frame):
+  for unit in REPEATED:
+    text = frame.format(unit * (100_000 // len(unit)))
+    started = time.perf_counter()
+    score(TASK, text)
+    # A few milliseconds each; a scorer of quadratic time would take minutes.
+    assert time.perf_counter() - started < 2, repr(text[:40])
 
 
 def test_length_counts_the_tokens_that_the_policy_chose():
@@ -117,6 +150,15 @@ def test_majority_vote_rewards_the_most_frequent_answer():
   np.testing.assert_array_equal(found.parts['majority_ratio'], [[0.5] * 4])
   np.testing.assert_array_equal(found.parts['parsed'], [[1, 1, 1, 0]])
   assert set(found.parts) == {'vote', 'majority_ratio', 'parsed'}
+
+
+def test_three_spellings_of_a_value_win_against_two_of_another():
+  texts = ['7', '18', '18.0', '7', '$18']
+  fn = heuristic.majority_vote(
+    lambda text: text, same=lambda a, b: float(a.strip('$')) == float(b.strip('$'))
+  )
+  found = rewards.per_group(fn)(NOBODY, make_samples([texts]), jax.random.key(0))
+  np.testing.assert_array_equal(found.total, [[0, 1, 1, 0, 1]])
 
 
 def test_texts_without_an_answer_never_win():

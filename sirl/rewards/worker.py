@@ -1,0 +1,117 @@
+"""The program of a process that calls scoring functions, see `calls.processes`.
+
+It imports nothing of the library, so a small scorer starts in a tenth of a second. Messages are
+pickles over one connection, whose file descriptor is the argument:
+
+  parent  ('load', start)        the function, and how to import it     worker  'ready'
+  parent  ('call', arguments)                                           worker  ('returned', value)
+
+For an exception the worker answers ('raised', the fields of Failure), a plain tuple because the
+parent knows no class of this program. It ends when the parent closes the connection.
+"""
+
+import asyncio
+import importlib.util
+import inspect
+import io
+import pathlib
+import pickle
+import sys
+import sysconfig
+import traceback
+from typing import NamedTuple
+
+HERE = pathlib.Path(__file__).resolve()
+INSTALLED = tuple(sysconfig.get_paths()[name] for name in ('stdlib', 'purelib', 'platlib'))
+
+
+class Failure(NamedTuple):
+  """An exception as texts, because not every exception can be pickled."""
+
+  error: str  # 'KeyError: 3'
+  notes: tuple[str, ...]
+  line: str  # of the user's code, see `line_of`
+  trace: str
+
+
+def call(fn, arguments):
+  """The result of fn for a tuple of arguments, or a dict of keyword arguments."""
+  return fn(**arguments) if isinstance(arguments, dict) else fn(*arguments)
+
+
+def line_of(error) -> str:
+  """'my_reward.py, line 12', the innermost line of the user's own code; '' if there is none.
+
+  The user's own code is what lies neither in this library nor among the installed packages. If the
+  error passed through none, the innermost line outside the library is taken.
+  """
+  library = str(HERE.parents[1])
+  frames = [
+    frame
+    for frame in traceback.extract_tb(error.__traceback__)
+    if not frame.filename.startswith((library, '<frozen'))
+  ]
+  own = [frame for frame in frames if not frame.filename.startswith(INSTALLED)] or frames
+  return f'{own[-1].filename}, line {own[-1].lineno}' if own else ''
+
+
+class _Reader(pickle.Unpickler):
+  """Also finds modules that were loaded from a file under a name that no path leads to."""
+
+  def __init__(self, data, files):
+    super().__init__(io.BytesIO(data))
+    self.files = files  # {module name: file}
+
+  def find_class(self, module, name):
+    if module in self.files:
+      found = sys.modules.get(f'scorer_{module}')
+      if found is None:
+        spec = importlib.util.spec_from_file_location(f'scorer_{module}', self.files[module])
+        found = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = found
+        if module != '__main__':
+          sys.modules[module] = found
+        spec.loader.exec_module(found)
+      for part in name.split('.'):
+        found = getattr(found, part)
+      return found
+    return super().find_class(module, name)
+
+
+def _failure(error):
+  notes = tuple(getattr(error, '__notes__', ()))
+  trace = ''.join(traceback.format_exception(error))
+  return 'raised', (f'{type(error).__name__}: {error}', notes, line_of(error), trace)
+
+
+def _answer(fn, arguments):
+  try:
+    value = call(fn, arguments)
+    return 'returned', asyncio.run(value) if inspect.iscoroutine(value) else value
+  except Exception as error:
+    return _failure(error)
+
+
+def main(connection):
+  """Answers messages until the connection is closed."""
+  fn = None
+  while True:
+    try:
+      what, sent = connection.recv()
+    except EOFError:
+      return
+    try:
+      if what == 'load':
+        sys.path[:] = sent['path']
+        fn = _Reader(sent['fn'], sent['files']).load()
+        connection.send('ready')
+      else:
+        connection.send(_answer(fn, pickle.loads(sent)))
+    except Exception as error:  # it cannot be imported, or its value cannot be pickled
+      connection.send(_failure(error))
+
+
+if __name__ == '__main__':
+  from multiprocessing.connection import Connection
+
+  main(Connection(int(sys.argv[1])))

@@ -1,0 +1,108 @@
+"""A function of another form is refused where it is wrapped, with the wrapper that takes it."""
+
+import functools
+
+import pytest
+
+from sirl import rewards
+from sirl.rewards import values
+
+
+def of_text(task, text):
+  return 1.0
+
+
+def of_texts(task, texts):
+  return [1.0] * len(texts)
+
+
+def of_arrays(params, rollouts):
+  return rollouts.action.sum(-1)
+
+
+def of_trl(prompts, completions, **kwargs):
+  return [1.0] * len(completions)
+
+
+def of_verl(data_source, solution_str, ground_truth, extra_info=None):
+  return 1.0
+
+
+def of_verifiers(completion, answer):
+  return 1.0
+
+
+FORMS = {
+  'per_completion': of_text,
+  'per_group': of_texts,
+  'on_device': of_arrays,
+  'from_trl': of_trl,
+  'from_verl': of_verl,
+  'from_verifiers': of_verifiers,
+}
+
+
+@pytest.mark.parametrize('wrapper', FORMS)
+@pytest.mark.parametrize('form', FORMS)
+def test_a_wrapper_takes_its_own_form_and_names_that_of_another(wrapper, form):
+  wrap, fn = getattr(rewards, wrapper), FORMS[form]
+  if wrapper == form:
+    wrap(fn)
+    wrap(functools.partial(fn))
+    return
+  if (wrapper, form) == ('from_verifiers', 'from_trl'):
+    return  # verifiers calls a function of whole groups by the same names
+  with pytest.raises(ValueError, match=rf"rewards.{wrapper}: '{fn.__name__}' takes .*Use rewards.{form} for"):  # fmt: skip
+    wrap(fn)
+
+
+@pytest.mark.parametrize('wrapper', FORMS)
+def test_a_reward_is_not_wrapped_again_and_the_right_order_is_said(wrapper):
+  reward = rewards.tolerant(rewards.per_completion(of_text))
+  with pytest.raises(ValueError, match=r'It is a reward already; .*rewards.tolerant\(rewards.per_completion\(fn\)\)'):  # fmt: skip
+    getattr(rewards, wrapper)(reward)
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_tolerant_goes_around_a_reward_not_around_a_function(form):
+  with pytest.raises(ValueError, match=rf'then rewards.tolerant\(rewards.{form}\(...\)\)'):
+    rewards.tolerant(FORMS[form])
+
+
+@pytest.mark.parametrize(
+  ('fn', 'said'),
+  [
+    (lambda text: 1.0, r'takes \(text\), expected \(task, text\)'),
+    (lambda: 1.0, r'takes \(\), expected \(task, text\)'),
+    (lambda task, text, key: 1.0, r'takes \(task, text, key\), expected'),
+  ],
+)
+def test_a_function_of_another_number_of_arguments_is_refused_before_the_run(fn, said):
+  with pytest.raises(ValueError, match=said):
+    rewards.per_completion(fn)
+
+
+class Named:
+  __name__ = 'cosine_scaled_reward'
+
+  def __call__(self, task, text):
+    return 1.0
+
+
+class Unnamed:
+  def __call__(self, task, text):
+    return 1.0
+
+
+def test_a_part_has_the_name_that_the_function_or_object_has_itself():
+  renamed = functools.partial(of_text)
+  renamed.__name__ = 'brief'
+  names = {
+    'of_text': of_text,
+    'cosine_scaled_reward': Named(),
+    'unnamed': Unnamed(),
+    'reward': lambda task, text: 1.0,
+    'brief': renamed,
+  }
+  assert {values.name_of(fn): fn for fn in names.values()} == names
+  assert values.name_of(functools.partial(Named())) == 'cosine_scaled_reward'
