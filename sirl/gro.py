@@ -12,7 +12,7 @@ from sirl.experiment import Learner
 from sirl.ops import keys, trees
 from sirl.overlap import overlapped
 from sirl.rewards.check import check_reward
-from sirl.runtime import hosts
+from sirl.runtime import hosts, stopwatch
 from sirl.slots import Generate, Keep, Optimize, Reward, Step
 from sirl.types import Outcome, Params, Rewards, TrainState
 
@@ -102,10 +102,12 @@ def make_step(
     weights, number = weights_of(learners), int(learners['policy'].step)
     started = time.perf_counter()
     numbered = lambda *args, **kw: dataclasses.replace(generate(*args, **kw), step=number)
+    stopwatch.announce('generate')
     if slices == 1:
       samples = numbered(weights, tasks, key_generate)
       len(samples.texts)  # reads the texts before the reward is timed
       generated = time.perf_counter()
+      stopwatch.announce('reward')
       rewards = reward(weights, samples, key_reward)
     else:
       samples, rewards, generated = overlapped(
@@ -113,6 +115,7 @@ def make_step(
       )
     kept = keep(rewards)
     rewarded = time.perf_counter()
+    stopwatch.announce('optimize')
     learners, metrics = dict(learners), {}
     for name, update in updates.items():
       own_key = key_optimize if name == 'policy' else keys.named(key_optimize, name)

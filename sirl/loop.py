@@ -22,8 +22,7 @@ from sirl.experiment import Experiment
 from sirl.ops import keys
 from sirl.runs import means, question, record
 from sirl.runs.checkpoint import Store
-from sirl.runtime import hosts, sharding
-from sirl.runtime.stopwatch import Stopwatch
+from sirl.runtime import hosts, sharding, stopwatch
 from sirl.tasks import Pool, Task
 from sirl.types import (
   Action,
@@ -88,16 +87,19 @@ def run(
     history, state = question.follow_answer(workdir, history, state, manifest, store)
 
     serial = int(state.round) * steps + int(state.step)
-    with record.Log(
-      workdir,
-      serial=serial,
-      steps_per_round=steps,
-      max_rounds=config.max_rounds,
-      progress=progress,
-      sinks=sinks,
-    ) as log:
+    with (
+      record.Log(
+        workdir,
+        serial=serial,
+        steps_per_round=steps,
+        max_rounds=config.max_rounds,
+        progress=progress,
+        sinks=sinks,
+      ) as log,
+      stopwatch.announced(log.stage),
+    ):
       log.rewrite(history)
-      watch = Stopwatch(log.stage)
+      watch = stopwatch.Stopwatch()
       # A round resumed midway already has its tasks.
       committed = int(state.round) + int(state.step > 0)
       pool = Pool.load(workdir / 'pool', rounds=committed)
@@ -159,7 +161,6 @@ def train_round(experiment, state, history, pool, store, log, watch):
 
   outcome = None
   for s in range(int(state.step), config.steps_per_round):
-    log.stage('train')
     started = time.perf_counter()
     with watch.time('select'):
       rows = experiment.selector.select(

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sirl.runtime import sharding
+from sirl.runtime import sharding, stopwatch
 
 
 def overlapped(generate, reward, weights, tasks, key_generate, key_reward, slices):
@@ -47,6 +47,7 @@ def overlapped(generate, reward, weights, tasks, key_generate, key_reward, slice
       judged.append(thread.submit(judge, parts[-1]))
     jax.block_until_ready([part.rollouts for part in parts])
     generated = time.perf_counter()
+    stopwatch.announce('reward')  # what is left of it; the rest ran beside generation
     rewards = [future.result() for future in judged]
 
   where = None if mesh.size <= 1 else sharding.batch_sharding(mesh)

@@ -1,6 +1,7 @@
 """The loop on a toy run: its files, the effect of each decision, resuming bit for bit."""
 
 import dataclasses
+import itertools
 import json
 import re
 
@@ -222,6 +223,29 @@ def test_a_memory_is_handed_on_as_a_checkpoint_gives_it_back(tmp_path):
   experiment, handed = remembering({1: ('a', 2.5), 'b': None})
   loop.run(experiment, tmp_path)
   assert handed == [{'1': ['a', 2.5], 'b': None}] * 2
+
+
+def test_the_display_hears_each_stage_of_a_step_while_it_runs(tmp_path):
+  heard = []
+
+  class Display:
+    begin = step = report = lambda self, *args, **kw: None
+
+    def stage(self, name):
+      heard.append(name)
+
+  def judged(task, text):
+    heard.append('(judging)')
+    return toy.correct(task, text)
+
+  reward = rewards.per_completion(judged, workers=1)
+  config = toy.Config(max_rounds=1, steps_per_round=1, checkpoint_every=1)
+  loop.run(toy.build(config, reward=reward), tmp_path, progress=Display())
+  stages = [name for name, _ in itertools.groupby(heard)]
+  assert stages == [
+    'evaluate', 'acquire', 'select', 'generate', 'reward', '(judging)', 'optimize', 'select',
+    'evaluate', 'checkpoint',
+  ]  # fmt: skip
 
 
 @pytest.mark.parametrize('memory', [{'a': np.float32(1)}, {1, 2}], ids=str)

@@ -79,7 +79,8 @@ class Terminal:
   def __init__(self, title, stream):
     self.title, self.name = title, ''
     self.steps_per_round = self.max_rounds = None
-    self.clock = Clock()
+    self.clock, self.started = Clock(), time.monotonic()
+    self.pace = Pace()
     self.reports = []
     self.row = None
     self.running = 'starting'
@@ -91,6 +92,7 @@ class Terminal:
     """A run starts or resumes: the experiment itself or its warm start."""
     self.name, self.steps_per_round, self.max_rounds = name, steps_per_round, max_rounds
     self.reports, self.row = [], None
+    self.pace = Pace(steps_per_round * max_rounds if max_rounds else None)
 
   def stage(self, name):
     """Shows the stage and restarts its clock."""
@@ -98,6 +100,7 @@ class Terminal:
 
   def step(self, row):
     """Shows one GRO step."""
+    self.pace.step(row['serial'])
     self.row = row | {'tokens/s': self.clock.rate(row)}
 
   def report(self, report):
@@ -138,7 +141,16 @@ class Terminal:
         *step_words(self.row),
         f'{self.row["tokens/s"]:.0f} tokens/s',
       ]
-    return Text('  '.join(words), style='cyan')
+    return Text('  '.join([*words, *self._times()]), style='cyan')
+
+  def _times(self):
+    """['5 min since the start', 'about 12 min left at most'], the second while it can be told.
+
+    At most, because a rule may stop the run before its last round.
+    """
+    left = self.pace.left()
+    elapsed = f'{duration(time.monotonic() - self.started)} since the start'
+    return [elapsed] if left is None else [elapsed, f'about {duration(left)} left at most']
 
 
 class Clock:
@@ -156,6 +168,38 @@ class Clock:
     seconds = row.get('step_time') or now - self.last
     self.last = now
     return row.get('step_tokens', 0.0) / max(seconds, 1e-9)
+
+
+class Pace:
+  """Estimates how long a run goes on, from the steps that this process has taken."""
+
+  def __init__(self, steps=None):
+    """Args: steps: how many steps the whole run has; None if unknown."""
+    self.steps = steps
+    self.first = self.last = None  # (time, serial)
+
+  def step(self, serial):
+    """Notes the end of a step."""
+    self.last = (time.monotonic(), serial)
+    self.first = self.first or self.last
+
+  def left(self):
+    """Seconds until the last step ends; None before the second step, or without a last one.
+
+    The first step compiles, so it is not counted. Evaluations between steps are.
+    """
+    if self.steps is None or self.first == self.last:
+      return None
+    (then, before), (now, serial) = self.first, self.last
+    each = (now - then) / (serial - before)
+    return max(each * (self.steps - 1 - serial) - (time.monotonic() - now), 0.0)
+
+
+def duration(seconds):
+  """'45 s', '12 min' or '3.5 h'."""
+  if seconds < 90:
+    return f'{seconds:.0f} s'
+  return f'{seconds / 60:.0f} min' if seconds < 90 * 60 else f'{seconds / 3600:.1f} h'
 
 
 def place_words(display, row):

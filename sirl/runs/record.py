@@ -67,7 +67,7 @@ class Log:
     """Closes nothing: a file is closed after every row, and the caller closes the display."""
 
   def stage(self, name):
-    """Tells the display which stage is running: 'acquire', 'select', 'train', 'evaluate', ..."""
+    """Tells the display which stage is running, see `stopwatch.announce`."""
     if self.progress is not None:
       self.progress.stage(name)
 

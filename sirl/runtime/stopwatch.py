@@ -1,20 +1,40 @@
-"""Time of a run in seconds per stage."""
+"""Time of a run in seconds per stage, and word of the stage that runs."""
 
 import contextlib
+import contextvars
 import time
+
+# Who is told of a stage. The stages of a GRO step stand deep in functions that an experiment has
+# composed, so the listener is set around them, as the mesh is.
+_told = contextvars.ContextVar('told', default=None)
+
+
+@contextlib.contextmanager
+def announced(tell):
+  """Calls tell(stage) for every stage that starts in the with block, in this thread."""
+  token = _told.set(tell)
+  try:
+    yield
+  finally:
+    _told.reset(token)
+
+
+def announce(stage):
+  """Says that a stage starts: 'acquire', 'generate', 'reward', 'optimize', ..."""
+  if (tell := _told.get()) is not None:
+    tell(stage)
 
 
 class Stopwatch:
-  """Sums seconds per stage until `take`; calls announce(stage) when a stage starts."""
+  """Sums seconds per stage until `take`, and announces each stage when it starts."""
 
-  def __init__(self, announce=lambda stage: None):
-    self.announce = announce
+  def __init__(self):
     self.seconds = {}
 
   @contextlib.contextmanager
   def time(self, stage):
     """Adds the seconds of the with block to `stage`."""
-    self.announce(stage)
+    announce(stage)
     started = time.perf_counter()
     try:
       yield

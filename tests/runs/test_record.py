@@ -219,6 +219,40 @@ def test_a_terminal_gets_a_live_table(tmp_path):
     assert piece in stream.getvalue()
 
 
+def test_the_display_estimates_the_end_from_the_steps_after_the_one_that_compiles(monkeypatch):
+  now = [100.0]
+  monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
+  pace = progress.Pace(12)
+  now[0] = 160.0
+  pace.step(4)  # a resumed run; this step compiled
+  assert pace.left() is None
+  now[0] = 180.0
+  pace.step(6)  # 10 seconds each; steps 7 to 11 are left
+  assert pace.left() == 50
+  now[0] = 187.0
+  assert pace.left() == 43
+  assert [progress.duration(x) for x in (43, 700, 9000)] == ['43 s', '12 min', '2.5 h']
+  endless = progress.Pace()
+  endless.step(0)
+  endless.step(1)
+  assert endless.left() is None
+
+
+def test_a_terminal_shows_the_stage_that_runs_and_how_long_the_run_goes_on(monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
+  display = progress.Terminal('quickstart', io.StringIO())
+  display.begin('run', steps_per_round=3, max_rounds=2)
+  for serial, now[0] in ((0, 60.0), (1, 70.0)):
+    display.step({'round': 0, 'step': serial, 'serial': serial})
+  display.stage('reward')
+  now[0] = 78.0
+  words = str(display._now())
+  display.close()
+  assert words.startswith('reward 8s  round 0/2  step 2/3')
+  assert words.endswith('78 s since the start  about 32 s left at most')
+
+
 def test_the_documentation_is_the_table(request):
   documented = request.config.rootpath / 'docs' / 'metrics.md'
   assert documented.read_text() == metrics.markdown(), (
