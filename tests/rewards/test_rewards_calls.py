@@ -94,15 +94,13 @@ def test_an_alarm_works_in_a_process_whatever_thread_judges():
   np.testing.assert_array_equal(elsewhere(judged, reward, SAMPLES).total, RIGHT)
 
 
-def test_a_call_that_hangs_is_killed_and_named_and_the_next_one_runs():
-  reward = rewards.per_completion(scorers.hangs_on_two, run=calls.processes(1, timeout=1))
+def test_a_call_that_hangs_is_killed_and_named_and_the_next_ones_run():
+  reward = rewards.per_completion(scorers.hangs_on_two, run=calls.processes(1, timeout=3))
   started = time.monotonic()
-  with pytest.raises(rewards.RewardError, match=r"TimeoutError: took longer than 1 seconds.*\n.*completion 0: '2'"):  # fmt: skip
+  with pytest.raises(rewards.RewardError, match=r"TimeoutError: took longer than 3 seconds.*\n.*completion 0: '2'") as caught:  # fmt: skip
     judged(reward, SAMPLES)
-  found = judged(rewards.tolerant(reward), SAMPLES)
-  np.testing.assert_array_equal(found.total, [[1, 1], [np.nan, 1]])
-  np.testing.assert_array_equal(found.parts['hangs_on_two_error'], [[0, 0], [1, 0]])
-  assert time.monotonic() - started < 30
+  assert time.monotonic() - started < 30  # it would sleep for 60
+  np.testing.assert_array_equal(caught.value.rewards.total, [[1, 1], [np.nan, 1]])
 
 
 def test_a_scorer_that_ends_its_process_is_one_failed_completion():
