@@ -15,6 +15,7 @@ import pathlib
 
 from experiments import arithmetic, measures, questions
 from experiments.defaults import SMALL, Pretrained, PretrainedText, Toy, ToyText
+from sirl import config as configs
 from sirl import models, recipe
 from sirl.acquisition import hygiene, once, procedural
 from sirl.generation import greedy, make_ask
@@ -299,7 +300,9 @@ def _check_exists(model):
   """Raises if a model of `sirl fetch` is missing, or if a name is misspelt."""
   folder = pathlib.Path(model)
   if folder.parts[:1] == ('weights',) and not folder.exists():
-    raise FileNotFoundError(f'{model} is missing; run: sirl fetch {folder.name} {model}')
+    raise FileNotFoundError(
+      f'{model} is missing; run: {configs.command("fetch", folder.name, model)}'
+    )
   near = difflib.get_close_matches(model, MODELS, n=1)
   if near and not folder.exists():
     raise ValueError(f'model={model}: no such model; did you mean {near[0]}?')

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+import shlex
 import sys
 import types
 import typing
@@ -114,8 +115,7 @@ def _parse(text, hint, path, now):
   if str in options:
     return None if text.lower() == 'none' and type(None) in options else text
   expected = f'--set {path}={text}: expected {_name(hint)}'
-  word = str(now).lower() if now is None or isinstance(now, bool) else str(now).replace(' ', '')
-  example = f'; for example --set {path}={word}'
+  example = f'; for example {typed(path, now)}'
   try:
     value = WORDS[text.lower()] if text.lower() in WORDS else ast.literal_eval(text)
   except (ValueError, SyntaxError):
@@ -127,6 +127,17 @@ def _parse(text, hint, path, now):
     except ValueError as error:
       wrong.append(str(error))
   raise ValueError(f'{expected}, got {wrong[0]}{example}')
+
+
+def typed(name, value):
+  """'--set NAME=VALUE' as it must be typed: the shell would read brackets and blanks itself."""
+  word = str(value).lower() if value is None or isinstance(value, bool) else str(value)
+  return shlex.join(['--set', f'{name}={word}'])
+
+
+def command(*words):
+  """'sirl WORDS' as it must be typed, for messages that suggest a command."""
+  return shlex.join(['sirl', *map(str, words)])
 
 
 def _fitted(value, hint):

@@ -35,7 +35,7 @@ def find(name):
 def load(path):
   """Executes an experiment file and returns its module.
 
-  Adds the file's root folder and the working directory to sys.path.
+  Adds the file's own folder, its root folder and the working directory to sys.path.
   Raises: FileNotFoundError, or ValueError naming what the file lacks or where it fails.
   """
   path = pathlib.Path(path)
@@ -45,7 +45,9 @@ def load(path):
     raise ValueError(
       f'{path} is not a Python file; expected an experiment such as experiments/quickstart.py'
     )
-  for folder in (pathlib.Path.cwd(), _root(path)):  # last inserted, first searched
+  own = path.resolve().parent
+  beside = [] if (own / '__init__.py').is_file() else [own]  # a package is imported by its name
+  for folder in (pathlib.Path.cwd(), _root(path), *beside):  # last inserted, first searched
     if str(folder) not in sys.path:
       sys.path.insert(0, str(folder))
   name = f'experiment_{path.stem}'

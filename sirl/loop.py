@@ -7,6 +7,7 @@ checkpoint; the files of the workdir are written from it.
 """
 
 import dataclasses
+import functools
 import json
 import logging
 import math
@@ -66,25 +67,27 @@ def run(
   Args:
     progress: a display from `runs.progress`, or None.
     sinks: functions (serial, {name: number}) -> None, see `runs.sinks`.
-    accepted: called once the checkpoints in the workdir are known to belong to this experiment.
+    accepted: called once the checkpoints in the workdir are known to belong to this experiment and
+      something is left to compute.
   Raises: ValueError when the workdir belongs to another config, when prompts do not divide over the
     mesh, or when sampler and learner disagree in the first step; WaitsForHuman when the warm start
     asks a question.
   """
   workdir = pathlib.Path(workdir)
+  accepted = functools.cache(accepted)  # once, also where a warm start calls it first
   config = experiment.config
   steps = config.steps_per_round
   mesh = sharding.make_mesh(config.mesh)
   sharding.check_rows(config.prompts, mesh)
   with jax.set_mesh(mesh), Store(workdir, config, steps_per_round=steps) as store:
     restored = store.restore(abstract_state(experiment, mesh))
-    if restored is not None or not any(map(is_warm_started, experiment.learners.values())):
-      accepted()
     if restored is None:
       params = starting_params(experiment, workdir, progress, accepted)
       restored = sharding.place(initial_state(experiment, params), mesh), [], []
     state, history, manifest = restored
     history, state = question.follow_answer(workdir, history, state, manifest, store)
+    if not history or (int(state.round) < config.max_rounds and not question.is_final(history)):
+      accepted()
 
     serial = int(state.round) * steps + int(state.step)
     with (

@@ -319,7 +319,8 @@ def test_a_checkpoint_of_another_optimizer(sound, tmp_path, capsys):
     return dataclasses.replace(sound(c), learners={'policy': policy})
   """
   )
-  message = refused(capsys, command(write(tmp_path, other), workdir))
+  # An edited file from another folder is another experiment, unless the user says otherwise.
+  message = refused(capsys, command(write(tmp_path, other), workdir, 'allow_changed_config=true'))
   assert message.startswith(
     'checkpoint 12 was written by another model, optimizer or selector: it holds learners.policy.opt_state'
   )

@@ -10,63 +10,9 @@ import pytest
 
 from sirl import cli, experiment_file, loop
 
+from support import tiny_experiment
+
 pytestmark = pytest.mark.usefixtures('quick_compiles')
-
-# A whole experiment of pure Python and one small array, so that a run takes a second.
-EXPERIMENT = """
-  import dataclasses
-  import jax.numpy as jnp
-  import numpy as np
-  import optax
-  from sirl import acquisition, config, evaluation
-  from sirl.slots import Selector
-  from sirl.types import Action, Decision, Model, Outcome, Rewards, Rollouts, Samples
-  from sirl.experiment import Experiment, Learner
-  from sirl.tasks import Task
-
-  @dataclasses.dataclass(frozen=True, kw_only=True)
-  class Config(config.Base):
-    learning_rate: float = 0.1
-    asks: bool = False
-    interrupted: bool = False
-    clip: tuple[float, float] = (0.2, 0.28)
-    data: str = 'none'
-    max_rounds: int = 2
-    steps_per_round: int = 2
-
-  def shrink(c):
-    return dataclasses.replace(c, max_rounds=1, learning_rate=0.5)
-
-  def acquire(weights, pool, context):
-    return [Task(id='t', prompt='1+1=', answer='2')] if not len(pool) else []
-
-  def step(learners, tasks, key):
-    ones = jnp.ones((1, 1, 2), bool)
-    rollouts = Rollouts(tokens=ones.astype(jnp.int32), valid=ones, action=ones, logp=jnp.zeros((1, 1, 2)),
-                        truncated=jnp.zeros((1, 1), bool))
-    rewards = Rewards(jnp.ones((1, 1)), {'correct': jnp.ones((1, 1))})
-    moved = {name: state.replace(params={'w': state.params['w'] + 1}, step=state.step + 1)
-             for name, state in learners.items()}
-    return moved, Outcome(
-      Samples(tasks[:1], [['2']], rollouts), rewards, {'reward': 1.0, 'entropy': 0.5, 'step_tokens': 2.0})
-
-  def build(c):
-    if c.interrupted:
-      raise KeyboardInterrupt
-    ask = Decision(Action.ASK_HUMAN, 'is this right?') if c.asks else None
-    model = Model(init=lambda key: {'w': jnp.zeros(3)}, hidden=None, unembed=None, init_cache=None)
-    selector = Selector(lambda: (), lambda state, pool, weights, key: state,
-                        lambda state, pool, key, n: np.zeros(1, np.int32), lambda state, rows, rewards: state)
-    measured = lambda weights, record, context: {
-      'heldout/pass@1': 0.25 * (context.round + 1), 'heldout/pass@1_sem': 0.1}
-    policy = Learner(model=model, params={'w': jnp.zeros(3)}, optimizer=optax.sgd(c.learning_rate))
-    return Experiment(
-      config=c, learners={'policy': policy}, acquire=acquisition.acquirer(acquire), selector=selector, step=step,
-      evaluate=evaluation.evaluator(measured), steer=lambda reports: ask)
-
-  def summary(history):
-    return f'summary of {len(history)} reports'
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -76,10 +22,7 @@ def _no_compilation_cache(monkeypatch):
 
 @pytest.fixture
 def experiment(tmp_path):
-  path = tmp_path / 'experiments' / 'tiny.py'
-  path.parent.mkdir()
-  path.write_text(textwrap.dedent(EXPERIMENT))
-  return path
+  return tiny_experiment.write(tmp_path / 'experiments' / 'tiny.py')
 
 
 def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
@@ -153,7 +96,7 @@ def test_a_question_stops_the_run_and_an_answer_continues_it(tmp_path, experimen
   assert cli.main(command) == 3
   out = capsys.readouterr().out
   assert 'the run waits for a human: is this right?' in out
-  assert f'sirl answer {workdir} continue|stop|rollback=ROUND' in out
+  assert f'sirl answer {workdir} continue (or stop, or rollback=ROUND)' in out
 
   assert cli.main(['answer', str(workdir), 'rollback=7']) == 2
   assert 'expected a round whose end is kept: -1, 0' in capsys.readouterr().err
@@ -185,7 +128,9 @@ def test_a_warm_start_that_asks_makes_the_run_wait(tmp_path, experiment, capsys)
   command = ['run', str(experiment), '--workdir', str(workdir)]
   command += ['--set', 'asks=true', '--set', 'max_rounds=1']
   assert cli.main(command) == 3
-  assert f'sirl answer {workdir}/warm continue|stop|rollback=ROUND' in capsys.readouterr().out
+  assert (
+    f'sirl answer {workdir}/warm continue (or stop, or rollback=ROUND)' in capsys.readouterr().out
+  )
   assert cli.main(['answer', str(workdir / 'warm'), 'continue']) == 0
   assert cli.main(command) == 0
   assert 'summary of 2 reports' in capsys.readouterr().out
@@ -331,12 +276,16 @@ FILES = {
     (['run', 'returns_none.py', '--set', 'sed=1'], "Config has no 'sed'; did you mean 'seed'?"),
     (['run', 'returns_none.py', '--set', 'seed=x'], '--set seed=x: expected int'),
     (['report', 'nowhere'], 'no workdir {0}/nowhere'),
-    (['report', '.'], 'holds no step and no report yet'),
+    (['report', '.'], '{0} is no run: it holds those of {0}/young; give one of them'),
+    (['report', 'young'], 'holds no step and no report yet'),
     (['doctor', 'nowhere'], 'no workdir {0}/nowhere'),
     (['answer', 'nowhere', 'stop'], 'no workdir {0}/nowhere'),
-    (['answer', '.', 'maybe'], "'maybe' is no answer; expected continue, stop or rollback=ROUND"),
-    (['answer', '.', 'rollback'], "'rollback' is no answer"),
-    (['answer', '.', 'stop'], 'asks nothing; its last decision is none yet'),
+    (
+      ['answer', 'young', 'maybe'],
+      "'maybe' is no answer; expected continue, stop or rollback=ROUND",
+    ),
+    (['answer', 'young', 'rollback'], "'rollback' is no answer"),
+    (['answer', 'young', 'stop'], 'asks nothing; its last decision is none yet'),
     (['fetch', 'gpt-99', 'there'], "unknown model 'gpt-99'"),
   ],
   ids=lambda value: '_'.join(value) if isinstance(value, list) else '',
@@ -346,9 +295,10 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
 ):
   for name, source in FILES.items():
     (tmp_path / name).write_text(source)
+  (tmp_path / 'young' / 'checkpoints').mkdir(parents=True)
   monkeypatch.chdir(tmp_path)
   command, target, *rest = arguments
-  target = target if command == 'fetch' else str(tmp_path / target)
+  target = target if command == 'fetch' else str((tmp_path / target).resolve())
   code = cli.main([command, target, *rest])
   err = capsys.readouterr().err
   assert code == 2

@@ -46,14 +46,14 @@ def test_overrides_take_the_annotated_type():
     (
       'clip=("a","b")',
       r"--set clip=\(\"a\",\"b\"\): expected tuple\[float, float\], got str 'a'; for example "
-      r'--set clip=\(0.2,0.28\)',
+      r"--set 'clip=\(0.2, 0.28\)'",
     ),
     (
       'clip=(1,)',
-      r'expected tuple\[float, float\], got 1 value; for example --set clip=\(0.2,0.28\)',
+      r"expected tuple\[float, float\], got 1 value; for example --set 'clip=\(0.2, 0.28\)'",
     ),
     ('clip=(1,2,3)', 'got 3 values; for example'),
-    ('clip=(0.1,1e400)', r'got inf, which is not finite; for example --set clip=\(0.2,0.28\)'),
+    ('clip=(0.1,1e400)', r"got inf, which is not finite; for example --set 'clip=\(0.2, 0.28\)'"),
     ('clip=0.2', r'expected tuple\[float, float\], got float 0.2; for example'),
     ('widths=(8,1.5)', r'expected tuple\[int, ...\], got float 1.5'),
     (

@@ -1,8 +1,10 @@
 """sirl run: runs one experiment file and writes its report."""
 
+import contextlib
 import os
 import pathlib
 
+from sirl import config as configs
 from sirl import experiment_file
 from sirl.commands import DONE, WAITING, message_of, sweep
 
@@ -23,7 +25,7 @@ def run(arguments):
 
   import jax
 
-  from sirl.runs import identity
+  from sirl.runs import identity, lock
   from sirl.runtime import host_memory, hosts
 
   identity.check(workdir, config, source)
@@ -32,11 +34,18 @@ def run(arguments):
   if arguments.distributed:
     hosts.initialize()
   cache_compilations(jax)
+  with lock.held(workdir) if hosts.is_first() else contextlib.nullcontext():
+    return run_in(workdir, source, module, config, arguments)
+
+
+def run_in(workdir, source, module, config, arguments):
+  """Runs an experiment in a workdir that no other process uses; returns the exit code."""
   from sirl import loop
   from sirl.experiment import Experiment
   from sirl.reporting import page as reports
   from sirl.reporting import tables
-  from sirl.runs import progress, sinks
+  from sirl.runs import identity, progress, sinks
+  from sirl.runtime import hosts
   from sirl.types import Action
 
   experiment = module.build(config)
@@ -45,6 +54,7 @@ def run(arguments):
       f'build in {source} returned {type(experiment).__name__}; expected a '
       'sirl.experiment.Experiment'
     )
+  identity.check_built(workdir, config, experiment)
   first = hosts.is_first()
   before = recorded(workdir)
   own = []  # not empty once the workdir is known to belong to this run
@@ -52,27 +62,32 @@ def run(arguments):
   def accepted():
     own.append(True)
     if first:
-      identity.write(workdir, config, source, experiment.measured)
+      identity.write(workdir, config, source, experiment)
       identity.forget_error(workdir)
 
   outside = [sinks.opened(name, workdir, config) for name in arguments.sink] if first else []
   display = progress.open_display(f'sirl {source.stem}') if first else None
+  ended = 'interrupted'
   try:
     history = loop.run(
       experiment, workdir, progress=display, sinks=outside, accepted=accepted
     ).history
+    ended = 'done'
   except loop.WaitsForHuman as question:
+    ended = 'waiting for an answer'
     return waiting(question.workdir, question.reason) if first else DONE
   except Exception as error:
+    ended = 'failed'
     if first and own:
       identity.keep_error(workdir, message_of(error))
     raise
   finally:
     if display is not None:
-      display.close()
+      display.close(ended)
   if not first:
     return DONE
 
+  identity.forget_error(workdir)
   if recorded(workdir) == before:
     print(
       f'nothing was computed: the run in {workdir} had ended before; raise max_rounds or take '
@@ -98,7 +113,8 @@ def recorded(workdir):
 def waiting(workdir, reason):
   """Prints why the run waits for a human; returns the exit code WAITING."""
   print(f'the run waits for a human: {reason}')
-  print(f'read {workdir}/question.md, then: sirl answer {workdir} continue|stop|rollback=ROUND')
+  answer = configs.command('answer', workdir, 'continue')
+  print(f'read {workdir}/question.md, then: {answer} (or stop, or rollback=ROUND)')
   return WAITING
 
 

@@ -33,8 +33,8 @@ def run(arguments):
   bad = {line: code for line, code in ended.items() if code != DONE}
   for line, code in bad.items():
     print(f'ended with exit code {code}: {line}')
-  folders = ' '.join(line[line.index('--workdir') + 1] for line in found)
-  print(f'compare them: sirl compare {folders}')
+  folders = [line[line.index('--workdir') + 1] for line in found]
+  print(f'compare them: {configs.command("compare", *folders)}')
   return ERROR if bad else DONE
 
 

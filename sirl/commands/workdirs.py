@@ -72,12 +72,31 @@ def runs(arguments):
   return DONE
 
 
+# What a run writes first. One that a notebook started has no config.json.
+SIGNS = ('config.json', 'checkpoints', 'steps.jsonl', 'history.jsonl', 'warm')
+
+
 def existing(workdir):
-  """The workdir as a path. Raises FileNotFoundError when there is none."""
+  """The workdir as a path.
+
+  Raises: FileNotFoundError when there is no such folder, ValueError when it is not that of a run.
+  """
   workdir = pathlib.Path(workdir)
   if not workdir.is_dir():
     raise FileNotFoundError(f'no workdir {workdir}; give the --workdir of a run')
+  if not is_run(workdir):
+    below = sorted(folder for folder in workdir.glob('*') if is_run(folder))
+    runs = ', '.join(map(str, below[:3])) + (', ...' if below[3:] else '')
+    hint = f'it holds those of {runs}; give one of them' if below else (
+      'it has no config.json; give the --workdir of a run'
+    )  # fmt: skip
+    raise ValueError(f'{workdir} is no run: {hint}')
   return workdir
+
+
+def is_run(folder):
+  """Whether a run has written into this folder."""
+  return any((folder / name).exists() for name in SIGNS)
 
 
 def _kept_round(workdir, text):

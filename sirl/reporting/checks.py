@@ -7,6 +7,7 @@ The checks of held-out accuracy are in heldout.py.
 import math
 import re
 
+from sirl import config as configs
 from sirl.reporting.findings import Finding
 from sirl.reporting.heldout import no_gain, regression, reward_without_outcome
 from sirl.reporting.numbers import (
@@ -18,7 +19,7 @@ from sirl.reporting.numbers import (
   recent,
   window,
 )
-from sirl.runs import identity
+from sirl.runs import changes, identity
 from sirl.types import Action
 
 TIED, TIED_SOME = 0.95, 0.8  # share of groups whose rewards are all equal: problem, warning
@@ -228,8 +229,19 @@ def decisions(run):
   if decided and decided[-1].decision.action is Action.ASK_HUMAN:
     yield Finding(
       'note', 'the run waits for a human', decided[-1].decision.reason,
-      f'Read question.md, then: sirl answer {run.workdir} continue|stop|rollback=ROUND, and run '
-      'again.',
+      f'Read question.md, then: {configs.command("answer", run.workdir, "continue")} (or stop, or '
+      'rollback=ROUND), and run again.',
+    )  # fmt: skip
+
+
+def changed(run):
+  """What was changed while the run went on: config.json shows only its last state."""
+  if run.changes:
+    n = len(run.changes)
+    yield Finding(
+      'note', f'{n} change{"s" * (n > 1)} between rounds, earlier rounds ran without',
+      '; '.join(changes.in_words(row) for row in run.changes),
+      'Compare rounds before and after a change as two runs.',
     )  # fmt: skip
 
 
@@ -261,5 +273,6 @@ CHECKS = (
   scorers,
   length_drift,
   decisions,
+  changed,
   unfinished,
 )

@@ -32,6 +32,11 @@ def examine(run):
 
 def no_steps(run):
   """The finding about a run that has no GRO step yet."""
+  if run.config.get('max_rounds') == 0:
+    return Finding(
+      'note', 'this run has no rounds', 'max_rounds=0: it measured the weights and trained nothing',
+      'Raise max_rounds to train.',
+    )  # fmt: skip
   done = 'the baseline was measured' if run.history else 'no report either'
   warm = f', the warm start has {len(run.warm.steps)} steps' if run.warm else ''
   return Finding(

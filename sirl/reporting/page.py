@@ -89,6 +89,7 @@ def page(run):
     section('Curves', sections.curves(run)),
     section('Samples', sections.samples(run)),
     section('Decisions', sections.decisions(run)),
+    section('Changes', sections.changes(run)),
     section('Warm start', sections.warm_start(run)),
     section('Config', sections.config(run)),
     section('What the metrics mean', sections.definitions(run)),

@@ -8,6 +8,7 @@ import math
 from sirl import config as configs
 from sirl.reporting import doctor, figures
 from sirl.reporting.markup import card, code, faint, grid, number, table, tag, text
+from sirl.runs import changes as history_of
 from sirl.runs import metrics, reading
 from sirl.types import Action
 
@@ -21,10 +22,12 @@ def header(run):
   """Name, status, the last decision, and what identifies the run."""
   versions = run.identity.get('versions', {})
   revision = run.identity.get('git_revision')
+  library = run.identity.get('library', {}).get('revision')
   facts = [
     run.identity.get('experiment'),
     f'seed {run.config["seed"]}' if 'seed' in run.config else None,
     f'revision {revision[:12]}' if revision else None,
+    f'library {library[:12]}' if library and library != revision else None,
     ', '.join(f'{name} {version}' for name, version in versions.items()),
   ]
   done = f'{run.status()}, {len(run.steps)} GRO steps'
@@ -178,6 +181,12 @@ def target(decision):
 def round_name(report):
   """'before', or the number of the round."""
   return 'before' if report.round < 0 else f'round {report.round}'
+
+
+def changes(run):
+  """What was changed on purpose while the run went on, and from where on."""
+  rows = [[code(history_of.in_words(row))] for row in run.changes]
+  return f'<div class="card scroll">{table(["what changed"], rows)}</div>' if rows else ''
 
 
 def warm_start(run):

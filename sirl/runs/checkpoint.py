@@ -87,8 +87,8 @@ class Store:
       return
     try:  # the pending error is the one to show; only log a second one
       self.close()
-    except Exception:
-      log.exception('closing the checkpoints in %s failed', self.folder)
+    except Exception as error:
+      log.error('closing the checkpoints failed as well: %s', digests.first_line(error))
 
   def close(self):
     """Waits for the current save. Raises OSError if it failed."""

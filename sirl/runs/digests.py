@@ -92,6 +92,8 @@ def body_digest(body):
 
 
 def first_line(error):
-  """'Type: the first line of the message', at most 300 characters of it."""
-  text = str(error).strip().split('\n')[0][:300]
+  """'Type: the first line of the message', without the middle of more than 300 characters."""
+  text = str(error).strip().split('\n')[0]
+  if len(text) > 300:  # a reason such as 'No space left on device' stands at the end
+    text = f'{text[:140]} ... {text[-150:]}'
   return f'{type(error).__name__}: {text}'

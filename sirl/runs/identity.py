@@ -1,13 +1,17 @@
-"""The identity of a workdir, in config.json: numbers, experiment file, versions, git revision."""
+"""The identity of a workdir, in config.json: numbers, code, versions, tasks and prompts.
 
+A run that would not go on as it began is refused (`check`, `check_built`) or its changes are written
+down (`write`, see changes.py).
+"""
+
+import contextlib
 import hashlib
 import json
 import logging
 import pathlib
-import subprocess
 
 from sirl import config as configs
-from sirl.runs import digests
+from sirl.runs import changes, digests, sources
 from sirl.runtime import files, json_text
 
 log = logging.getLogger(__name__)
@@ -16,21 +20,19 @@ ERROR = 'error.txt'
 
 
 def check(workdir, config, source=None):
-  """Raises ValueError when the workdir holds checkpoints of another config.
+  """Raises ValueError when the workdir holds checkpoints of another config or experiment.
 
   Called before any model is built.
   """
-  path = workdir / 'config.json'
-  saved = any((workdir / 'checkpoints').glob('[0-9]*'))
-  if not path.exists() or not saved or config.allow_changed_config:
+  known = _known(workdir)
+  if not known or config.allow_changed_config:
     return
-  known = read(workdir).get('experiment')
-  if source is not None and known is not None and pathlib.Path(known).stem != source.stem:
+  if source is not None and 'experiment' in known and not _is_of(known, source):
     raise ValueError(
-      f'{workdir} holds a run of {known}, not of {source}; use a new workdir, or '
+      f'{workdir} holds a run of {known["experiment"]}, not of {source}; use a new workdir, or '
       '--set allow_changed_config=true'
     )
-  differences = configs.differences(read(workdir)['config'], config)
+  differences = configs.differences(known['config'], config)
   if differences:
     raise ValueError(
       f'config differs from the checkpoint in: {", ".join(differences)}. Use a new workdir (now '
@@ -38,45 +40,116 @@ def check(workdir, config, source=None):
     )
 
 
-def write(workdir, config, source, measured=None):
-  """Writes config.json and a copy of the experiment file.
+def check_built(workdir, config, experiment):
+  """Raises ValueError when tasks or prompts differ from those of the workdir's checkpoints.
 
-  config.json holds the numbers, the path and hash of the file, versions and the git revision.
+  Equal numbers may still read another file of tasks, or another chat template.
+  """
+  known = _known(workdir)
+  if not known or config.allow_changed_config:
+    return
+  measured = measured_by(experiment)
+  found = changes.between(
+    {'measured': known.get('measured', measured), 'prompts': known.get('prompts', {})},
+    {'measured': measured, 'prompts': dict(experiment.prompts) if 'prompts' in known else {}},
+  )
+  if found:
+    said = ', '.join(
+      f'{name.replace("measured.", "the measured tasks ").removeprefix("prompts.")} '
+      f'({before} -> {after})'
+      for name, (before, after) in found.items()
+    )
+    raise ValueError(
+      f'this run would not go on as it began, for its prompts differ from the checkpoint in: {said}. '
+      f'Restore the tasks, the model and its tokenizer, or use a new workdir (now {workdir}), or '
+      '--set allow_changed_config=true'
+    )
 
-  Args: measured: {name: tasks} that the run measures; stored as their number and a digest of
-    prompts and answers.
+
+def _is_of(known, source):
+  """Whether the identity is of this file: the same contents, or the same path seen from elsewhere."""
+  if known.get('source_sha256') == _sha256(source.read_bytes()):
+    return True
+  parts = [part for part in pathlib.Path(known['experiment']).parts if part != '..']
+  return list(source.resolve().parts[-len(parts) :]) == parts
+
+
+def _sha256(data):
+  return hashlib.sha256(data).hexdigest()
+
+
+def _known(workdir):
+  """config.json of a workdir with checkpoints, be they of its warm start; {} without."""
+  workdir = pathlib.Path(workdir)
+  saved = changes.saved(workdir) or [*workdir.glob('warm*/checkpoints/[0-9]*')]
+  return read(workdir) if saved and (workdir / 'config.json').exists() else {}
+
+
+def write(workdir, config, source, experiment):
+  """Writes config.json and a copy of the experiment file; says and records what has changed.
+
+  config.json holds the numbers, path and hash of the file, digests of the modules that it imports
+  and of the library, versions, git revisions, and digests of the measured tasks and of what makes
+  the ids of prompts.
   """
   text = source.read_text(encoding='utf-8')
-  copy = workdir / 'experiment.py'
-  if copy.exists() and copy.read_text(encoding='utf-8') != text:
-    log.warning(
-      '%s has changed since this workdir was last run; its choices apply from here on, the earlier '
-      'rounds keep theirs',
-      source,
-    )
   identity = {
     'config': configs.dump(config),
     'digest': configs.digest(config),
     'experiment': str(source),
-    'source_sha256': hashlib.sha256(text.encode()).hexdigest(),
-    'git_revision': git_revision(source.resolve().parent)
-    or git_revision(pathlib.Path(__file__).resolve().parent),
+    'source_sha256': _sha256(source.read_bytes()),
+    'modules': sources.imported(source),
+    'git_revision': sources.git_revision(source.resolve().parent),
+    'library': sources.library(),
     'versions': digests.versions(),
-    'measured': {name: digest_of(tasks) for name, tasks in (measured or {}).items()},
+    'measured': measured_by(experiment),
+    'prompts': dict(experiment.prompts),
   }
+  copy = workdir / 'experiment.py'
+  if known := _known(workdir):
+    found = changes.between(known, identity)
+    warn_of_code(source, found)
+    if found:
+      round, step = changes.place(workdir, known['config']['steps_per_round'])
+      changes.add(workdir, found, round=round, step=step, digest=identity['digest'])
+    if 'source_sha256' in found and copy.exists():
+      old = copy.read_text(encoding='utf-8')
+      files.atomic_write(workdir / f'experiment_{known["source_sha256"][:12]}.py', old)
   files.atomic_write(workdir / 'config.json', json_text.dumps(identity, indent=2) + '\n')
   files.atomic_write(copy, text)
+
+
+def warn_of_code(source, found):
+  """Warns if the code behind a run is not that of its earlier rounds."""
+  changed = [str(source)] * ('source_sha256' in found)
+  changed += [name.removeprefix('modules.') for name in found if name.startswith('modules.')]
+  changed += ['the library'] * ('library.sha256' in found)
+  if changed:
+    log.warning(
+      '%s changed since this workdir was last run; the choices made there apply from here on, the '
+      'earlier rounds keep theirs',
+      ', '.join(changed),
+    )
+
+
+def measured_by(experiment):
+  """{name: digest} of the sets of tasks that an experiment measures."""
+  return {name: digest_of(tasks) for name, tasks in experiment.measured.items()}
 
 
 def digest_of(tasks):
   """{'tasks': number of tasks, 'sha256': digest of prompts and answers, independent of order}."""
   said = sorted(json.dumps([task.text, task.answer]) for task in tasks)
-  return {'tasks': len(said), 'sha256': hashlib.sha256('\n'.join(said).encode()).hexdigest()}
+  return {'tasks': len(said), 'sha256': _sha256('\n'.join(said).encode())}
 
 
 def keep_error(workdir, message):
-  """Writes the error that ended a run to its workdir, for the doctor and the report."""
-  files.atomic_write(workdir / ERROR, message + '\n')
+  """Writes the error that ended a run to its workdir, for the doctor and the report.
+
+  A disk that is full, or read-only, hides no error: what cannot be written is left out.
+  """
+  with contextlib.suppress(OSError):
+    files.atomic_write(workdir / ERROR, message + '\n')
 
 
 def forget_error(workdir):
@@ -100,22 +173,3 @@ def read(workdir):
     return json_text.loads(path.read_text(encoding='utf-8'))
   except json.JSONDecodeError as error:
     raise ValueError(f'{path} is not JSON ({error}); restore it or use a new workdir') from None
-
-
-def git_revision(folder):
-  """The git revision of a folder, with '-dirty' for uncommitted changes; None outside git."""
-  command = [
-    'git',
-    '-C',
-    str(folder),
-    'describe',
-    '--always',
-    '--dirty',
-    '--abbrev=40',
-    '--exclude=*',
-  ]
-  try:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-  except (OSError, subprocess.TimeoutExpired):
-    return None
-  return done.stdout.strip() or None

@@ -34,7 +34,7 @@ def open_display(title, *, stream=None):
 
 
 class Plain:
-  """One line per step and per round, for logs and pipes."""
+  """One line per step and per round with the time of day, for logs and pipes."""
 
   def __init__(self, title, stream):
     self.stream = stream
@@ -52,7 +52,9 @@ class Plain:
   def step(self, row):
     """Prints one GRO step."""
     words = [*place_words(self, row), *step_words(row)]
-    self._print('  '.join([*words, f'{self.clock.rate(row):.0f} tokens/s']))
+    seconds = f'{row["step_time"]:.1f} s' if 'step_time' in row else ''
+    words += [f'{self.clock.rate(row):.0f} tokens/s', seconds]
+    self._print('  '.join(filter(None, words)))
 
   def report(self, report):
     """Prints one round with its decision."""
@@ -66,11 +68,12 @@ class Plain:
     ]
     self._print('  '.join([*words, decision_words(report)]).rstrip())
 
-  def close(self):
-    """Does nothing."""
+  def close(self, ended='done'):
+    """Prints how the run ended: 'done', 'failed', 'interrupted'."""
+    self._print(ended)
 
   def _print(self, text):
-    print(text, file=self.stream, flush=True)
+    print(time.strftime('%H:%M:%S'), text, file=self.stream, flush=True)
 
 
 class Terminal:
@@ -83,7 +86,7 @@ class Terminal:
     self.pace = Pace()
     self.reports = []
     self.row = None
-    self.running = 'starting'
+    self.running, self.ended = 'starting', ''
     self.since = time.monotonic()
     self.live = Live(console=Console(file=stream), get_renderable=self.render, refresh_per_second=4)
     self.live.start()
@@ -107,9 +110,9 @@ class Terminal:
     """Adds one round to the table."""
     self.reports.append(report)
 
-  def close(self):
-    """Leaves the last state on the screen."""
-    self.running = 'done'
+  def close(self, ended='done'):
+    """Leaves the last state on the screen, and how the run ended: 'done', 'failed', ..."""
+    self.running = self.ended = ended
     self.live.stop()
 
   def render(self):
@@ -134,7 +137,7 @@ class Terminal:
 
   def _now(self):
     seconds = time.monotonic() - self.since
-    words = [f'{self.running} {seconds:.0f}s' if self.running != 'done' else 'done']
+    words = [self.ended or f'{self.running} {seconds:.0f}s']
     if self.row is not None:
       words += [
         *place_words(self, self.row),

@@ -5,6 +5,7 @@ import json
 
 import jax.numpy as jnp
 
+from sirl import config as configs
 from sirl.runs.checkpoint import Store
 from sirl.runtime import files, hosts
 from sirl.types import Action, Decision, LoopState, Outcome
@@ -35,8 +36,9 @@ def write(workdir, history, outcome: Outcome):
   """Writes `question.md`: why the run waits, metrics, ten samples, and the commands to answer."""
   report = history[-1]
   lines = [f'# Round {report.round}: {report.decision.reason}', '']
-  lines += ['Answer with one of', '', f'    sirl answer {workdir} continue']
-  lines += [f'    sirl answer {workdir} stop', f'    sirl answer {workdir} rollback=ROUND', '']
+  answers = ('continue', 'stop', 'rollback=ROUND')
+  lines += ['Answer with one of', '']
+  lines += [f'    {configs.command("answer", workdir, answer)}' for answer in answers] + ['']
   lines += ['and run the experiment again.', '', '## Numbers', '']
   lines += [f'- {name}: {value:.4g}' for name, value in sorted(report.metrics.items())]
   lines += ['', '## Samples', '']

@@ -5,7 +5,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from sirl.runs import lineage, metrics
+from sirl.runs import changes, lineage, metrics
 from sirl.runs.identity import read as read_identity
 from sirl.runs.record import read_rows
 from sirl.types import Action, Report
@@ -23,6 +23,7 @@ class Run:
     int, Sequence[Mapping]
   ]  # {round: rows} of the first and the last round with samples
   warm: 'Run | None'  # the warm start before the run
+  changes: Sequence[Mapping] = ()  # rows of changes.jsonl
 
   @property
   def name(self):
@@ -101,6 +102,7 @@ def _read(workdir):
     history=[Report.from_json(row) for row in read_rows(workdir / 'history.jsonl')],
     samples=_samples(workdir / 'samples'),
     warm=None if warm is None or warm.is_empty else warm,
+    changes=changes.read(workdir),
   )
 
 

@@ -115,7 +115,8 @@ class Log:
     files.atomic_write(stem.with_suffix('.txt'), readable(groups[:READABLE_GROUPS]))
 
   def _append(self, name, row):
-    with open(self.workdir / name, 'a', encoding='utf-8') as file:
+    path = self.workdir / name
+    with files.named(path), open(path, 'a', encoding='utf-8') as file:
       file.write(_line(row))
       file.flush()
       os.fsync(file.fileno())

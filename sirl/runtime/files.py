@@ -1,5 +1,6 @@
 """Atomic file writes: an interruption leaves the old file or the new one."""
 
+import contextlib
 import os
 import pathlib
 
@@ -14,18 +15,30 @@ def atomic_write(path, content):
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
-    with open(temporary, 'wb') as file:
+    with named(path), open(temporary, 'wb') as file:
       file.write(content.encode() if isinstance(content, str) else content)
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
   finally:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a read-only file system refuses this too
+      temporary.unlink(missing_ok=True)
   descriptor = os.open(path.parent, os.O_RDONLY)
   try:
     os.fsync(descriptor)  # so that the new name survives a crash of the machine
   finally:
     os.close(descriptor)
+
+
+@contextlib.contextmanager
+def named(path):
+  """Gives an OSError that names no file, such as that of a full disk, the path."""
+  try:
+    yield
+  except OSError as error:
+    if error.filename is not None:
+      raise
+    raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
 def leftovers(folder):

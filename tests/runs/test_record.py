@@ -195,11 +195,15 @@ def test_plain_progress_is_one_line_per_step_and_round(tmp_path):
   log.report(
     Report(2, {'heldout/pass@1': 0.5, 'heldout/pass@1_sem': 0.1, 'heldout/greedy': 0.75}, decision)
   )
-  assert stream.getvalue().splitlines() == [
+  display.close('interrupted')
+  times, lines = zip(*(line.split(' ', 1) for line in stream.getvalue().splitlines()))
+  assert all(re.fullmatch(r'\d\d:\d\d:\d\d', time) for time in times)
+  assert list(lines) == [
     'quickstart',
     f'run {tmp_path.name}',
-    'round 2/5  step 1/3  reward 0.250  entropy 1.500  length 3.2  200 tokens/s',
+    'round 2/5  step 1/3  reward 0.250  entropy 1.500  length 3.2  200 tokens/s  0.5 s',
     'round 2 done  heldout/pass@1 0.500 [0.304, 0.696]  heldout/greedy 0.750  rollback to round 1: accuracy fell',
+    'interrupted',
   ]
 
 
@@ -214,9 +218,11 @@ def test_a_terminal_gets_a_live_table(tmp_path):
   log.stage('generate')
   log.step(0, 1, {'reward': 0.25})
   log.report(Report(0, {'heldout/pass@1': 0.5, 'heldout/pass@1_sem': 0.1, 'train/reward': 0.3}))
-  display.close()
+  display.close('interrupted')
   for piece in ('quickstart', 'heldout/pass@1', '0.500 [0.304, 0.696]', 'reward 0.250', 'step 2/3'):
     assert piece in stream.getvalue()
+  assert 'interrupted' in stream.getvalue()
+  assert 'done' not in stream.getvalue()
 
 
 def test_the_display_estimates_the_end_from_the_steps_after_the_one_that_compiles(monkeypatch):

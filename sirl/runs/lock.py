@@ -1,0 +1,62 @@
+"""One run at a time in a workdir.
+
+The lock is the operating system's lock on a file. It belongs to the process alone, not to its
+children, and ends with it, however that ends. So a killed run leaves nothing behind that blocks a
+resume, here or on another host.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import pathlib
+import socket
+
+from sirl import config as configs
+
+log = logging.getLogger(__name__)
+
+FILE = '.lock'
+
+
+@contextlib.contextmanager
+def held(workdir):
+  """Holds the workdir, made if it is missing. One process of a distributed run calls it.
+
+  A folder in which nothing was written is removed again.
+  Raises: ValueError if another process holds it; OSError if the folder cannot be written.
+  """
+  workdir = pathlib.Path(workdir)
+  made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
+  workdir.mkdir(parents=True, exist_ok=True)
+  path = workdir / FILE
+  descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+  try:
+    try:
+      fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      if error.errno in (errno.EAGAIN, errno.EACCES):
+        raise ValueError(busy(workdir, os.read(descriptor, 200).decode())) from None
+      log.warning('%s cannot be locked (%s); start one run at a time in it', path, error)
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, f'process {os.getpid()} on {socket.gethostname()}'.encode(), 0)
+    try:
+      yield
+    finally:
+      os.truncate(descriptor, 0)
+      if made and list(workdir.iterdir()) == [path]:
+        path.unlink()
+        for folder in made:
+          with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()
+  finally:
+    os.close(descriptor)
+
+
+def busy(workdir, owner):
+  """The message for a workdir in which another process runs."""
+  return (
+    f'{workdir} is in use by {owner or "another process"}; wait until it ends or stop it, or take '
+    f'another --workdir. To look at it: {configs.command("doctor", workdir)}'
+  )
