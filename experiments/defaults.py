@@ -47,8 +47,9 @@ class ToyText(Toy):
 
   # of task=gsm8k: a folder, generated questions if empty; of task=jsonl: a file
   data: str = ''
-  question: str = 'question'  # fields of task=jsonl
+  question: str = 'question'  # fields of the rows in data
   answer: str = 'answer'
+  parse: str = 'auto'  # how an answer is read: a key of questions.PARSES, or by the first row
   prompts: int = 16
   max_prompt: int = 128
   max_new: int = 12
@@ -100,6 +101,7 @@ class PretrainedText(Pretrained):
   data: str = ''
   question: str = 'question'
   answer: str = 'answer'
+  parse: str = 'auto'
   max_rounds: int = 30
   checkpoint_every: int = 10
   prompts: int = 128

@@ -1,10 +1,13 @@
-r"""Domains of questions in files: GSM8K from a folder on disk, and a JSONL file of your own.
+r"""Domains of questions in files: GSM8K or another data set from a folder, and a file of your own.
 
 With `data=generated` small questions are written to such a file first. The same reader then reads
-them, without a download.
+them, without a download. The numbers `question`, `answer` and `parse` say how rows are read:
+
+  --set question=problem --set answer=solution --set parse=boxed
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 import tempfile
@@ -14,33 +17,49 @@ from sirl.acquisition import curated, procedural
 from sirl.domains import answers, mathematics
 from sirl.rewards import heuristic
 
+SPLITS = ('train', 'test')
 GENERATED = 'generated'  # a value of `data`: small questions, written on demand
 QUESTION = 'Tom has {a} nuts. He gets {b}. How many?'
 INSTRUCTION = '{question}\nReason step by step and put the final answer in \\boxed{{}}.'
 
 
-def gsm8k(c) -> recipe.Domain:
-  """GSM8K from `data`: a prepared TFDS version, or a folder with train.jsonl and test.jsonl.
+def whole_field(text):
+  """The text itself; None for one that holds the mark of another way to write answers."""
+  return None if '####' in text or '\\boxed' in text else text.strip()
 
-  The prompt asks for the answer in a box. Without `data` a model from nothing gets generated
-  questions.
+
+PARSES = {  # values of `parse` -> text of the answer field to answer
+  'marked': curated.gsm8k_answer,  # what follows the last ####
+  'boxed': answers.boxed,  # what stands in the last \boxed{}
+  'plain': whole_field,
+}
+
+
+def gsm8k(c) -> recipe.Domain:
+  """GSM8K, or other questions in its layout, from the folder `data`.
+
+  This is a prepared TFDS version, or a folder with train.jsonl and test.jsonl or with parquet files
+  of both splits. The prompt asks for the answer in a box. Without `data` a model from nothing gets
+  generated questions.
   """
   if c.data == GENERATED or (not c.data and c.model == 'toy'):
     with tempfile.TemporaryDirectory() as folder:
       write_folder(folder)
       train, test = read_folder(folder)
   else:
-    train, test = read_folder(c.data or 'data/gsm8k')
+    how = {'question': c.question, 'answer': c.answer, 'parse': c.parse}
+    train, test = read_folder(c.data or 'data/gsm8k', **how)
   return _boxed('gsm8k', train, test)
 
 
 def jsonl(c) -> recipe.Domain:
   """Questions from a JSONL file of your own (`--set data=FILE`).
 
-  Its rows have the fields question and answer; an answer may be null. Other field names: `--set
-  question=... --set answer=...`. The `heldout` tasks with the smallest ids are held out, at most a
-  quarter of all.
-  Raises: ValueError without `data`, or for fewer than 4 questions.
+  Its rows have the fields `question` and `answer`, or those that the numbers of these names give.
+  Answers may be numbers. Either every row has an answer or none has one. The `heldout` tasks with
+  the smallest ids are held out, at most a quarter of all.
+  Raises: ValueError without `data`, for fewer than 4 questions, and for a malformed row or one
+    without an answer, with its line.
   """
   if not c.data and not c.debug:
     raise ValueError('task=jsonl reads a file of yours; give it with --set data=FILE.jsonl')
@@ -50,9 +69,10 @@ def jsonl(c) -> recipe.Domain:
       path = pathlib.Path(folder) / 'train.jsonl'
       tasks = curated.jsonl(path, parse=curated.gsm8k_answer, name='jsonl')
   else:
-    tasks = curated.jsonl(c.data, prompt=c.question, answer=c.answer)
-  unique = {task.id: task for task in tasks}.values()
-  tasks = sorted(unique, key=lambda task: (task.answer is None, task.id))  # answered ones first
+    reader = functools.partial(curated.jsonl, c.data)
+    (tasks,) = read(reader, question=c.question, answer=c.answer, parse=c.parse)
+  first = {task.id: task for task in reversed(tasks)}.values()
+  tasks = sorted(first, key=lambda task: task.id)
   if len(tasks) < 4:
     raise ValueError(
       f'{c.data} holds {len(tasks)} questions; at least 4 are needed to hold some out'
@@ -60,6 +80,31 @@ def jsonl(c) -> recipe.Domain:
   n = min(c.heldout, max(1, len(tasks) // 4))
   tasks = [_asked(task) for task in tasks]
   return _boxed('jsonl', tasks[n:], tasks[:n])
+
+
+def read(*readers, question='question', answer='answer', parse='auto', **options):
+  """A list of tasks of each reader, its answers parsed as `parse` says: a key of PARSES, or 'auto'.
+
+  'auto' looks at the first row of the first reader: an answer with a #### or a box is parsed as
+  'marked' or 'boxed', any other one is the answer itself. All rows must then be alike.
+
+  Args: readers: functions of `curated` with their source.
+  """
+  if parse not in ('auto', *PARSES):
+    raise ValueError(f'parse={parse}: expected one of auto, {", ".join(PARSES)}')
+  options |= {'prompt': question, 'answer': answer or None, 'answered': True}
+  if parse == 'auto':
+    said = readers[0](limit=1, **options)[0].answer or ''
+    parse = 'marked' if '####' in said else 'boxed' if '\\boxed' in said else 'plain'
+  try:
+    return [reader(parse=PARSES[parse], **options) for reader in readers]
+  except ValueError as error:
+    if 'finds no answer' not in str(error):
+      raise
+    raise ValueError(
+      f'{error}. Answers are read as parse={parse}: marked takes what follows ####, boxed what '
+      f'stands in \\boxed{{}}, plain the whole field; choose one with --set parse='
+    ) from error
 
 
 def _boxed(name, train, test):
@@ -77,21 +122,25 @@ def _boxed(name, train, test):
 
 
 def _asked(task):
-  return dataclasses.replace(task, prompt=INSTRUCTION.format(question=task.prompt))
+  prompt = INSTRUCTION.format(question=task.prompt)
+  return dataclasses.replace(task, prompt=prompt, place=task.place)
 
 
-def read_folder(folder):
-  """(train, test) tasks of a TFDS version's folder, or of a folder with train.jsonl and test.jsonl.
+def read_folder(folder, **how):
+  """(train, test) tasks of a TFDS version's folder, or of one with both splits as JSONL or parquet.
 
-  Raises: ValueError if the folder is missing or of neither kind, and for a malformed row, with its
+  Args: how: question, answer and parse, as in `read`.
+  Raises: ValueError if the folder is missing or of another kind, and for a malformed row, with its
     file and line.
   """
   folder = pathlib.Path(folder)
-  rows = {'parse': curated.gsm8k_answer, 'name': 'gsm8k'}
+  lines = [folder / f'{split}.jsonl' for split in SPLITS]
   if (folder / 'dataset_info.json').is_file():
-    splits = [curated.tfds(folder, split, **rows) for split in ('train', 'test')]
-  elif all((folder / f'{split}.jsonl').is_file() for split in ('train', 'test')):
-    splits = [curated.jsonl(folder / f'{split}.jsonl', **rows) for split in ('train', 'test')]
+    readers = [functools.partial(curated.tfds, folder, split) for split in SPLITS]
+  elif all(path.is_file() for path in lines):
+    readers = [functools.partial(curated.jsonl, path) for path in lines]
+  elif folder.is_dir() and any(folder.glob('*.parquet')):
+    readers = [functools.partial(curated.parquet, folder, split=split) for split in SPLITS]
   else:
     found = (
       ', '.join(sorted(path.name for path in folder.iterdir())[:8]) if folder.is_dir() else None
@@ -99,8 +148,10 @@ def read_folder(folder):
     what = 'does not exist' if found is None else f'holds {found or "nothing"}'
     raise ValueError(
       f'data={folder} {what}; expected a prepared TFDS version (with dataset_info.json, such as '
-      'gsm8k/1.0.0) or a folder with train.jsonl and test.jsonl. Give it with --set data=FOLDER'
+      'gsm8k/1.0.0) or a folder with train.jsonl and test.jsonl, or with parquet files of both '
+      'splits. Give it with --set data=FOLDER'
     )
+  splits = read(*readers, name='gsm8k', **how)
   return tuple([_asked(task) for task in tasks] for tasks in splits)
 
 

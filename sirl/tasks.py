@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import pathlib
 import re
 import unicodedata
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from sirl.runtime import files, hosts
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +45,12 @@ class Task:
   origin: str = 'curated'  # 'curated' | 'environment' | 'synthetic'
   difficulty: float = 0.0  # the generator's own scale, 0 easiest
   meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON values only
+  # Where it was read, such as 'train.jsonl, line 8'; for messages, neither compared nor written.
+  place: dataclasses.InitVar[str] = ''
 
-  def __post_init__(self):
+  def __post_init__(self, place):
     """Converts a conversation given as a list to a tuple, so that equal tasks compare equal."""
+    object.__setattr__(self, 'place', place)
     if not isinstance(self.prompt, str):
       object.__setattr__(self, 'prompt', tuple(self.prompt))
       if not all(isinstance(message, Message) for message in self.prompt):
@@ -61,6 +67,11 @@ class Task:
     For a conversation, each line names its speaker.
     """
     return text_of(self.prompt)
+
+  @property
+  def label(self) -> str:
+    """The beginning of the prompt and the place, for messages."""
+    return f'{self.text[:40]!r}' + (f' ({self.place})' if self.place else '')
 
   @classmethod
   def from_json(cls, row: Mapping[str, Any]) -> Task:
@@ -124,7 +135,7 @@ class Pool(Sequence):
     """A new pool with the tasks of one round added.
 
     Writes the round's file atomically before it returns. A task whose id is already known, from
-    this round or an earlier one, is dropped and counted.
+    this round or an earlier one, is dropped and counted. Those with another answer are warned about.
 
     Args:
       tasks: iterable of Task.
@@ -138,18 +149,27 @@ class Pool(Sequence):
         f'round={round}, but the pool holds {expected} rounds, so the next is round={expected}'
       )
 
-    fresh, dropped = {}, 0
+    fresh, dropped, conflicts = {}, 0, []
     for task in tasks:
       known = self.tasks[self._index[task.id]] if task.id in self._index else fresh.get(task.id)
       if known is None:
         fresh[task.id] = task
       elif known.prompt == task.prompt:
         dropped += 1
+        conflicts += [(known, task)] if known.answer != task.answer else []
       else:
         raise ValueError(
           f'two tasks share the id {task.id!r}: {known.prompt!r} and {task.prompt!r}; '
           'make ids with tasks.content_id'
         )
+
+    if conflicts:
+      kept, other = conflicts[0]
+      log.warning(
+        'round %d: %d tasks repeat a prompt with another answer, and the first answer is kept; for '
+        'example %s: %r, not %r',
+        expected, len(conflicts), kept.label, kept.answer, other.answer,
+      )  # fmt: skip
 
     header = {'round': expected, 'tasks': len(fresh), 'dropped': dropped}
     data = b''.join([_line(header), *(_task_line(task) for task in fresh.values())])

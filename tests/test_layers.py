@@ -75,8 +75,8 @@ ONLY = {  # a library and the one place that may import it
   'huggingface_hub': 'sirl/models/',
   'orbax': 'sirl/runs/checkpoint.py',
   'rich': 'sirl/runs/progress.py',
-  'tensorflow_datasets': 'sirl/acquisition/curated.py',
-  'pyarrow': 'sirl/acquisition/curated.py',
+  'tensorflow_datasets': 'sirl/acquisition/rows.py',
+  'pyarrow': 'sirl/acquisition/rows.py',
   'optax': 'sirl/optimization/',
   'matplotlib': 'sirl/reporting/',
 }

@@ -1,14 +1,13 @@
 """Curated tasks from real files of each kind, which the tests write."""
 
+import dataclasses
 import gzip
 import json
-import warnings
 
-import numpy as np
 import pytest
 
 from sirl.acquisition import curated
-from sirl.tasks import content_id
+from sirl.tasks import Task, content_id
 
 ROWS = [
   {'question': 'Six times seven?', 'answer': '6*7=<<6*7=42>>42\n#### 42', 'level': 1},
@@ -82,6 +81,10 @@ GOOD = {'question': 'q', 'answer': '#### 1'}
       r"line 2: prompt is list \['q'\]; expected text or a number",
     ),
     ({'question': 'q', 'answer': True}, r'line 2: answer is bool True'),
+    ('{"question": NaN, "answer": "#### 1"}', r'line 2: empty prompt'),
+    ('{"question": "q", "answer": Infinity}', r'line 2: answer cannot be written .*: inf'),
+    ('{"question": "q \\ud83d", "answer": "1"}', r'line 2: prompt cannot be .* surrogates not'),
+    ('{"question": "q", "answer": "1", "answer": "2"}', r"line 2: .*'answer' is given twice"),
     ({'question': 'q', 'answer': 'no mark'}, r"line 2: gsm8k_answer finds no answer in 'no mark'"),
   ],
 )
@@ -115,8 +118,6 @@ def test_empty_file_and_folder(tmp_path):
     curated.jsonl(tmp_path / 'x.jsonl')
   with pytest.raises(ValueError, match=r'is a folder; jsonl reads one file'):
     curated.jsonl(tmp_path)
-  with pytest.raises(ValueError, match=r'holds no rows'):
-    curated.parquet(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -127,117 +128,46 @@ def test_gsm8k_answer(text, answer):
   assert curated.gsm8k_answer(text) == answer
 
 
-# ---------------------------------------------------------------- parquet
+# ---------------------------------------------------------------- answers that lack or differ
 
 
-def test_parquet_file_and_folder_round_trip(tmp_path):
-  import pyarrow
-  from pyarrow import parquet
-
-  folder = tmp_path / 'main'
-  folder.mkdir()
-  parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / 'all.parquet')
-  parquet.write_table(pyarrow.Table.from_pylist(ROWS[2:]), folder / 'train-00001-of-00002.parquet')
-  parquet.write_table(pyarrow.Table.from_pylist(ROWS[:2]), folder / 'train-00000-of-00002.parquet')
-  options = {'parse': curated.gsm8k_answer, 'meta': ('level',)}
-  check_gsm8k(curated.parquet(tmp_path / 'all.parquet', **options), 'all')
-  check_gsm8k(curated.parquet(folder, **options), 'main')
-  with pytest.raises(
-    ValueError, match=r"train-00000-of-00002.parquet, row 1: no field 'q'; the row has 'question'"
-  ):
-    curated.parquet(folder, prompt='q')
+@pytest.mark.parametrize('missing', ['null', 'NaN', '""', '" "'])
+def test_a_missing_answer_is_unknown_however_it_is_written(tmp_path, missing, caplog):
+  rows = [GOOD, f'{{"question": "r", "answer": {missing}}}']
+  path = write(tmp_path / 'x.jsonl', rows)
+  assert [task.answer for task in curated.jsonl(path)] == ['#### 1', None]
+  assert 'x.jsonl, line 2: no answer, and so in 1 of 2 rows' in caplog.text
+  with pytest.raises(ValueError, match=r'x\.jsonl, line 2: no answer, .*; give each row an answer'):
+    curated.jsonl(path, answered=True)
 
 
-def test_a_damaged_parquet_file_is_named(tmp_path):
-  (tmp_path / 'x.parquet').write_bytes(b'PAR1 this is not parquet')
-  with pytest.raises(ValueError, match=r'x.parquet: not a readable parquet file'):
-    curated.parquet(tmp_path / 'x.parquet')
+def test_a_file_without_any_answer_needs_none(tmp_path, caplog):
+  path = write(tmp_path / 'x.jsonl', [{'question': 'q', 'answer': None}] * 2)
+  assert [task.answer for task in curated.jsonl(path, answered=True)] == [None, None]
+  assert not caplog.records
 
 
-# ---------------------------------------------------------------- TFDS
+def test_different_answers_to_one_question_are_counted_with_their_places(tmp_path, caplog):
+  answers = [('q', 1), ('r', 1), ('q', 2), ('q', 3), ('r', 1)]
+  path = write(tmp_path / 'x.jsonl', [{'question': q, 'answer': n} for q, n in answers])
+  assert len(curated.jsonl(path)) == 5
+  (record,) = caplog.records
+  assert '1 of 2 questions occur with different answers' in record.getMessage()
+  assert "x.jsonl, line 1: '1', and" in record.getMessage()
+  assert "x.jsonl, line 3: '2'" in record.getMessage()
 
 
-@pytest.fixture(scope='module')
-def prepared(tmp_path_factory):
-  """A data set prepared by TFDS itself, ArrayRecord files, without TensorFlow."""
-  import tensorflow_datasets as tfds
-
-  with tfds.core.registered.skip_registration():  # readers must find the files, not this class
-
-    class TinyMath(tfds.core.GeneratorBasedBuilder):
-      # In a package, TFDS would look for a checksum file with a module that is not installed.
-      __module__ = '__main__'
-      VERSION = tfds.core.Version('1.0.0')
-
-      def _info(self):
-        features = tfds.features.FeaturesDict(
-          {
-            'question': tfds.features.Text(),
-            'answer': tfds.features.Text(),
-            'level': tfds.features.Scalar(np.int64),
-            'steps': tfds.features.Sequence(tfds.features.Text()),
-          }
-        )
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
-
-      def _split_generators(self, manager):
-        return {'train': self._generate_examples(ROWS), 'test': self._generate_examples(ROWS[:1])}
-
-      def _generate_examples(self, rows):
-        for i, row in enumerate(rows):
-          yield i, {**row, 'steps': ['one', 'two']}
-
-  folder = tmp_path_factory.mktemp('tfds')
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore')
-    TinyMath(data_dir=folder, file_format='array_record').download_and_prepare()
-  return folder
+def test_fields_that_are_kept_hold_what_a_pool_can_write(tmp_path):
+  good = write(tmp_path / 'good.jsonl', ['{"question": "q", "answer": 3, "score": [NaN, 0.5]}'])
+  (task,) = curated.jsonl(good, meta=('score',))
+  assert (task.answer, task.meta) == ('3', {'score': [None, 0.5]})
+  bad = write(tmp_path / 'bad.jsonl', ['{"question": "q", "answer": 3, "score": -Infinity}'])
+  with pytest.raises(ValueError, match=r'bad\.jsonl, line 1: score cannot be written'):
+    curated.jsonl(bad, meta=('score',))
 
 
-def test_tfds_reads_array_record_without_tensorflow(prepared):
-  import sys
-
-  folder = prepared / 'tiny_math' / '1.0.0'
-  tasks = curated.tfds(folder, 'train', parse=curated.gsm8k_answer, meta=('level',))
-  check_gsm8k(tasks, 'tiny_math')
-  assert all(type(task.meta['level']) is int for task in tasks)
-  assert 'tensorflow' not in sys.modules
-
-
-def test_tfds_splits_limits_and_nested_fields(prepared):
-  folder = prepared / 'tiny_math' / '1.0.0'
-  assert len(curated.tfds(folder, 'test')) == 1
-  assert [task.prompt for task in curated.tfds(folder, 'train[1:]', limit=1)] == [
-    ROWS[1]['question']
-  ]
-  assert curated.tfds(folder, 'test', meta=('steps',))[0].meta == {'steps': ['one', 'two']}
-  with pytest.raises(
-    ValueError, match=r"1.0.0 \[test\], row 0: no field 'q'; the row has .*'question'"
-  ):
-    curated.tfds(folder, 'test', prompt='q')
-
-
-def test_tfds_by_name(prepared):
-  assert len(curated.tfds('tiny_math', 'train', data_dir=prepared)) == 3
-
-
-def test_tfds_names_what_is_missing(prepared, tmp_path):
-  with pytest.raises(ValueError, match=r'no prepared data set .*nothing_here.*dataset_info.json'):
-    curated.tfds('nothing_here', 'train', data_dir=prepared)
-  with pytest.raises(ValueError, match=r'no prepared data set .*dataset_info.json'):
-    curated.tfds(tmp_path, 'train')
-  with pytest.raises(ValueError, match=r'\[validation\]: no such split \(splits: .*train.*\)'):
-    curated.tfds(prepared / 'tiny_math' / '1.0.0', 'validation')
-
-
-def test_tfds_refuses_formats_that_are_not_read_whole(prepared, tmp_path):
-  import shutil
-
-  folder = tmp_path / 'tiny_math' / '1.0.0'
-  shutil.copytree(prepared / 'tiny_math' / '1.0.0', folder)
-  info = json.loads((folder / 'dataset_info.json').read_text())
-  (folder / 'dataset_info.json').write_text(json.dumps({**info, 'fileFormat': 'parquet'}))
-  with pytest.raises(
-    ValueError, match=r"is stored as parquet; prepare it with file_format='array_record'"
-  ):
-    curated.tfds(folder, 'train')
+def test_a_task_knows_its_place_and_is_the_same_without(tmp_path):
+  (task,) = curated.jsonl(write(tmp_path / 'x.jsonl', [GOOD]))
+  assert task.label == f"'q' ({tmp_path / 'x.jsonl'}, line 1)"
+  again = Task.from_json(json.loads(json.dumps(dataclasses.asdict(task))))
+  assert (again, again.place) == (task, '')

@@ -42,6 +42,15 @@ def test_duplicates_are_dropped_and_counted_within_and_across_rounds(tmp_path):
   assert Pool.load(tmp_path, rounds=2).dropped == 3
 
 
+def test_duplicates_with_another_answer_are_counted_in_a_warning(caplog):
+  first, other = tasks('a', answer='1'), tasks('a', answer='2')
+  pool = Pool().extend([*first, *other, *first])
+  assert ([task.answer for task in pool], pool.dropped) == (['1'], 2)
+  pool.extend(tasks('a', answer='3'))
+  assert [record.args[1] for record in caplog.records] == [1, 1]
+  assert "'1', not '3'" in caplog.text
+
+
 def test_two_prompts_under_one_id_are_an_error_not_a_duplicate():
   pool = Pool().extend([Task(id='x', prompt='a')])
   with pytest.raises(ValueError, match=r"two tasks share the id 'x': 'a' and 'b'.*content_id"):

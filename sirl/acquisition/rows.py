@@ -1,0 +1,198 @@
+"""Rows of data files, each with its place: JSON lines, parquet, and TFDS in ArrayRecord form.
+
+A place is text such as 'train.jsonl, line 8'. NaN, with which numpy and pandas write a missing
+number, becomes None. A file that is damaged, or that mixes splits, is an error that names it.
+"""
+
+import decimal
+import gzip
+import json
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+def existing(path):
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise ValueError(f'{path} does not exist (looked from {pathlib.Path.cwd()})')
+  return path
+
+
+def of_split(found, split, source):
+  """The rows of one split, where the rows have a field 'split'; all rows elsewhere.
+
+  Raises: ValueError for rows of several splits when none is named, and if none is of this one.
+  """
+  seen = None
+  for place, row in found:
+    of = row.get('split') if isinstance(row.get('split'), str) else None
+    if split is None and None not in (seen, of) and of != seen:
+      raise ValueError(
+        f'{place}: rows of several splits are mixed here, {seen!r} and {of!r}; '
+        f'name one with split=, or keep each in a file of its own'
+      )
+    seen = of or seen
+    if None in (split, of) or of == split:
+      yield place, row
+
+
+def json_rows(path) -> Iterator[tuple[str, dict[str, Any]]]:
+  if path.is_dir():
+    raise ValueError(f'{path} is a folder; jsonl reads one file')
+  opened: Any = gzip.open if path.suffix == '.gz' else open
+  with opened(path, 'rb') as file:
+    for number, line in enumerate(file, start=1):
+      place = f'{path}, line {number}'
+      if not line.strip():
+        continue
+      try:
+        row = json.loads(line.decode('utf-8-sig'), object_pairs_hook=_each_once)
+      except ValueError as error:  # also JSONDecodeError, UnicodeDecodeError
+        raise ValueError(f'{place}: not JSON in UTF-8 ({error}): {short(line)}') from error
+      if not isinstance(row, dict):
+        raise ValueError(
+          f'{place}: {type(row).__name__} {short(row)}; expected one JSON object a line'
+        )
+      yield place, plain(row)
+
+
+def _each_once(pairs):
+  row = dict(pairs)
+  if len(row) < len(pairs):
+    names = [name for name, _ in pairs]
+    twice = next(name for name in names if names.count(name) > 1)
+    raise ValueError(f'the field {twice!r} is given twice')
+  return row
+
+
+def parquet_rows(path, split) -> Iterator[tuple[str, dict[str, Any]]]:
+  import pyarrow
+  from pyarrow import parquet as arrow
+
+  for file in parquet_files(path, split) if path.is_dir() else [path]:
+    try:
+      with arrow.ParquetFile(file) as table:
+        number = 0
+        for batch in table.iter_batches(batch_size=1024):
+          for row in batch.to_pylist():
+            number += 1
+            yield f'{file}, row {number}', plain(row)
+    except (pyarrow.ArrowException, OSError) as error:
+      raise ValueError(f'{file}: not a readable parquet file ({error})') from error
+
+
+def parquet_files(folder, split):
+  """The files of one split in a folder, sorted by name.
+
+  Files of one split differ in numbers and hashes only, as 'train-00000-of-00002.parquet' does.
+  Raises: ValueError for files of several splits when none is named, and for a split without files.
+  """
+  files = sorted(folder.glob('*.parquet'))
+  if not files:
+    below = sorted({str(file.parent) for file in folder.rglob('*.parquet')})
+    hint = f'; there are some in {", ".join(below)}, name one of these' if below else ''
+    raise ValueError(f'{folder} holds no .parquet file{hint}')
+  first_of: dict[str, str] = {}
+  for file in files:
+    stem = re.sub(r'-[0-9a-f]{16}$', '', file.stem)
+    first_of.setdefault(re.sub(r'\d+', '#', stem), file.name)
+  if split is not None:
+    kept = [file for file in files if split in re.split(r'[^A-Za-z_]+', file.stem)]
+  else:
+    kept = files if len(first_of) == 1 else []
+  if not kept:
+    what = 'holds files of several splits' if split is None else f'holds no file of split {split!r}'
+    raise ValueError(
+      f'{folder} {what}: {", ".join(first_of.values())}; name one with split=, such as '
+      "split='train', or give the path of one file"
+    )
+  return kept
+
+
+def tfds_builder(name_or_folder, data_dir):
+  import tensorflow_datasets
+
+  try:
+    if pathlib.Path(name_or_folder).is_dir():
+      builder = tensorflow_datasets.builder_from_directory(name_or_folder)
+    else:
+      builder = tensorflow_datasets.builder(str(name_or_folder), data_dir=data_dir)
+  except Exception as error:  # TFDS raises many types
+    raise ValueError(
+      f'TFDS finds no prepared data set {str(name_or_folder)!r} (data_dir={data_dir}): '
+      f'{first_line(error)}. Give the folder that holds dataset_info.json.'
+    ) from error
+  form = builder.info.file_format
+  if form is not None and form.value != 'array_record':
+    raise ValueError(
+      f"{name_or_folder} is stored as {form.value}; prepare it with file_format='array_record', "
+      'the one format that is read whole without TensorFlow'
+    )
+  return builder
+
+
+def tfds_rows(builder: Any, split, place) -> Iterator[tuple[str, dict[str, Any]]]:
+  try:
+    source = builder.as_data_source(split=split)
+  except Exception as error:  # TFDS raises many types
+    splits = ', '.join(builder.info.splits) or 'none prepared'
+    raise ValueError(f'{place}: no such split (splits: {splits}): {first_line(error)}') from error
+  shards = builder.info.splits[split].file_instructions
+  for shard in shards:
+    _check_shard(shard, place)
+  names = [shard.filename for shard in shards for _ in range(shard.take)]
+  for index, name in enumerate(names):
+    try:
+      row = source[index]
+    except Exception as error:  # array_record raises RuntimeError, TFDS many types
+      raise ValueError(
+        f'{place}, row {index}: {name} is damaged ({first_line(error)}); copy or prepare it again'
+      ) from error
+    yield f'{place}, row {index}', plain(row)
+
+
+def _check_shard(shard, place):
+  """Raises ValueError for a file that is missing or cut.
+
+  The reader gives empty rows where a file ends at the end of a block.
+  """
+  from array_record.python import array_record_module
+
+  try:
+    found = array_record_module.ArrayRecordReader(str(shard.filename)).num_records()
+  except Exception as error:  # array_record raises RuntimeError
+    found = f'no readable rows ({first_line(error)})'
+  if found != shard.examples_in_shard:
+    raise ValueError(
+      f'{place}: {shard.filename} is damaged, cut or missing: it holds {found}, expected '
+      f'{shard.examples_in_shard} rows; copy or prepare it again'
+    )
+
+
+def plain(value) -> Any:
+  """Values of JSON: bytes as text, numpy's as Python's, decimals as text, NaN as None."""
+  if isinstance(value, dict):
+    return {name: plain(item) for name, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [plain(item) for item in value]
+  if isinstance(value, bytes):
+    return value.decode()
+  if isinstance(value, np.ndarray | np.generic):
+    return plain(value.tolist())
+  if isinstance(value, decimal.Decimal):
+    return None if value.is_nan() else str(value)
+  return None if isinstance(value, float) and value != value else value
+
+
+def first_line(error):
+  return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def short(value):
+  """The repr of a value, at most 80 characters."""
+  text = repr(value)
+  return text if len(text) <= 80 else text[:77] + '...'
