@@ -1,6 +1,7 @@
 """Commands on a finished run: sample, evaluate, export, sweeps, and the lists of choices."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -86,6 +87,19 @@ def test_a_prompt_that_the_tokenizer_does_not_take_is_said_and_the_next_one_answ
   said = capsys.readouterr()
   assert "character 'w'" in said.err
   assert said.out.startswith('12+34= -> ')
+
+
+def test_weights_are_not_read_by_other_prompts_in_silence(finished, tmp_path, caplog, capsys):
+  workdir = tmp_path / 'w'
+  shutil.copytree(finished, workdir)
+  known = json.loads((workdir / 'config.json').read_text())
+  known['prompts']['tokenizer'] = 'f00d'
+  (workdir / 'config.json').write_text(json.dumps(known))
+  caplog.clear()
+  assert cli.main(['sample', str(finished), '12+34=']) == commands.DONE
+  assert 'changed since' not in caplog.text
+  assert cli.main(['sample', str(workdir), '12+34=']) == commands.DONE
+  assert f'changed since {workdir} was last run: tokenizer (f00d -> ' in caplog.text
 
 
 def test_held_out_tasks_are_shown_with_their_answers(finished, capsys):

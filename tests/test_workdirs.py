@@ -188,17 +188,21 @@ def test_every_change_of_a_run_is_kept_and_shown(tmp_path, experiment, capsys):
 
 PROMPTED = """
   from sirl.models import tokenizer
+  from sirl.models.files import pretrained
 
   def build(c, plain=build):
     tasks = [Task(id=line, prompt=line, answer='2') for line in open(c.data + '/tasks.txt')]
     codec = tokenizer.pretrained(c.data)
+    policy = plain(c).policy
+    model = policy.model._replace(architecture=pretrained.read_architecture(c.data))
     return dataclasses.replace(
-      plain(c), measured={'heldout': tasks}, prompts=tokenizer.identity(codec, tasks))
+      plain(c), measured={'heldout': tasks}, prompts=tokenizer.identity(codec, tasks),
+      learners={'policy': dataclasses.replace(policy, model=model)})
 """
 
 
 def test_a_run_whose_prompts_would_differ_is_not_resumed(tmp_path, capsys):
-  """The numbers are equal: a template, a tokenizer or a file of tasks was replaced."""
+  """The numbers are equal: a template, a file of tasks or a model's config was replaced."""
   model = tmp_path / 'model'
   gguf.convert(tiny_gguf.write(tmp_path / 'x.gguf', tiny_gguf.llama_weights()), model)
   (model / 'tasks.txt').write_text('one\ntwo\n')
@@ -220,10 +224,14 @@ def test_a_run_whose_prompts_would_differ_is_not_resumed(tmp_path, capsys):
   whole = config_file.read_text()
   config_file.write_text(whole.replace('assistant', 'helper'))
   said = refused()
-  assert 'its prompts differ from the checkpoint in: chat template (' in said
+  assert 'it differs from the checkpoint in: chat template (' in said
   assert ', ids of the first prompts (' in said
   assert 'tokenizer (' not in said
   config_file.write_text(whole)
+  shape = (model / 'config.json').read_text()
+  (model / 'config.json').write_text(shape.replace('5000.0', '500000.0'))
+  assert 'in: the model policy.rope_theta (5000.0 -> 500000.0). ' in refused()
+  (model / 'config.json').write_text(shape)
   (model / 'tasks.txt').write_text('one\nthree\n')
   assert 'the measured tasks heldout.sha256 (' in refused()
 

@@ -36,7 +36,8 @@ def opened(workdir) -> Opened:
     raise ValueError(f'{workdir} is no run: it has no config.json; give the --workdir of a run')
   known = identity.read(workdir)
   source = pathlib.Path(known['experiment'])
-  module = experiment_file.load(source if source.is_file() else workdir / 'experiment.py')
+  source = source if source.is_file() else workdir / 'experiment.py'
+  module = experiment_file.load(source)
   if not hasattr(module.build, 'setting'):
     raise ValueError(
       f'{source} makes its experiment by itself; sample, evaluate and export need a method on a '
@@ -45,6 +46,7 @@ def opened(workdir) -> Opened:
   config = experiment_file.configured(module, assignments(known['config']))
   setting = module.build.setting(config)
   experiment = module.build.put_on(config, setting)
+  identity.warn_of_reading(workdir, source, experiment)
   mesh = sharding.make_mesh(config.mesh)
   state = checkpoint.newest(workdir, config, loop.abstract_state(experiment, mesh))
   return Opened(workdir, module, config, setting, gro.weights_of(state.learners), int(state.round))

@@ -9,7 +9,7 @@ import json
 import pathlib
 
 from sirl import config as configs
-from sirl.runtime import files
+from sirl.runtime import files, json_text
 
 FILE = 'changes.jsonl'
 
@@ -22,7 +22,7 @@ def read(workdir):
   rows = []
   for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
     try:
-      rows.append(json.loads(line))
+      rows.append(json_text.loads(line))
     except json.JSONDecodeError as error:
       raise ValueError(f'{path}, line {number} is not JSON ({error}); restore the file') from None
   return rows
@@ -31,14 +31,17 @@ def read(workdir):
 def between(old, new):
   """{name: (from, to)} of what differs between two identities; None for what is absent.
 
-  What an earlier version of the library did not record is no difference.
+  What an earlier version of the library did not record is no difference, nor is a module that only
+  one of the two had loaded.
   """
   kept = [name for name in new if name in old and name != 'digest']
   before, after = (configs.flat({name: side[name] for name in kept}) for side in (old, new))
   return {
     name: (before.get(name), after.get(name))
     for name in dict.fromkeys([*before, *after])
-    if before.get(name) != after.get(name) and name != 'config.allow_changed_config'
+    if before.get(name) != after.get(name)
+    and name != 'config.allow_changed_config'
+    and not (name.startswith('modules.') and None in (before.get(name), after.get(name)))
   }
 
 
@@ -49,7 +52,7 @@ def add(workdir, found, *, round, step, digest):
     row = {'round': round, 'step': step, 'name': name, 'from': before, 'to': after}
     row['digest'] = digest
     rows += [row] if row not in rows else []
-  text = ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows)
+  text = ''.join(json_text.dumps(row) + '\n' for row in rows)
   files.atomic_write(pathlib.Path(workdir) / FILE, text)
 
 

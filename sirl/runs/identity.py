@@ -5,6 +5,7 @@ down (`write`, see changes.py).
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -41,29 +42,46 @@ def check(workdir, config, source=None):
 
 
 def check_built(workdir, config, experiment):
-  """Raises ValueError when tasks or prompts differ from those of the workdir's checkpoints.
+  """Raises ValueError when tasks, prompts or models differ from those of the workdir's checkpoints.
 
-  Equal numbers may still read another file of tasks, or another chat template.
+  Equal numbers may still read another file of tasks, another chat template, or another config.json
+  of the model.
   """
   known = _known(workdir)
   if not known or config.allow_changed_config:
     return
-  measured = measured_by(experiment)
-  found = changes.between(
-    {'measured': known.get('measured', measured), 'prompts': known.get('prompts', {})},
-    {'measured': measured, 'prompts': dict(experiment.prompts) if 'prompts' in known else {}},
-  )
-  if found:
-    said = ', '.join(
-      f'{name.replace("measured.", "the measured tasks ").removeprefix("prompts.")} '
-      f'({before} -> {after})'
-      for name, (before, after) in found.items()
-    )
+  if found := differences(known, experiment):
     raise ValueError(
-      f'this run would not go on as it began, for its prompts differ from the checkpoint in: {said}. '
+      f'this run would not go on as it began, it differs from the checkpoint in: {", ".join(found)}. '
       f'Restore the tasks, the model and its tokenizer, or use a new workdir (now {workdir}), or '
       '--set allow_changed_config=true'
     )
+
+
+def differences(known, experiment):
+  """'name (old -> new)' for what an experiment reads and its numbers do not say; see `built`."""
+  now = {name: part for name, part in built(experiment).items() if name in known}
+  called = {'measured': 'the measured tasks ', 'prompts': '', 'models': 'the model '}
+  found = []
+  for name, (before, after) in changes.between(known, now).items():
+    room, _, rest = name.partition('.')
+    if room in now and not (room == 'models' and before is None):  # a field of a newer version
+      found.append(f'{called[room]}{rest} ({before} -> {after})')
+  return found
+
+
+def built(experiment):
+  """What an experiment reads from files: digests of measured tasks, of prompts, and its models."""
+  shapes = {name: learner.model.architecture for name, learner in experiment.learners.items()}
+  return {
+    'measured': {name: digest_of(tasks) for name, tasks in experiment.measured.items()},
+    'prompts': dict(experiment.prompts),
+    'models': {
+      name: json.loads(json.dumps(dataclasses.asdict(shape)))
+      for name, shape in shapes.items()
+      if dataclasses.is_dataclass(shape)
+    },
+  }
 
 
 def _is_of(known, source):
@@ -89,8 +107,7 @@ def write(workdir, config, source, experiment):
   """Writes config.json and a copy of the experiment file; says and records what has changed.
 
   config.json holds the numbers, path and hash of the file, digests of the modules that it imports
-  and of the library, versions, git revisions, and digests of the measured tasks and of what makes
-  the ids of prompts.
+  and of the library, versions, git revisions, and what `built` adds.
   """
   text = source.read_text(encoding='utf-8')
   identity = {
@@ -102,8 +119,7 @@ def write(workdir, config, source, experiment):
     'git_revision': sources.git_revision(source.resolve().parent),
     'library': sources.library(),
     'versions': digests.versions(),
-    'measured': measured_by(experiment),
-    'prompts': dict(experiment.prompts),
+    **built(experiment),
   }
   copy = workdir / 'experiment.py'
   if known := _known(workdir):
@@ -119,22 +135,34 @@ def write(workdir, config, source, experiment):
   files.atomic_write(copy, text)
 
 
-def warn_of_code(source, found):
-  """Warns if the code behind a run is not that of its earlier rounds."""
+def warn_of_reading(workdir, source, experiment):
+  """Warns if what now reads the weights of a workdir is not what trained them."""
+  known = read(workdir)
+  now = {
+    'source_sha256': _sha256(source.read_bytes()),
+    'modules': sources.imported(source),
+    'library': sources.library(),
+  }
+  changed = code_of(source, changes.between(known, now)) + differences(known, experiment)
+  if changed:
+    log.warning('changed since %s was last run: %s', workdir, ', '.join(changed))
+
+
+def code_of(source, found):
+  """Names of the code that is among the changes."""
   changed = [str(source)] * ('source_sha256' in found)
   changed += [name.removeprefix('modules.') for name in found if name.startswith('modules.')]
-  changed += ['the library'] * ('library.sha256' in found)
-  if changed:
+  return changed + ['the library'] * ('library.sha256' in found)
+
+
+def warn_of_code(source, found):
+  """Warns if the code behind a run is not that of its earlier rounds."""
+  if changed := code_of(source, found):
     log.warning(
       '%s changed since this workdir was last run; the choices made there apply from here on, the '
       'earlier rounds keep theirs',
       ', '.join(changed),
     )
-
-
-def measured_by(experiment):
-  """{name: digest} of the sets of tasks that an experiment measures."""
-  return {name: digest_of(tasks) for name, tasks in experiment.measured.items()}
 
 
 def digest_of(tasks):
