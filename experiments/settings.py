@@ -154,6 +154,7 @@ def make_setting(c, domain) -> recipe.Setting:
   sampler = sampling.sampler(temperature=c.temperature)
   ask = make_ask(model, codec, sampler=sampler, **texts())
   ask_greedy = greedy(model, codec, **texts())
+  warn_if_rate_ends(c)
   answered = all(task.answer is not None for task in sets['heldout'])
   slots = getattr(c, 'slots', 0)
   per_step = c.epochs * c.minibatches  # updates of a GRO step; schedules are stated in steps
@@ -240,6 +241,21 @@ def warm_start(c, model, codec, domain, sets):
     rounds, model, codec, domain, solved=solved, development=development,
     max_prompt=c.max_prompt, max_new=c.max_new, goal=c.warm_goal, lr=c.warm_lr, batch=_batch(c),
   )  # fmt: skip
+
+
+def warn_if_rate_ends(c):
+  """Logs a warning when the run is longer than its schedule, whose learning rate ends at 0.
+
+  The schedule does not follow max_rounds: a run that goes on must compute what a longer run would.
+  """
+  steps = c.max_rounds * c.steps_per_round
+  if 0 < c.lr_steps < steps:
+    logging.getLogger('sirl.experiments').warning(
+      'the learning rate is 0 from step lr_steps=%d on, and the run has %d steps (max_rounds=%d x '
+      'steps_per_round=%d): the last ones learn nothing. Set lr_steps=%d, or 0 for a constant rate; '
+      'a run that has begun also needs allow_changed_config=true',
+      c.lr_steps, steps, c.max_rounds, c.steps_per_round, steps,
+    )  # fmt: skip
 
 
 def with_answers(tasks):
