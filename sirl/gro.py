@@ -153,6 +153,7 @@ def reward_metrics(rewards: Rewards, kept_PG):
   for name, part in rewards.parts.items():
     part = np.asarray(part)
     metrics[f'rewards/{name}/mean'] = _mean(part)
+    metrics[f'rewards/{name}/best'] = _mean(_best(part))
     judged = part[np.isfinite(part)]
     spread = float(np.std(judged, ddof=1)) if judged.size > 1 else float('nan')
     metrics[f'rewards/{name}/std'] = spread
@@ -163,6 +164,12 @@ def reward_metrics(rewards: Rewards, kept_PG):
 def _mean(values):
   values = values[np.isfinite(values)]
   return float(values.mean()) if values.size else float('nan')
+
+
+def _best(part_PG):
+  """The highest value within each group; NaN for a group with none judged."""
+  high = np.max(np.where(np.isfinite(part_PG), part_PG, -np.inf), axis=1)
+  return np.where(np.isfinite(high), high, np.nan)
 
 
 def _spread(total_PG):

@@ -35,6 +35,12 @@ def test_a_spread_needs_two(values, mean):
   assert math.isnan(metrics['rewards/correct/std'])
 
 
+def test_the_best_of_a_group_says_in_how_many_groups_there_is_any_success():
+  correct = np.asarray([[0.0, 1.0], [0.0, 0.0], [1.0, NAN], [NAN, NAN]])
+  metrics = gro.reward_metrics(Rewards(correct, {'correct': correct}), correct)
+  assert metrics['rewards/correct/best'] == pytest.approx(2 / 3)  # of the groups that were judged
+
+
 def test_ties_and_spread_are_of_groups():
   total = np.asarray([[1.0, 1.0, 1.0], [0.0, 1.0, NAN], [NAN, NAN, NAN]])
   metrics = gro.reward_metrics(Rewards(total, {}), np.where(total == 1, total, NAN))

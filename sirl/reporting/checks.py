@@ -9,7 +9,13 @@ import re
 
 from sirl import config as configs
 from sirl.reporting.findings import Finding
-from sirl.reporting.heldout import no_gain, regression, reward_without_outcome
+from sirl.reporting.heldout import (
+  lost_coverage,
+  memorised,
+  no_gain,
+  regression,
+  reward_without_outcome,
+)
 from sirl.reporting.numbers import (
   first,
   first_accuracy,
@@ -18,6 +24,13 @@ from sirl.reporting.numbers import (
   part_means,
   recent,
   window,
+)
+from sirl.reporting.signal import (
+  constant_parts,
+  diversity,
+  is_weak,
+  learning_rate,
+  weak_start,
 )
 from sirl.runs import changes, identity
 from sirl.types import Action
@@ -61,7 +74,15 @@ def debugged(run):
 def nothing_judged(run):
   """No completion reaches the optimizer, or no gradient comes back."""
   judged, norm = recent(run, 'judged_ratio'), recent(run, 'grad_norm')
-  if judged < NOTHING_JUDGED:
+  silent = unjudged_parts(run)
+  if judged < NOTHING_JUDGED and silent:
+    yield Finding(
+      'problem', 'the reward judges nothing',
+      ', '.join(f'{name} {share:.2f}' for name, share in silent.items()) + f' over {window(run)}',
+      'No completion got a number. Does the function return one in every case? None means that it '
+      'cannot judge, as for tasks without an answer.',
+    )  # fmt: skip
+  elif judged < NOTHING_JUDGED:
     yield Finding(
       'problem', 'nothing reaches the optimizer', f'judged_ratio {judged:.3f} over {window(run)}',
       'Every completion is unjudged or filtered out (keep=). See the findings on tied groups and '
@@ -72,6 +93,13 @@ def nothing_judged(run):
       'problem', 'the gradient is zero', f'grad_norm {norm:.1e} over {window(run)}',
       'All advantages are zero: look at tied groups, or at a learning signal that cancels.',
     )  # fmt: skip
+
+
+def unjudged_parts(run):
+  """{name: share} of the parts of the reward that leave nearly every completion unjudged."""
+  names = [name for name in run.step_names if re.fullmatch(r'rewards/[^/]+/unjudged', name)]
+  shares = {name: recent(run, name) for name in names}
+  return {name: share for name, share in shares.items() if share > 1 - NOTHING_JUDGED}
 
 
 def tied_groups(run):
@@ -96,6 +124,8 @@ def tied_groups(run):
       severity, 'groups are tied: all right', evidence,
       'The tasks are too easy now: raise the difficulty, or stop here.',
     )  # fmt: skip
+  elif outcome <= ALL_WRONG and is_weak(run):
+    return  # `weak_start` says more
   elif outcome <= ALL_WRONG:
     yield Finding(
       severity, 'groups are tied: all wrong', evidence,
@@ -141,6 +171,8 @@ def parsing(run):
 
 def entropy(run):
   """Exploration that has stopped, or a policy that dissolves."""
+  if recent(run, 'judged_ratio') < NOTHING_JUDGED:
+    return  # there was nothing to take the entropy of
   early, now = first(run, 'entropy'), recent(run, 'entropy')
   name = outcome_name(run)
   outcome = recent(run, name)
@@ -185,6 +217,7 @@ def skipped_updates(run):
 
 def scorers(run):
   """Scorers that raise, and parts that do not judge."""
+  said = unjudged_parts(run) if recent(run, 'judged_ratio') < NOTHING_JUDGED else {}
   for name in run.step_names:
     value = recent(run, name)
     if re.fullmatch(r'rewards/.*(_error/mean|/errors)', name) and value > 0:
@@ -195,7 +228,7 @@ def scorers(run):
         'Those completions are not judged. The log names the task and the text: reproduce it and '
         'mend the scorer.',
       )  # fmt: skip
-    if re.fullmatch(r'rewards/.+/unjudged', name) and value > UNJUDGED:
+    if re.fullmatch(r'rewards/.+/unjudged', name) and value > UNJUDGED and name not in said:
       yield Finding(
         'warning', f'{name.split("/")[1]!r} leaves many completions unjudged',
         f'{name} {value:.2f} over {window(run)}',
@@ -261,16 +294,22 @@ CHECKS = (
   ended_badly,
   debugged,
   nothing_judged,
+  weak_start,
   tied_groups,
   truncation,
   parsing,
   entropy,
+  diversity,
   reward_without_outcome,
   regression,
+  memorised,
+  lost_coverage,
   no_gain,
+  learning_rate,
   sampler_gap,
   skipped_updates,
   scorers,
+  constant_parts,
   length_drift,
   decisions,
   changed,

@@ -22,6 +22,8 @@ STEP = {
   'rewards/{part}_error/mean': 'Share of completions whose scorer raised an exception; written by '
   'rewards.tolerant. Normal: 0.',
   'rewards/{part}/mean': 'Mean of one named, unweighted part over the completions it applied to.',
+  'rewards/{part}/best': 'Mean over groups of the highest value of that part in the group. For a '
+  'part of 0 and 1, the share of groups with any success.',
   'rewards/{part}/std': 'Standard deviation (n - 1, as in TRL) of that part over the completions '
   'it applied to; NaN for fewer than two.',
   'rewards/{part}/unjudged': 'Share of completions to which the part did not apply (NaN, which is '

@@ -73,6 +73,8 @@ class Run:
       return f'stopped after {rounds} rounds'
     if decision is not None and decision.action is Action.ASK_HUMAN:
       return f'waits for a human after {rounds} rounds'
+    if limit == 0:
+      return 'no rounds: max_rounds=0'
     if limit is not None and self.history and self.history[-1].round + 1 >= limit:
       return f'finished all {limit} rounds'
     return (

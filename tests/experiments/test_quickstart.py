@@ -68,3 +68,16 @@ def test_the_table_prints_the_interval_a_report_holds_else_what_its_error_gives(
     'greedy                                 0.500                 0.750    +0.250',
   ]
   assert len({len(line) for line in text.splitlines()[:-1]}) == 1
+
+
+def test_a_run_longer_than_its_schedule_is_warned_about_with_what_to_set(caplog):
+  c = settings.Toy(max_rounds=18)
+  settings.warn_if_rate_ends(c)
+  assert 'from step lr_steps=480 on, and the run has 720 steps' in caplog.text
+  assert 'Set lr_steps=720, or 0 for a constant rate' in caplog.text
+
+
+@pytest.mark.parametrize('changes', [{}, {'max_rounds': 3}, {'max_rounds': 18, 'lr_steps': 0}])
+def test_a_schedule_that_lasts_as_long_as_the_run_is_not_warned_about(caplog, changes):
+  settings.warn_if_rate_ends(settings.Toy(**changes))
+  assert caplog.text == ''

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sirl.reporting import doctor
+from sirl.runs import reading
 
 from support import synthetic_run
 from support.synthetic_run import ROUNDS, STEPS
@@ -35,6 +36,11 @@ def accuracies(function):
     return row | {'metrics': row['metrics'] | names | ends}
 
   return {'report': report}
+
+
+def monitored(function):
+  """Adds metrics of a round, a function of its number."""
+  return {'report': lambda row: row | {'metrics': row['metrics'] | function(row['round'])}}
 
 
 def last_decision(action, reason):
@@ -143,6 +149,46 @@ ILLNESSES = {
     always(grad_norm=0.0),
     'problem', 'the gradient is zero', 'grad_norm 0.0e+00', 'advantages are zero',
   ),
+  'knows nothing': (
+    always(rewards__correct__mean=0.004, rewards__correct__best=0.03, frac_reward_zero_std=0.97, entropy=2.55)
+    | accuracies(lambda i: 0.004),
+    'problem', 'the start is too weak for this reward',
+    '0.03 of the groups hold any success over the last 20 steps; entropy 2.55 nats per token, of at most '
+    'log(13) = 2.56, nearly a uniform draw', 'partial credit',
+  ),
+  'tag that the prompt opens': (
+    always(rewards__format__mean=0.0, rewards__format__std=0.0),
+    'warning', "the part 'format' of the reward is constant", '0 for every completion of round 9, in 4 steps',
+    'chat template',
+  ),
+  'earned by everything': (
+    always(rewards__format__mean=1.0, rewards__format__std=0.0),
+    'note', "the part 'format' of the reward is constant", '1 for every completion of round 9', 'adds nothing',
+  ),
+  'schedule ended': (
+    changed('learning_rate', 1.6e-11),
+    'warning', 'the learning rate is near zero', 'at most 1.6e-11 in the last 20 steps, 1.0e-03 before', 'lr_steps',
+  ),
+  'memorised': (
+    monitored(lambda i: {'fresh/gap': 0.03 * i, 'fresh/gap_sem': 0.02}),
+    'problem', 'held-out accuracy is above that on fresh tasks', 'fresh/gap +0.270 ± 0.039', 'fresh tasks',
+  ),
+  'surer of less': (
+    monitored(lambda i: {'heldout/pass@8': 0.9 - 0.02 * (i + 1), 'heldout/pass@8_sem': 0.01}),
+    'warning', 'the policy solves fewer different tasks', 'heldout/pass@8 0.900', 'entropy bonus',
+  ),
+  'copies': (
+    monitored(lambda i: {'train/rewards/correct/mean': 0.5, 'monitor/duplicate_share': 0.5 + 0.04 * i}),
+    'warning', 'completions of a task repeat one another', 'monitor/duplicate_share 0.86', 'temperature',
+  ),
+  'phrases': (
+    monitored(lambda i: {'monitor/duplicate_share': 0.0, 'monitor/distinct_1': 0.5, 'monitor/distinct_4': 0.9 - 0.06 * i}),
+    'warning', 'texts have become alike', 'monitor/distinct_4 0.90 -> 0.36', 'samples/',
+  ),
+  'one answer': (
+    monitored(lambda i: {'monitor/consensus/answer_concentration': 0.1 + 0.08 * i}),
+    'problem', 'the policy gives one answer to everything', '0.02 -> 0.82', 'roll back',
+  ),
   'longer': (
     changed('completions/mean_length', 40.0),
     'warning', 'completions have become longer', '-> 40.0 tokens', 'samples/',
@@ -187,6 +233,73 @@ def test_the_weights_that_a_run_ends_with_are_judged_not_its_last_round(tmp_path
   assert [f.what for f in found if 'fell below' in f.what or 'no measurable' in f.what] == []
   (healthy,) = [f for f in found if f.severity == 'healthy']
   assert 'heldout/pass@1 0.300 [0.300, 0.300] -> 0.700' in healthy.evidence
+
+
+def test_a_reward_that_returns_nothing_is_the_one_cause_that_is_named(tmp_path):
+  nothing = {name: None for name in ('entropy', 'kl', 'reward', 'frac_reward_zero_std')}
+  nothing |= {'judged_ratio': 0.0, 'grad_norm': 0.0, 'rewards/correct/mean': None}
+  nothing |= {'rewards/correct/unjudged': 1.0, 'rewards/format/unjudged': 1.0}
+  workdir = synthetic_run.write(tmp_path, step=lambda row: row | nothing)
+  (found,) = doctor.diagnose(workdir)
+  assert (found.severity, found.what) == ('problem', 'the reward judges nothing')
+  assert 'rewards/correct/unjudged 1.00' in found.evidence
+  assert 'Does the function return one in every case?' in found.advice
+
+
+def test_entropies_of_0_in_files_of_steps_without_completions_are_no_collapse(tmp_path):
+  old = {'judged_ratio': 0.0, 'entropy': 0.0, 'grad_norm': 0.0}
+  found = doctor.diagnose(synthetic_run.write(tmp_path, step=lambda row: row | old))
+  assert [f.what for f in found] == ['nothing reaches the optimizer']
+
+
+def test_a_weak_start_is_said_once_and_not_as_tied_groups_or_a_missing_gain_too(tmp_path):
+  ill = always(rewards__correct__mean=0.0, rewards__correct__best=0.0, frac_reward_zero_std=1.0)
+  nothing = lambda i: {'train/reward': 0.0, 'heldout/pass@1': 0.0, 'heldout/pass@8': 0.0}
+  found = doctor.diagnose(synthetic_run.write(tmp_path, **ill | monitored(nothing)))
+  assert [f.what for f in found if f.severity == 'problem'] == [
+    'the start is too weak for this reward'
+  ]
+  assert [f.what for f in found if 'tied' in f.what or 'gain' in f.what] == []
+
+
+def test_a_policy_that_lost_what_it_knew_did_not_start_too_weak(tmp_path):
+  ill = changed('rewards/correct/mean', 0.0) | accuracies(lambda i: 0.3 if i < 3 else 0.0)
+  found = [f.what for f in doctor.diagnose(synthetic_run.write(tmp_path, **ill))]
+  assert 'held-out accuracy fell below its best' in found
+  assert 'the start is too weak for this reward' not in found
+
+
+def test_a_schedule_that_falls_to_the_end_of_the_run_is_no_illness(tmp_path):
+  falling = lambda row: row | {'learning_rate': 1e-3 * (1 - row['serial'] / TOTAL)}
+  (found,) = doctor.diagnose(synthetic_run.write(tmp_path, step=falling))
+  assert found.severity == 'healthy'
+
+
+def test_right_answers_that_are_alike_are_no_loss_of_diversity(tmp_path):
+  # Short answers: when a task is solved, its right completions are copies of one another.
+  def report(i):
+    right = synthetic_run.accuracy(i + 1)
+    return {'train/rewards/correct/mean': right, 'monitor/duplicate_share': right - 0.1}
+
+  found = doctor.diagnose(synthetic_run.write(tmp_path, **monitored(report)))
+  assert [f.severity for f in found] == ['healthy']
+
+
+def test_a_measurement_without_an_error_is_compared_as_exact_whether_absent_or_null(tmp_path):
+  def fell(row):
+    value = 0.7 if row['round'] == 5 else 0.65
+    error = {'heldout/pass@1_sem': None} if row['round'] % 2 else {}
+    return row | {'metrics': {'heldout/pass@1': value} | error}
+
+  found = [f.what for f in doctor.diagnose(synthetic_run.write(tmp_path, report=fell))]
+  assert 'held-out accuracy fell below its best' in found
+
+
+def test_a_run_of_no_rounds_is_called_that(tmp_path):
+  workdir = synthetic_run.write(tmp_path, rounds=0)
+  (found,) = doctor.diagnose(workdir)
+  assert (found.severity, found.what) == ('note', 'this run has no rounds')
+  assert reading.read(workdir).status() == 'no rounds: max_rounds=0'
 
 
 def test_low_entropy_of_a_model_that_is_right_is_no_illness(tmp_path):

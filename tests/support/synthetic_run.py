@@ -13,7 +13,7 @@ def healthy_step(serial):
   return {
     'round': serial // STEPS, 'step': serial % STEPS, 'serial': serial,
     'reward': right + 0.1, 'reward_std': 0.3, 'frac_reward_zero_std': 0.3, 'judged_ratio': 1.0,
-    'rewards/correct/mean': right, 'rewards/correct/std': 0.4, 'rewards/correct/unjudged': 0.0,
+    'rewards/correct/mean': right, 'rewards/correct/best': min(1.0, right + 0.2), 'rewards/correct/std': 0.4, 'rewards/correct/unjudged': 0.0,
     'rewards/format/mean': 0.95, 'rewards/format/std': 0.2, 'rewards/format/unjudged': 0.0,
     'entropy': 0.8 - 0.5 * right, 'kl': 0.001 * serial, 'grad_norm': 0.5, 'loss': 0.0, 'learning_rate': 1e-3,
     'completions/mean_length': 4.0, 'completions/min_length': 2.0, 'completions/max_length': 6.0,
@@ -96,6 +96,7 @@ def write(
     'experiment': 'experiments/quickstart.py',
     'git_revision': None,
     'versions': {'jax': '0.10.2'},
+    'models': {'policy': {'vocab': 13}},
     **identity,
   }
   (workdir / 'config.json').write_text(json.dumps(identity))
