@@ -151,7 +151,7 @@ class Terminal:
 
     At most, because a rule may stop the run before its last round.
     """
-    left = self.pace.left()
+    left = None if self.ended else self.pace.left()
     elapsed = f'{duration(time.monotonic() - self.started)} since the start'
     return [elapsed] if left is None else [elapsed, f'about {duration(left)} left at most']
 
