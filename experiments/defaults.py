@@ -50,6 +50,7 @@ class ToyText(Toy):
   question: str = 'question'  # fields of the rows in data
   answer: str = 'answer'
   parse: str = 'auto'  # how an answer is read: a key of questions.PARSES, or by the first row
+  unanswered: bool = False  # whether rows may lack an answer while others have one
   prompts: int = 16
   max_prompt: int = 128
   max_new: int = 12
@@ -102,6 +103,7 @@ class PretrainedText(Pretrained):
   question: str = 'question'
   answer: str = 'answer'
   parse: str = 'auto'
+  unanswered: bool = False
   max_rounds: int = 30
   checkpoint_every: int = 10
   prompts: int = 128

@@ -33,6 +33,11 @@ PARSES = {  # values of `parse` -> text of the answer field to answer
   'boxed': answers.boxed,  # what stands in the last \boxed{}
   'plain': whole_field,
 }
+SAYS = {
+  'marked': 'what follows ####',
+  'boxed': 'what stands in \\boxed{}',
+  'plain': 'the whole field, without #### or a box',
+}
 
 
 def gsm8k(c) -> recipe.Domain:
@@ -47,8 +52,7 @@ def gsm8k(c) -> recipe.Domain:
       write_folder(folder)
       train, test = read_folder(folder)
   else:
-    how = {'question': c.question, 'answer': c.answer, 'parse': c.parse}
-    train, test = read_folder(c.data or 'data/gsm8k', **how)
+    train, test = read_folder(c.data or 'data/gsm8k', **_how(c))
   return _boxed('gsm8k', train, test)
 
 
@@ -56,8 +60,9 @@ def jsonl(c) -> recipe.Domain:
   """Questions from a JSONL file of your own (`--set data=FILE`).
 
   Its rows have the fields `question` and `answer`, or those that the numbers of these names give.
-  Answers may be numbers. Either every row has an answer or none has one. The `heldout` tasks with
-  the smallest ids are held out, at most a quarter of all.
+  Answers may be numbers. Either every row has an answer or none has one, unless `unanswered` is
+  true. The `heldout` tasks with the smallest ids are held out, at most a quarter of all, those with
+  an answer first.
   Raises: ValueError without `data`, for fewer than 4 questions, and for a malformed row or one
     without an answer, with its line.
   """
@@ -69,10 +74,9 @@ def jsonl(c) -> recipe.Domain:
       path = pathlib.Path(folder) / 'train.jsonl'
       tasks = curated.jsonl(path, parse=curated.gsm8k_answer, name='jsonl')
   else:
-    reader = functools.partial(curated.jsonl, c.data)
-    (tasks,) = read(reader, question=c.question, answer=c.answer, parse=c.parse)
+    (tasks,) = read(functools.partial(curated.jsonl, c.data), **_how(c))
   first = {task.id: task for task in reversed(tasks)}.values()
-  tasks = sorted(first, key=lambda task: task.id)
+  tasks = sorted(first, key=lambda task: (task.answer is None, task.id))
   if len(tasks) < 4:
     raise ValueError(
       f'{c.data} holds {len(tasks)} questions; at least 4 are needed to hold some out'
@@ -82,29 +86,36 @@ def jsonl(c) -> recipe.Domain:
   return _boxed('jsonl', tasks[n:], tasks[:n])
 
 
-def read(*readers, question='question', answer='answer', parse='auto', **options):
-  """A list of tasks of each reader, its answers parsed as `parse` says: a key of PARSES, or 'auto'.
+def _how(c):
+  """The numbers of a config that say how rows are read."""
+  names = ('question', 'answer', 'parse', 'unanswered')
+  return {name: getattr(c, name) for name in names}
 
-  'auto' looks at the first row of the first reader: an answer with a #### or a box is parsed as
-  'marked' or 'boxed', any other one is the answer itself. All rows must then be alike.
 
-  Args: readers: functions of `curated` with their source.
+def read(*readers, question='question', answer='answer', parse='auto', unanswered=False, **options):
+  """A list of tasks of each reader; args: functions of `curated` with their source."""
+  fields = {'prompt': question, 'answer': answer or None, 'parse': parser(parse)}
+  return [reader(**fields, answered=not unanswered, **options) for reader in readers]
+
+
+def parser(kind):
+  """The function (text of the answer field) -> answer that `parse` names: a key of PARSES or 'auto'.
+
+  With 'auto' the first answer decides: one with a #### or a box is parsed as 'marked' or 'boxed',
+  any other one is the answer itself. All further answers must be alike.
   """
-  if parse not in ('auto', *PARSES):
-    raise ValueError(f'parse={parse}: expected one of auto, {", ".join(PARSES)}')
-  options |= {'prompt': question, 'answer': answer or None, 'answered': True}
-  if parse == 'auto':
-    said = readers[0](limit=1, **options)[0].answer or ''
-    parse = 'marked' if '####' in said else 'boxed' if '\\boxed' in said else 'plain'
-  try:
-    return [reader(parse=PARSES[parse], **options) for reader in readers]
-  except ValueError as error:
-    if 'finds no answer' not in str(error):
-      raise
-    raise ValueError(
-      f'{error}. Answers are read as parse={parse}: marked takes what follows ####, boxed what '
-      f'stands in \\boxed{{}}, plain the whole field; choose one with --set parse='
-    ) from error
+  if kind not in ('auto', *PARSES):
+    raise ValueError(f'parse={kind}: expected one of auto, {", ".join(PARSES)}')
+  chosen = [] if kind == 'auto' else [kind]
+
+  def parse(text):
+    if not chosen:
+      marks = {'####': 'marked', '\\boxed': 'boxed'}
+      chosen.append(next((name for mark, name in marks.items() if mark in text), 'plain'))
+    parse.__name__ = f'parse={chosen[0]} ({SAYS[chosen[0]]}; --set parse= names another form)'
+    return PARSES[chosen[0]](text)
+
+  return parse
 
 
 def _boxed(name, train, test):
@@ -129,7 +140,7 @@ def _asked(task):
 def read_folder(folder, **how):
   """(train, test) tasks of a TFDS version's folder, or of one with both splits as JSONL or parquet.
 
-  Args: how: question, answer and parse, as in `read`.
+  Args: how: question, answer, parse and unanswered, as in `read`.
   Raises: ValueError if the folder is missing or of another kind, and for a malformed row, with its
     file and line.
   """

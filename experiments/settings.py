@@ -143,10 +143,7 @@ def make_setting(c, domain) -> recipe.Setting:
     raise ValueError(f'domain: got {type(domain).__name__}; return a recipe.Domain from domain(c)')
   model, params, codec = MODELS.get(c.model, load)(c, domain)
   if domain.splits is not None:
-    domain = dataclasses.replace(
-      domain,
-      splits={name: fitting(tasks, codec, c.max_prompt) for name, tasks in domain.splits.items()},
-    )
+    domain = fitting(domain, codec, max_prompt=c.max_prompt, max_new=c.max_new)
   sets = unseen(c, domain)
   if params is None:
     params = warm_start(c, model, codec, domain, sets)
@@ -280,24 +277,44 @@ def only(c, task):
 # ---------------------------------------------------------------- models and prompts
 
 
-def fitting(tasks, codec, max_prompt):
-  """The tasks whose rendered prompt has at most `max_prompt` tokens; warns how many are dropped.
+def fitting(domain, codec, *, max_prompt, max_new):
+  """The domain without the tasks whose question or own solution exceeds its limit in tokens.
 
-  Raises: ValueError if none fits.
+  One warning counts them over all splits and names the first.
+  Raises: ValueError if no task of a split is left.
   """
-  kept = [task for task in tasks if len(codec.render(turns(task.prompt))) <= max_prompt]
-  if not kept:
-    raise ValueError(
-      f'none of {len(tasks)} prompts has at most max_prompt={max_prompt} tokens; raise max_prompt'
+  splits, dropped, total = {}, [], 0
+  for name, tasks in domain.splits.items():
+    sizes = [_tokens(task, domain, codec) for task in tasks]
+    over = [size[0] > max_prompt or size[1] > max_new for size in sizes]
+    splits[name] = [task for task, long in zip(tasks, over) if not long]
+    dropped += [(task, size) for task, size, long in zip(tasks, sizes, over) if long]
+    total += len(tasks)
+  if dropped:
+    numbers = max_prompt, max_new
+    needed = [max(limit, *(size[i] for _, size in dropped)) for i, limit in enumerate(numbers)]
+    raised = ' '.join(
+      f'--set {name}={number}'
+      for name, number, limit in zip(('max_prompt', 'max_new'), needed, numbers)
+      if number > limit
     )
-  if len(kept) < len(tasks):
-    logging.getLogger('sirl.experiments').warning(
-      '%d of %d questions are longer than max_prompt=%d tokens and left out',
-      len(tasks) - len(kept),
-      len(tasks),
-      max_prompt,
+    said = (
+      f'{len(dropped)} of {total} tasks of {domain.name} are left out: their question is longer '
+      f'than max_prompt={max_prompt} tokens or their solution than max_new={max_new}; the first is '
+      f'{dropped[0][0].label}; {raised} keeps all'
     )
-  return kept
+    empty = [name for name, tasks in splits.items() if not tasks]
+    if empty:
+      raise ValueError(f'no {empty[0]} task fits. {said}')
+    logging.getLogger('sirl.experiments').warning('%s', said)
+  return dataclasses.replace(domain, splits=splits)
+
+
+def _tokens(task, domain, codec):
+  """(tokens of the prompt, tokens of the task's own solution with its end token)."""
+  solution = domain.solution(task)
+  new = 0 if solution is None else len(codec.encode(solution)) + 1
+  return len(codec.render(turns(task.prompt))), new
 
 
 def _constrain(c):

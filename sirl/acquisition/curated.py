@@ -120,7 +120,10 @@ def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, an
   if 0 < len(lacking) < len(tasks):
     said = f'{lacking[0]}: no answer, and so in {len(lacking)} of {len(tasks)} rows'
     if answered:
-      raise ValueError(f'{said}; give each row an answer, or none, or remove the row')
+      raise ValueError(
+        f'{said}; give each row an answer or none, remove the row, or allow it with --set '
+        'unanswered=true (answered=False in code)'
+      )
     log.warning('%s', said)
   warn_of_conflicts(tasks, source)
   return tasks

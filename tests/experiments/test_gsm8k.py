@@ -123,18 +123,36 @@ def test_a_row_without_a_final_answer_is_named(json_lines):
   (json_lines / 'test.jsonl').write_text(
     json.dumps({'question': 'q', 'answer': 'about seven'}) + '\n'
   )
-  with pytest.raises(ValueError, match=r'test.jsonl, line 1: gsm8k_answer finds no answer'):
+  with pytest.raises(ValueError, match=r'test.jsonl, line 1: parse=marked .* finds no answer'):
     questions.read_folder(json_lines)
 
 
-def test_questions_over_the_limit_are_left_out_and_counted(json_lines, caplog):
-  train, _ = questions.read_folder(json_lines)
+def test_tasks_over_a_limit_are_left_out_and_counted_once(json_lines, caplog):
+  domain = questions.gsm8k(configured(data=json_lines))
   codec = tokenizer.bytes_codec()
-  limit = len(codec.render(turns(train[0].prompt)))
-  assert settings.fitting(train, codec, limit) == train[:1]
-  assert f'1 of 2 questions are longer than max_prompt={limit} tokens' in caplog.text
-  with pytest.raises(ValueError, match=r'none of 2 prompts has at most max_prompt=5 tokens'):
-    settings.fitting(train, codec, 5)
+  sizes = {task.id: len(codec.render(turns(task.prompt))) for task in domain.tasks('train', 2)}
+  limit = min(sizes.values())
+  short = next(task for task in domain.splits['train'] if sizes[task.id] == limit)
+  heldout = [dataclasses.replace(short, id=f'{n}', answer=n) for n in ('7', '7' * 10)]
+  domain = dataclasses.replace(domain, splits=domain.splits | {'heldout': heldout})
+  kept = settings.fitting(domain, codec, max_prompt=limit, max_new=len('\\boxed{7}') + 1)
+  assert kept.splits == {'train': [short], 'heldout': heldout[:1]}
+  (record,) = caplog.records
+  assert record.getMessage().startswith(
+    '2 of 4 tasks of gsm8k are left out: their question is long'
+  )
+  assert (
+    f'train.jsonl, line 2); --set max_prompt={max(sizes.values())} --set max_new=19 keeps all'
+    in caplog.text
+  )
+
+
+def test_limits_that_no_task_keeps_are_refused_with_those_that_do(json_lines):
+  domain = questions.gsm8k(configured(data=json_lines))
+  with pytest.raises(
+    ValueError, match=r'no train task fits. 3 of 3 tasks .* --set max_new=13 keeps'
+  ):
+    settings.fitting(domain, tokenizer.bytes_codec(), max_prompt=500, max_new=2)
 
 
 def test_a_test_question_in_the_training_split_never_enters_the_pool(json_lines):
@@ -148,7 +166,7 @@ def test_a_test_question_in_the_training_split_never_enters_the_pool(json_lines)
   first = {'question': 'How many legs has a cat?', 'answer': '#### 4'}
   rows = (json_lines / 'test.jsonl').read_text()
   (json_lines / 'test.jsonl').write_text(json.dumps(first) + '\n' + rows)
-  config = configured(data=json_lines, max_prompt=160, heldout=1)
+  config = configured(data=json_lines, max_prompt=160, max_new=16, heldout=1)
   assert len(questions.gsm8k(config).splits['train']) == 3
   acquire = gsm8k_grpo.build(config).acquire
   context = Context(0, 0.0, keys.at(0, 'acquire'))

@@ -346,8 +346,12 @@ def test_training_tasks_without_an_answer_are_left_out_and_counted(tmp_path, cap
   path = tmp_path / 'some.jsonl'
   path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
   build = settings.built(grpo.method)
-  c = build.configured(grpo.Config, ['task=jsonl', f'data={path}', 'debug=true'])
-  s = build.setting(c)
+  numbers = ['task=jsonl', f'data={path}', 'debug=true']
+  with pytest.raises(
+    ValueError, match=r'line 1: no answer.* or allow it with --set unanswered=true'
+  ):
+    build.setting(build.configured(grpo.Config, numbers))
+  s = build.setting(build.configured(grpo.Config, [*numbers, 'unanswered=true']))
   assert all(task.answer is not None for task in s.heldout)
   assert '4 of 12 training tasks have no answer and are left out' in caplog.text
 

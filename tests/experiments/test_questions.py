@@ -52,8 +52,8 @@ def test_answers_are_numbers_texts_or_the_end_of_a_solution(form, numbers, tmp_p
   [
     (None, 5, r'x\.jsonl, line 6: no answer, and so in 1 of 8 rows; give each row an answer'),
     ('', 5, r'x\.jsonl, line 6: no answer'),
-    ('ten', '#### 5', r'line 6: .* finds no answer in .ten.* parse=marked: marked takes what follows ##'),
-    ('ten\n#### 10', 5, r'line 6: .* finds no answer .* parse=plain: .* choose one with --set parse='),
+    ('ten', '#### 5', r'line 6: parse=marked \(what follows ####; --set parse= .* finds no answer in .ten'),
+    ('ten\n#### 10', 5, r'line 6: parse=plain \(the whole field, .* finds no answer in .ten'),
     ([10], 5, r'x\.jsonl, line 6: answer is list \[10\]; expected text or a number'),
   ],
 )  # fmt: skip
@@ -69,6 +69,17 @@ def test_an_answer_of_another_form_fails_at_reading_with_its_line(
 def test_a_wrong_parse_is_refused_by_name(tmp_path):
   with pytest.raises(ValueError, match='parse=mark: expected one of auto, marked, boxed, plain'):
     domain_of(write(tmp_path / 'x.jsonl', ROWS), 'parse=mark')
+
+
+def test_rows_may_lack_answers_if_that_is_allowed_and_the_first_answer_decides(tmp_path):
+  rows = [row | {'answer': f'#### {row["answer"]}' if n else None} for n, row in enumerate(ROWS)]
+  path = write(tmp_path / 'x.jsonl', rows)
+  domain = domain_of(path, 'unanswered=true')
+  assert answers_of(domain)['What is 0+0?'] is None
+  assert answers_of(domain)['What is 7+7?'] == '14'
+  assert all(task.answer is not None for task in domain.splits['heldout'])
+  unlabelled = domain_of(path, 'answer=')
+  assert set(answers_of(unlabelled).values()) == {None}
 
 
 def test_of_two_answers_to_one_question_the_first_is_kept_and_a_warning_counts(tmp_path, caplog):
@@ -96,5 +107,5 @@ def test_a_folder_of_both_splits_as_parquet_is_read_by_split(tmp_path):
 def test_both_splits_are_read_in_the_form_of_the_first(tmp_path):
   write(tmp_path / 'train.jsonl', [{'question': 'q', 'answer': '#### 1'}])
   write(tmp_path / 'test.jsonl', [{'question': 'r', 'answer': 'one'}])
-  with pytest.raises(ValueError, match=r'test\.jsonl, line 1: .* finds no answer .*parse=marked'):
+  with pytest.raises(ValueError, match=r'test\.jsonl, line 1: parse=marked .* finds no answer'):
     domain_of(tmp_path, make=questions.gsm8k)
