@@ -101,7 +101,7 @@ def mark_decisions(run, axes):
       axes.axvline(report.round, color=mark[0], linewidth=1, linestyle=(0, (3, 2)), label=mark[1])
 
 
-def legend(axes):
+def legend(axes, columns=4):
   """Draws a legend without repeats, where there is more than one curve."""
   handles = dict(reversed([(l, h) for h, l in zip(*axes.get_legend_handles_labels())]))
   if len(handles) > 1:
@@ -109,7 +109,7 @@ def legend(axes):
     axes.legend(
       [handles[n] for n in names],
       names,
-      ncols=min(4, len(names)),
+      ncols=min(columns, len(names)),
       loc='lower left',
       bbox_to_anchor=(-0.02, 1.0),
       handlelength=1.2,

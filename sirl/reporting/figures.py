@@ -1,11 +1,10 @@
-"""The curves of a run, as SVG for the report page and as one PNG.
+"""The curves of a run, as SVG for the report page and as one PNG. Monitors: monitor_figures.py.
 
 A panel is a function (run, axes) -> whether it has drawn anything. The page shows those that have.
 Text and lines that are not data have the page's own colours (CSS variables): a page can be dark.
 """
 
 import io
-import math
 import pathlib
 import re
 from typing import Any
@@ -185,38 +184,6 @@ def times(run, axes):
   return True
 
 
-def monitors(run, axes):
-  """Warning signs of a round, one curve each."""
-  names = sorted(
-    {
-      n
-      for r in run.history
-      for n in r.metrics
-      if n.startswith('monitor/') and not n.endswith(tuple(metrics.BESIDE))
-    }
-  )
-  for i, (name, colour) in enumerate(zip(names, drawing.cycle())):
-    rows = [
-      (r.round, r.metrics[name])
-      for r in run.history
-      if math.isfinite(r.metrics.get(name, math.nan))
-    ]
-    if rows:
-      axes.plot(
-        *np.array(rows, float).T,
-        color=colour,
-        # Colours repeat; lines with a repeated colour are dashed.
-        linestyle='-' if i < len(drawing.COLOURS) else '--',
-        marker='o',
-        markersize=3,
-        linewidth=1.4,
-        label=name.partition('/')[2],
-      )
-  drawing.round_axis(axes, [report.round for report in run.history])
-  drawing.legend(axes)
-  return bool(names)
-
-
 PANELS = {  # title -> panel, in the order of the page
   'Held-out accuracy': accuracy,
   'Reward by part': reward,
@@ -230,7 +197,6 @@ PANELS = {  # title -> panel, in the order of the page
   'Gradient norm': gradient,
   'Loss': loss,
   'Time by stage': times,
-  'Monitors': monitors,
 }
 MAIN = ('Held-out accuracy', 'Reward by part', 'Entropy', 'Completion length')
 
@@ -245,7 +211,7 @@ def svgs(run, titles=tuple(PANELS)):
     with matplotlib.rc_context(drawing.STYLE):
       figure = Figure(figsize=(5.4, 2.9), layout='constrained')
       if PANELS[title](run, figure.subplots()):
-        drawn[title] = _inline(figure)
+        drawn[title] = inline(figure)
   return drawn
 
 
@@ -263,7 +229,7 @@ def png(run, path):
     figure.savefig(path, dpi=160, metadata={'Software': None})
 
 
-def _inline(figure):
+def inline(figure):
   """The figure as an <svg> element with the page's font and colours. It loads nothing else."""
   out = io.StringIO()
   figure.savefig(

@@ -23,9 +23,9 @@ def card(body, title=None):
   return f'<div class="card">{heading}{body}</div>'
 
 
-def grid(cards):
-  """Cards side by side; nothing for no cards."""
-  return f'<div class="grid">{"".join(cards)}</div>' if cards else ''
+def grid(cards, kind=''):
+  """Cards side by side; nothing for no cards. kind: 'small' for three in a row."""
+  return f'<div class="grid {kind}">{"".join(cards)}</div>' if cards else ''
 
 
 def table(head, rows):

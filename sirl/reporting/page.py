@@ -32,6 +32,7 @@ p { margin: 6px 0; } .faint { color: var(--faint); } .small { font-size: 13px; }
   padding: 14px 16px; min-width: 0; }
 .grid { display: grid; gap: 16px; align-items: start;
   grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); }
+.grid.small { grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); }
 .scroll { overflow-x: auto; } svg { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th { text-align: left; font-weight: 600; color: var(--faint); font-size: 12.5px; }
@@ -87,6 +88,7 @@ def page(run):
     section('Before and after', sections.headline(run)),
     section('Diagnosis', sections.findings(run)),
     section('Curves', sections.curves(run)),
+    section('Monitors', sections.monitors(run)),
     section('Samples', sections.samples(run)),
     section('Decisions', sections.decisions(run)),
     section('Changes', sections.changes(run)),

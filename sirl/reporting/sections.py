@@ -6,7 +6,7 @@ A section without data is an empty string.
 import math
 
 from sirl import config as configs
-from sirl.reporting import doctor, figures
+from sirl.reporting import doctor, figures, monitor_figures
 from sirl.reporting.markup import card, code, faint, grid, number, table, tag, text
 from sirl.runs import changes as history_of
 from sirl.runs import metrics, reading
@@ -96,6 +96,11 @@ def findings(run):
 def curves(run):
   """The panels that have data."""
   return grid([card(svg, title) for title, svg in figures.svgs(run).items()])
+
+
+def monitors(run):
+  """A small panel for each family of monitors and unit."""
+  return grid([card(svg, title) for title, svg in monitor_figures.svgs(run).items()], 'small')
 
 
 def samples(run):

@@ -4,6 +4,7 @@ An absent metric and a NaN metric both count as not measured. An absent or NaN `
 """
 
 import math
+import re
 from collections.abc import Sequence
 
 from sirl.types import Action, Report
@@ -114,6 +115,12 @@ def outside(report: Report, metric: str, low: float | None, high: float | None) 
   if high is not None and value > high:
     return f'{metric} {value:.4g} is above {high:.4g}'
   return None
+
+
+def limits_in(reason: str, metric: str) -> list[float]:
+  """The limits that phrases of `outside` in a decision's reason name for the metric."""
+  pattern = rf'(?<!\S){re.escape(metric)} \S+ is (?:below|above) ([-+.\deinf]+\d)'
+  return [float(limit) for limit in re.findall(pattern, reason)]
 
 
 def decided(report: Report, action: Action) -> bool:
