@@ -66,9 +66,12 @@ def load(path):
     ) from error
   kind = getattr(module, 'Config', None)
   if not (isinstance(kind, type) and issubclass(kind, configs.Base)):
+    program = '; this one is a program of its own: python -m ' + '.'.join(
+      path.with_suffix('').parts
+    )
     raise ValueError(
       f'{path} has no Config; an experiment file defines Config, a subclass of sirl.config.Base, '
-      'and build(config)'
+      f'and build(config){program if hasattr(module, "main") and not path.is_absolute() else ""}'
     )
   if not callable(getattr(module, 'build', None)):
     what = 'no build' if not hasattr(module, 'build') else 'a build that is not a function'
@@ -163,9 +166,17 @@ def _nearest(path):
   names = {p.stem: p for p in [*known, *beside] if p.stem != '__init__'}
   if near := difflib.get_close_matches(path.stem, names, n=1):
     return f'did you mean {names[near[0]]}?'
-  listed = ', '.join(p.name for p in beside)
+  listed = ', '.join(p.name for p in beside if _may_be_experiment(p))
   return (
     f'{path.parent} holds: {listed}' if listed else 'expected a Python file with Config and build'
+  )
+
+
+def _may_be_experiment(path):
+  """Whether a Python file names Config and build at the start of a line, read without running it."""
+  text = path.read_text(encoding='utf-8', errors='replace')
+  return all(
+    re.search(rf'^(class |def )?(\w+, )?{name}\b', text, re.M) for name in ('Config', 'build')
   )
 
 

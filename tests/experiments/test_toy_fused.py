@@ -1,11 +1,14 @@
 """The fused program equals the plain loop, and it learns."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import toy_fused
+from sirl import experiment_file
 from sirl.types import Rewards
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
@@ -63,3 +66,13 @@ def test_main_prints_a_table(capsys):
   lines = capsys.readouterr().out.splitlines()
   assert lines[0].startswith('5 seeds, 60 steps each')
   assert [line.split()[0] for line in lines[2:]] == ['0', '30', '59']
+
+
+def test_run_says_how_this_program_is_started_and_lists_experiments_only(monkeypatch):
+  monkeypatch.chdir(pathlib.Path(__file__).parent.parent.parent)
+  with pytest.raises(ValueError, match=r'of its own: python -m experiments\.toy_fused'):
+    experiment_file.load('experiments/toy_fused.py')
+  with pytest.raises(FileNotFoundError, match='holds: gsm8k_grpo.py, .*quickstart.py') as error:
+    experiment_file.load('experiments/zzz.py')
+  assert 'toy_fused' not in str(error.value)
+  assert 'settings.py' not in str(error.value)
