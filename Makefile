@@ -16,7 +16,7 @@ test: $(VENV)/installed-dev
 	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Every pair of method and task, every model family: what `make test` has one example of.
-test-all: $(VENV)/installed-dev
+test-all: $(VENV)/installed-peers
 	SIRL_REQUIRE_TORCH=1 $(BIN)/python -m pytest -m all -n auto --dist loadfile --no-loadscope-reorder
 
 # Learning claims, kills, long runs.
@@ -38,6 +38,11 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 # PyTorch is only an oracle of the tests: the CPU build where an index of it is configured, else what the registry has.
 $(VENV)/installed-dev: $(VENV)/installed pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev,torch]'
+	touch $@
+
+# TRL, whose rewards and whose trainer's calls of them are compared with ours.
+$(VENV)/installed-peers: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,peers]'
 	touch $@
 
 clean:

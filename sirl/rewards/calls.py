@@ -9,10 +9,10 @@ by signal.alarm, and Math-Verify among them then answers "wrong" without a word.
 who sets a handler, and repeats such calls in the main thread.
 """
 
-import _signal
 import asyncio
 import contextlib
 import functools
+import importlib
 import inspect
 import logging
 import os
@@ -68,7 +68,7 @@ def threads(workers: int = 32) -> Executor:
   """
   if workers < 1:
     raise ValueError(f'threads: workers={workers}; expected at least 1')
-  signalling = []  # names of functions that set a signal handler
+  signalling = []  # the function that set a signal handler
 
   def run(fn, calls):
     if is_async(fn):
@@ -152,6 +152,7 @@ def processes(workers: int | None = None, *, timeout: float | None = None) -> Ex
 # ---------------------------------------------------------------- threads
 
 _here = threading.local()
+_signal: Any = importlib.import_module('_signal')  # where signal.signal looks up what it calls
 _set_handler = _signal.signal
 
 
@@ -163,7 +164,7 @@ def _noting(number, handler):
 
 def _watched(fn, arguments):
   """The result of a call, or NeedsMainThread if it set a signal handler in another thread."""
-  _signal.signal = _noting  # signal.signal looks it up here, however it was imported
+  _signal.signal = _noting  # also reaches a `from signal import signal` of earlier
   _here.asked = False
   result = _attempt(fn, arguments)
   if not _here.asked:
@@ -173,8 +174,8 @@ def _watched(fn, arguments):
 
 def _needs_main_thread():
   return NeedsMainThread(
-    'signal.signal works in the main thread only, and libraries such as Math-Verify hide its '
-    'error; give the reward run=rewards.calls.processes()'
+    'sets a signal handler, which works in the main thread only (libraries such as Math-Verify '
+    'hide the error); give it run=rewards.calls.processes(), or set slices=1'
   )
 
 
@@ -244,7 +245,8 @@ class _Process:
   def call(self, start, arguments, timeout):
     if self.pipe is None or self.start != start:
       self._load(start)
-    self.pipe.send(('call', pickle.dumps(arguments)))
+    pipe: Any = self.pipe
+    pipe.send(('call', pickle.dumps(arguments)))
     what, value = self._answer(timeout, 'took longer than')
     if what == 'raised':
       raise Crashed(worker.Failure(*value))
@@ -259,8 +261,9 @@ class _Process:
       theirs.close()
       self.stop = functools.partial(_stop, process)
       weakref.finalize(self, _stop, process)
+    pipe: Any = self.pipe
     self.start = None
-    self.pipe.send(('load', start))
+    pipe.send(('load', start))
     answer = self._answer(START_SECONDS, 'was not imported in')
     if answer != 'ready':
       failure = worker.Failure(*answer[1])

@@ -121,7 +121,7 @@ def message(name, task, g, text, error, failures, calls_made) -> str:
 
 
 def _said(error):
-  if isinstance(error, Bad):
+  if isinstance(error, (Bad, calls.NeedsMainThread)):
     return str(error)
   line = error.line if isinstance(error, calls.Crashed) else worker.line_of(error)
   kind = '' if isinstance(error, calls.Crashed) else f'{type(error).__name__}: '

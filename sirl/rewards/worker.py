@@ -19,7 +19,7 @@ import pickle
 import sys
 import sysconfig
 import traceback
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 HERE = pathlib.Path(__file__).resolve()
 INSTALLED = tuple(sysconfig.get_paths()[name] for name in ('stdlib', 'purelib', 'platlib'))
@@ -66,7 +66,7 @@ class _Reader(pickle.Unpickler):
     if module in self.files:
       found = sys.modules.get(f'scorer_{module}')
       if found is None:
-        spec = importlib.util.spec_from_file_location(f'scorer_{module}', self.files[module])
+        spec: Any = importlib.util.spec_from_file_location(f'scorer_{module}', self.files[module])
         found = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = found
         if module != '__main__':

@@ -13,6 +13,7 @@ import pytest
 
 from sirl import rewards
 from sirl.rewards import calls
+from sirl.tasks import Task
 
 from support import scorers
 from support.texts import judged, samples_of
@@ -39,7 +40,9 @@ def test_a_scorer_that_hides_the_error_of_its_alarm_is_not_wrong_in_silence(capl
 
 
 def test_in_another_thread_such_a_scorer_is_an_error_that_names_the_way_out():
-  with pytest.raises(rewards.RewardError, match=r'signal.*run=rewards.calls.processes\(\)'):
+  with pytest.raises(
+    rewards.RewardError, match=r"'alarmed' sets a signal handler.*run=rewards.calls.processes\(\)"
+  ):
     elsewhere(judged, rewards.from_verl(scorers.alarmed), SAMPLES)
 
 
@@ -63,7 +66,9 @@ def test_a_coroutine_that_sets_a_handler_is_an_error():
     except ValueError:
       return 0.0
 
-  with pytest.raises(rewards.RewardError, match='signal.signal works in the main thread only'):
+  with pytest.raises(
+    rewards.RewardError, match='sets a signal handler, which works in the main thread only'
+  ):
     judged(rewards.per_completion(score), SAMPLES)
 
 
@@ -158,3 +163,19 @@ def test_a_trl_function_may_log_from_a_process():
 def test_a_number_of_workers_or_seconds_below_one_is_refused_at_once(make, said):
   with pytest.raises(ValueError, match=said):
     make()
+
+
+def math_verify_score(data_source, solution_str, ground_truth, extra_info=None):
+  """As verl's users wrap Math-Verify, whose time limit is an alarm."""
+  from math_verify import parse, verify
+
+  return float(verify(parse(ground_truth), parse(solution_str)))
+
+
+def test_math_verify_judges_in_the_main_thread_and_in_a_process_the_same():
+  tasks = [Task(id='a', prompt='?', answer='$\\frac{1}{2}$')]
+  samples = samples_of([['\\boxed{0.5}', '\\boxed{0.25}']], tasks)
+  found = judged(rewards.from_verl(math_verify_score), samples)
+  np.testing.assert_array_equal(found.total, [[1, 0]])
+  elsewhere_too = rewards.from_verl(math_verify_score, run=calls.processes(1))
+  np.testing.assert_array_equal(elsewhere(judged, elsewhere_too, samples).total, [[1, 0]])

@@ -10,6 +10,7 @@ from sirl.slots import Reward
 # What verl's own files call the completion and the ground truth.
 TEXTS = ('solution_str', 'predict_str', 'model_output', 'completion')
 TRUTHS = ('ground_truth', 'test_cases')
+EXTRA = {'num_turns': None, 'rollout_reward_scores': {}}  # what verl adds to extra_info
 PLURAL = ('data_sources', 'solution_strs', 'ground_truths', 'extra_infos')
 
 
@@ -66,7 +67,7 @@ def from_verl(
   executor = run or calls.threads(1 if many else workers)
   if not many:
     row = lambda task, text: arguments(_row(task, text, data_source))
-    first = lambda fn, rows: [_first(result) for result in executor(fn, rows)]
+    first = lambda fn, rows: [_first(result, data_source) for result in executor(fn, rows)]
     return each(compute_score, row, name=name, run=first)
 
   def score(samples):
@@ -75,7 +76,7 @@ def from_verl(
     (result,) = executor(compute_score, [arguments(*rows)])
     if isinstance(result, Exception):
       raise result
-    return [_first(found) for found in values.listed(result, len(rows))], {}
+    return [_first(found, data_source) for found in values.listed(result, len(rows))], {}
 
   return batched(score, name=name)
 
@@ -89,10 +90,15 @@ def _row(task, text, data_source):
     data_source or meta.get('data_source', task.origin),
     text,
     meta.get('ground_truth', nested.get('ground_truth', task.answer)),
-    dict(meta.get('extra_info', meta)),
+    {**EXTRA, **meta.get('extra_info', meta)},
   )
 
 
-def _first(result):
+def _first(result, data_source):
   """The score of a tuple such as (score, matched, answer), as verl's dispatcher reads it."""
+  if isinstance(result, Exception) and 'data_source=' in str(result) and data_source is None:
+    result.add_note(
+      "data_source is the task's meta['data_source'], else its origin; "
+      "from_verl(fn, data_source='...') sets it"
+    )
   return result[0] if isinstance(result, tuple) and result else result

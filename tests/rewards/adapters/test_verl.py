@@ -57,6 +57,12 @@ def test_reward_kwargs_of_a_verl_function_are_passed_on():
 def test_the_data_source_may_be_given():
   with pytest.raises(rewards.RewardError, match="data_source='other'"):
     judge(rewards.from_verl(gsm8k_compute_score, data_source='other'))
+  plain = samples_of([['#### 42']], [Task(id='a', prompt='6*7?', answer='42')])
+  with pytest.raises(
+    rewards.RewardError,
+    match=r"data_source='curated'.*\n.*\n.*from_verl\(fn, data_source='...'\) sets",
+  ):
+    judge(rewards.from_verl(gsm8k_compute_score), plain)
 
 
 def test_a_verl_dict_gives_the_score_and_parts():
