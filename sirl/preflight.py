@@ -29,12 +29,12 @@ def check(s):
     except ValueError as error:
       raise ValueError(f'domain {domain.name} does not fit its tokenizer: {error}') from error
     for what, size in sizes.items():
-      longest[what] = max(longest[what], (size, task.text))
+      longest[what] = max(longest[what], (size, task.label))
   for what, most in (('prompt', s.max_prompt), ('new', s.max_new)):
-    size, text = longest[what]
+    size, label = longest[what]
     if size > most:
       raise ValueError(
-        f'domain {domain.name}: task {text[:40]!r} needs {size} tokens, max_{what} is {most}; '
+        f'domain {domain.name}: task {label} needs {size} tokens, max_{what} is {most}; '
         f'--set max_{what}={size}, or leave the task out'
       )
   answered = [task for task in s.heldout if domain.solution(task) is not None]
@@ -47,15 +47,15 @@ def check(s):
       raise ValueError(
         f'the check of domain {domain.name} raises {type(error).__name__}: {error} '
         f'({line.filename}, line {line.lineno}) on its own solution {solution!r} of '
-        f'{task.text[:40]!r}'
+        f'{task.label}'
       ) from error
     if right != 1:
       log.warning(
-        'the check of domain %s gives %s to the solution %r of %r',
+        'the check of domain %s gives %s to the solution %r of %s',
         domain.name,
         right,
         solution,
-        task.text[:40],
+        task.label,
       )
 
 

@@ -1,15 +1,11 @@
 """sirl run: runs one experiment file and writes its report."""
 
 import contextlib
-import os
 import pathlib
 
 from sirl import config as configs
 from sirl import experiment_file
 from sirl.commands import DONE, WAITING, message_of, sweep
-
-# Environment variable: folder of compiled programs; an empty value turns the cache off.
-CACHE = 'SIRL_CACHE'
 
 
 def run(arguments):
@@ -120,12 +116,11 @@ def waiting(workdir, reason):
 
 def cache_compilations(jax):
   """Keeps compiled programs between processes, under the user's cache folder or $SIRL_CACHE."""
-  default = (
-    pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache') / 'sirl'
-  )
-  folder = os.environ.get(CACHE, str(default))
-  if not folder:
+  from sirl.runtime import user_cache
+
+  folder = user_cache.folder()
+  if folder is None:
     return
-  jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(folder) / 'compiled'))
+  jax.config.update('jax_compilation_cache_dir', str(folder / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
