@@ -26,6 +26,7 @@ from sirl.reporting.numbers import (
   window,
 )
 from sirl.reporting.signal import (
+  TIED_SOME,
   constant_parts,
   diversity,
   is_weak,
@@ -35,7 +36,7 @@ from sirl.reporting.signal import (
 from sirl.runs import changes, identity
 from sirl.types import Action
 
-TIED, TIED_SOME = 0.95, 0.8  # share of groups whose rewards are all equal: problem, warning
+TIED = 0.95  # share of groups whose rewards are all equal: a problem; TIED_SOME is a warning
 ALL_RIGHT, ALL_WRONG = 0.9, 0.1  # outcome above, below which tied groups are right, wrong
 TRUNCATED, TRUNCATED_SOME = 0.9, 0.3  # share of completions cut by length
 PARSED, PARSED_SOME = 0.02, 0.3  # share of completions with an answer in the expected form, below
@@ -88,7 +89,7 @@ def nothing_judged(run):
       'Every completion is unjudged or filtered out (keep=). See the findings on tied groups and '
       'scorers, or give the tasks answers.',
     )  # fmt: skip
-  elif norm < NO_GRADIENT:
+  elif norm < NO_GRADIENT and not is_weak(run):
     yield Finding(
       'problem', 'the gradient is zero', f'grad_norm {norm:.1e} over {window(run)}',
       'All advantages are zero: look at tied groups, or at a learning signal that cancels.',

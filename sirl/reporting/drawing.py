@@ -128,8 +128,8 @@ def round_axis(axes, rounds):
 
 
 def step_axis(axes):
-  """Labels the x axis with GRO steps, counted from 1."""
-  axes.set_xlabel('GRO step')
+  """Labels the x axis with steps, counted from 1."""
+  axes.set_xlabel('step')
   axes.xaxis.get_major_locator().set_params(integer=True)
 
 

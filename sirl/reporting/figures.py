@@ -17,6 +17,8 @@ from sirl.reporting import drawing
 from sirl.reporting.numbers import part_means
 from sirl.runs import metrics, reading
 
+EXACT = 1e-9  # nats; below it the axis of the sampler gap is linear, down to 0
+
 # ---------------------------------------------------------------- panels
 
 
@@ -131,11 +133,11 @@ def gap(run, axes):
   drawn = False
   for name, colour in (('max', drawing.COLOURS[3]), ('mean', drawing.COLOURS[0])):
     x, y = drawing.series(run, f'sampling/sampling_logp_difference/{name}')
-    y = np.maximum(y, 1e-9)  # a log axis has no zero
     if len(x):
       axes.plot(x, y, color=colour, linewidth=1.2, label=name)
       drawn = True
-  axes.set_yscale('log')
+  axes.set_yscale('symlog', linthresh=EXACT)
+  axes.set_ylim(bottom=0)
   axes.set_ylabel('nats')
   drawing.step_axis(axes)
   drawing.legend(axes)

@@ -39,7 +39,7 @@ PANELS = (
   Panel('Optimization: KL', 'nats per token', 'kl|kl_max'),
   Panel(
     'Optimization: signal', 'share', 'clipped_ratio|frac_reward_zero_std',
-    {'clipped_ratio': checks.TRUNCATED_SOME, 'frac_reward_zero_std': checks.TIED_SOME},
+    {'clipped_ratio': checks.TRUNCATED_SOME, 'frac_reward_zero_std': signal.TIED_SOME},
   ),
   Panel('Optimization: length', 'last step over first', 'length_ratio'),
   Panel('Optimization: not finite', 'steps of the round', 'steps_not_finite'),

@@ -50,22 +50,25 @@ def headline(run):
   if not run.history:
     return faint('No report yet: the first round has not been evaluated.')
   first, last = run.history[0], run.final
+  trained = len(run.history) > 1
   rows = []
   for name in run.accuracy_names:
     best = max(run.history, key=lambda report: reading.finite(report.metrics.get(name), -math.inf))
-    rows.append([
-      code(name),
-      number(metrics.with_interval(first.metrics, name)),
+    before = number(metrics.with_interval(first.metrics, name))
+    after = [
       number(metrics.with_interval(last.metrics, name)),
       number(change(first, last, name) if first is not last else ''),
       number(f'{best.metrics.get(name, math.nan):.3f} ({round_name(best)})'),
-    ])  # fmt: skip
+    ]
+    rows.append([code(name), before, *(after if trained else [])])
   if not rows:
     return faint('This run measured no accuracy.')
-  head = ['', *map(number, (round_name(first), round_name(last), 'change', 'best'))]
+  after = (round_name(last), 'change', 'best') if trained else ()
+  head = ['', *map(number, (round_name(first), *after))]
   note = (
-    '<p class="faint small">Brackets are 95 % intervals; the change treats the two measurements as '
-    'independent.</p>'
+    '<p class="faint small">Brackets are 95 % intervals'
+    + ('; the change treats the two measurements as independent' if trained else '')
+    + '.</p>'
   )
   if last is not run.history[-1]:
     end = 'the start' if last.round < 0 else f'the end of round {last.round}'
@@ -200,7 +203,7 @@ def warm_start(run):
     return ''
   cards = [card(svg, title) for title, svg in figures.svgs(run.warm, WARM_CURVES).items()]
   return (
-    f'<p>{len(run.warm.steps)} GRO steps before round 0 of the run.</p>'
+    f'<p>{len(run.warm.steps)} steps before round 0 of the run.</p>'
     f'{headline(run.warm)}{grid(cards)}'
   )
 

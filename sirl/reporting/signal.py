@@ -7,6 +7,7 @@ from sirl.reporting.numbers import WINDOW, first, first_accuracy, outcome_name, 
 from sirl.reporting.numbers import window as last_steps
 from sirl.runs import lineage
 
+TIED_SOME = 0.8  # share of groups whose rewards are all equal, above
 WEAK = 0.05  # share of right completions, from the first step to the last, below
 WEAK_GROUPS = 0.25  # share of groups with any success, below
 UNIFORM = 0.9  # entropy, as a share of that of a uniform draw from the vocabulary
@@ -64,7 +65,11 @@ def weak_start(run):
 def constant_parts(run):
   """Parts of the reward that gave the same value to every completion of the last round."""
   last = [row for row in run.steps if row['round'] == run.steps[-1]['round']]
+  # Of the part that says right or wrong, `tied_groups` and `weak_start` say more.
+  said = {outcome_name(run)} if recent(run, 'frac_reward_zero_std') > TIED_SOME else set()
   for name in part_means(run):
+    if name in said:
+      continue
     means = [row.get(name, math.nan) for row in last]
     spreads = [row.get(f'{name.removesuffix("/mean")}/std', math.nan) for row in last]
     # A NaN compares as False: an unjudged part is not constant.
@@ -85,7 +90,7 @@ def constant_parts(run):
 
 def learning_rate(run):
   """Steps at a learning rate near zero, as those after the end of a schedule."""
-  rates = [row.get('learning_rate', math.nan) for row in run.steps]
+  rates = [abs(row.get('learning_rate', math.nan)) for row in run.steps]
   highest = max((rate for rate in rates if not math.isnan(rate)), default=math.nan)
   late = rates[-max(WINDOW, len(rates) // 20) :]
   if len(late) < len(rates) and all(rate < RATE_GONE * highest for rate in late):

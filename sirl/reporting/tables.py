@@ -51,6 +51,10 @@ def before_and_after(history, rows=None):
   """
   rows = headline(history) if rows is None else rows
   first, last = history[0], lineage.final(history)
+  if len(history) == 1:
+    lines = [f'{"held-out":<22}{"before":>22}', '-' * 44]
+    lines += [f'{label:<22}{shown(first, name):>22}' for label, name in rows.items()]
+    return '\n'.join([*lines, 'no round was trained'])
   lines = [f'{"held-out":<22}{"before":>22}{"after":>22}{"change":>10}', '-' * 76]
   for label, name in rows.items():
     if name in first.metrics and name in last.metrics:

@@ -5,8 +5,10 @@ import re
 
 import matplotlib.image
 import pytest
+from matplotlib.figure import Figure
 
-from sirl.reporting import page
+from sirl.reporting import figures, page
+from sirl.runs import reading
 
 from support import synthetic_run
 
@@ -129,6 +131,23 @@ def test_a_running_workdir_with_one_round_or_none_is_reported(tmp_path):
   text = page_of(started)
   assert 'No report yet' in text
   assert 'unfinished: 0 rounds' in text
+
+
+def test_a_run_of_no_rounds_shows_what_it_measured_once(tmp_path):
+  text = page_of(synthetic_run.write(tmp_path, rounds=0))
+  assert 'no rounds: max_rounds=0' in text
+  assert 'finished' not in text
+  head = re.search(r'<h2>Before and after</h2>.*?</tr>', text).group()
+  assert re.findall(r'class="number">(.*?)<', head) == ['before']
+
+
+def test_log_probs_that_agree_to_the_bit_are_drawn_at_0(tmp_path):
+  exact = {f'sampling/sampling_logp_difference/{name}': 0.0 for name in ('mean', 'max')}
+  run = reading.read(synthetic_run.write(tmp_path, step=lambda row: row | exact))
+  axes = Figure().subplots()
+  assert figures.gap(run, axes)
+  assert {value for line in axes.get_lines() for value in line.get_ydata()} == {0.0}
+  assert axes.get_ylim()[0] == 0
 
 
 def test_an_empty_workdir_is_a_clear_error(tmp_path):

@@ -103,3 +103,11 @@ def test_columns_begin_below_each_other():
   assert tables.aligned([['a', 'head', 'x'], ['longer', 'b']]) == (
     'a       head  x\n---------------\nlonger  b'
   )
+
+
+def test_a_run_of_no_rounds_has_no_after_and_no_change(tmp_path):
+  history = reading.read(synthetic_run.write(tmp_path, rounds=0)).history
+  lines = tables.before_and_after(history).splitlines()
+  assert lines[0].split() == ['held-out', 'before']
+  assert lines[2].split() == ['pass@1,', 'sampled', '0.300', '[0.260,', '0.340]']
+  assert lines[-1] == 'no round was trained'
