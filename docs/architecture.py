@@ -119,7 +119,7 @@ def _reached(graph, start):
 
 # ---------------------------------------------------------------- picture
 
-WIDTH, HEIGHT = 1000, 965
+WIDTH, HEIGHT = 1000, 1025
 # room: (left, top, width, height, what is in it)
 LAYOUT = {
   'experiments': (40, 86, 250, 58, 'settings, methods, controls:\nyour files stand here too'),
@@ -151,6 +151,7 @@ LAYOUT = {
   'tasks': (40, 858, 390, 38, 'Task, Message, Pool'),
   'runtime': (40, 918, 560, 38, 'hosts, mesh, sharding, files'),
   'config': (640, 918, 350, 38, 'numbers of a run'),
+  'ranges': (40, 978, 950, 38, 'checks of numbers'),
 }  # fmt: skip
 # Arrows that are not straight down: their corners.
 ROUTES = {
@@ -165,7 +166,7 @@ ROUTES = {
   ('recipe', 'preflight'): [(95, 258), (95, 308)],
   ('warm_start', FRAME): [(230, 258), (230, 386)],
   ('warm_start', 'gro'): [(290, 258), (375, 302)],
-  ('preflight', 'tasks'): [(40, 331), (8, 331), (8, 877), (40, 877)],
+  ('preflight', 'rewards'): [(150, 340), (330, 340), (330, 373), (600, 373), (600, 420)],
   ('gro', 'experiment'): [(555, 331), (718, 331), (718, 630), (335, 630), (335, 652)],
   ('gro', 'overlap'): [(555, 331), (718, 331), (718, 630), (525, 630), (525, 652)],
   ('evaluation', 'runs'): [(674, 566), (750, 578)],

@@ -14,6 +14,9 @@ import shlex
 import sys
 import types
 import typing
+from typing import Annotated
+
+from sirl import ranges
 
 # Fields that may differ between a checkpoint and the run that resumes it. They decide when a run
 # ends and how often it is saved, not what it computes.
@@ -30,42 +33,48 @@ WORDS = {
 }
 
 
+def _axis(name, value):
+  try:
+    return -1 if value == -1 else ranges.whole(name, value)
+  except ValueError as error:
+    raise ValueError(f'{error}, or -1 for all remaining devices') from None
+
+
+Axis = Annotated[int, _axis]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mesh:
   """Devices per mesh axis; -1 takes all remaining devices."""
 
-  data: int = -1
-  fsdp: int = 1
-  tensor: int = 1
+  data: Axis = -1
+  fsdp: Axis = 1
+  tensor: Axis = 1
+
+  def __post_init__(self):
+    """Raises ValueError for a number out of range."""
+    ranges.check(self, 'mesh.')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Base:
   """The numbers that every run has. Experiments subclass it and add their own."""
 
-  seed: int = 0
-  max_rounds: int = 10  # hard limit; no steering rule can raise it
-  steps_per_round: int = 10  # GRO steps between two evaluations
+  seed: ranges.Seed = 0
+  max_rounds: ranges.Natural = 10  # hard limit; no steering rule can raise it
+  steps_per_round: ranges.Count = 10  # GRO steps between two evaluations
   # GRO steps between checkpoints inside a round; the end of a round is always saved.
-  checkpoint_every: int = 10
-  prompts: int = 16  # P, tasks per GRO step
+  checkpoint_every: ranges.Count = 10
+  prompts: ranges.Count = 16  # P, tasks per GRO step
   # Nats; the largest sampler-learner log-prob difference allowed in the run's first step.
-  max_logp_gap: float = 1e-5
+  max_logp_gap: ranges.NotNegative = 1e-5
   mesh: Mesh = Mesh()
   debug: bool = False  # shrink the run to about a minute on a laptop
   allow_changed_config: bool = False  # resume even if numbers differ from the checkpoint's
 
   def __post_init__(self):
-    """Raises ValueError for a number out of range."""
-    least = {'max_rounds': 0, 'steps_per_round': 1, 'checkpoint_every': 1, 'prompts': 1}
-    for name, low in least.items():
-      if getattr(self, name) < low:
-        raise ValueError(f'{name}={getattr(self, name)}; expected at least {low}')
-    if not self.max_logp_gap >= 0:  # catches NaN too
-      raise ValueError(
-        f'max_logp_gap={self.max_logp_gap}; expected at least 0 nats, such as the default, '
-        f'{Base.max_logp_gap}, or more for a lower compute precision'
-      )
+    """Raises ValueError for a value that the type of its field does not allow."""
+    ranges.check(self)
 
 
 def override(config, assignments):

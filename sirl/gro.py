@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import ranges
 from sirl.experiment import Learner
 from sirl.ops import keys, trees
 from sirl.overlap import overlapped
@@ -88,8 +89,7 @@ def make_step(
     divide into the slices of every shard.
   """
 
-  if slices < 1:
-    raise ValueError(f'slices={slices}; expected at least 1')
+  slices = ranges.whole('slices', slices)
   check_reward(reward)
   updates = {'policy': optimize, **(others or {})}
 
@@ -196,7 +196,9 @@ def fuse(sample, reward, optimize: Optimize, *, steps: int):
     optimize: from `make_optimize`.
   Returns: (state, key) -> (state, metrics with a leading [steps] axis). `jax.vmap` over keys gives
     error bars.
+  Raises: ValueError for steps < 1.
   """
+  steps = ranges.whole('steps', steps)
 
   def run(state, key):
     def step(state, key):

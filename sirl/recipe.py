@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sirl import config as configs
-from sirl import gro, preflight, rewards
+from sirl import gro, preflight, ranges, rewards
 from sirl.acquisition import acquirer, procedural
 from sirl.domains import answers, mathematics
 from sirl.evaluation import evaluator
@@ -57,21 +57,21 @@ class Config(configs.Base):
 
   task: str = 'addition'  # a name in settings.TASKS
   model: str = 'toy'  # a name in settings.MODELS, a folder, a .gguf file or a hub name
-  group_size: int = 8  # G, completions of one task
-  max_prompt: int = 64  # tokens
-  max_new: int = 32  # tokens, the end token included
-  temperature: float = 1.0  # of sampling, in training and in evaluation
-  lr: float = 1e-5
-  kl: float = 0.0  # weight of KL to the starting weights
-  epochs: int = 1  # passes over the rollouts of a step
-  minibatches: int = 1  # updates per pass
-  heldout: int = 200  # tasks that nothing trains on
-  samples: int = 8  # completions of each held-out task
+  group_size: ranges.Count = 8  # G, completions of one task
+  max_prompt: ranges.Count = 64  # tokens
+  max_new: ranges.Count = 32  # tokens, the end token included
+  temperature: ranges.Positive = 1.0  # of sampling, in training and in evaluation
+  lr: ranges.NotNegative = 1e-5
+  kl: ranges.NotNegative = 0.0  # weight of KL to the starting weights
+  epochs: ranges.Count = 1  # passes over the rollouts of a step
+  minibatches: ranges.Count = 1  # updates per pass
+  heldout: ranges.Count = 200  # tasks that nothing trains on
+  samples: ranges.Count = 8  # completions of each held-out task
   # These change the speed, not the result; docs/speed.md says when each pays off.
-  microbatches: int = 1  # parts of a minibatch whose gradients are added
-  rows: int | None = None  # completions per forward pass of the learner, longest first
-  widths: tuple[int, ...] = ()  # completion columns to which short completions are cut
-  slices: int = 1  # parts of a batch, to overlap generation with slow rewards
+  microbatches: ranges.Count = 1  # parts of a minibatch whose gradients are added
+  rows: ranges.Count | None = None  # completions per forward pass of the learner, longest first
+  widths: tuple[ranges.Count, ...] = ()  # completion columns to which short completions are cut
+  slices: ranges.Count = 1  # parts of a batch, to overlap generation with slow rewards
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -330,7 +330,7 @@ def on_top(kind: type[Config], numbers: type[Config]) -> type[Config]:
   own = {field.name: field for field in dataclasses.fields(kind)}
   fields = {field.name: field for field in dataclasses.fields(numbers)}
   fields |= {name: own[name] for name in stated}
-  hints = typing.get_type_hints(numbers) | stated
+  hints = typing.get_type_hints(numbers, include_extras=True) | stated
   return dataclasses.make_dataclass(
     'Config',
     [(name, hints[name], _like(field)) for name, field in fields.items()],

@@ -17,6 +17,7 @@ import jax
 from flax import struct
 
 from sirl.runtime import json_text
+from sirl import ranges
 from sirl.tasks import Message, Pool, Task, turns
 
 Array: TypeAlias = jax.Array
@@ -33,7 +34,7 @@ COLUMNS = {'columns': True}
 
 
 def map_columns(fn, value):
-  """The dataclass with fn applied to every array whose field has the mark COLUMNS, inner ones too."""
+  """The dataclass with fn applied to every array marked COLUMNS, inner ones too."""
   changes = {}
   for field in dataclasses.fields(value):
     inner = getattr(value, field.name)
@@ -65,18 +66,15 @@ class Rollouts:
     action  0 0 0 0 1 1 1 0
   """
 
-  # int32 [P, G, T]
-  tokens: Array = struct.field(metadata=COLUMNS)
-  # bool [P, G, T]: not padding
-  valid: Array = struct.field(metadata=COLUMNS)
+  tokens: Array = struct.field(metadata=COLUMNS)  # int32 [P, G, T]
+  valid: Array = struct.field(metadata=COLUMNS)  # bool [P, G, T]: not padding
   # bool [P, G, T]: chosen by the policy; the loss covers these tokens
   action: Array = struct.field(metadata=COLUMNS)
   # float32 [P, G, T]: under the sampling distribution; 0 outside action, NaN in demonstrations
   logp: Array = struct.field(metadata=COLUMNS)
   # bool [P, G]: ended by the length limit, not by an end token
   truncated: Array
-  # Number of prompt columns, the same in all rows.
-  prompt_width: int = struct.field(pytree_node=False, default=1)
+  prompt_width: int = struct.field(pytree_node=False, default=1)  # columns, the same in all rows
 
 
 class Ratio(NamedTuple):
@@ -140,18 +138,15 @@ class Experience:
   rollouts: Rollouts
   rewards: Array  # float32 [P, G]  0 where not judged
   judged: Array  # bool [P, G]
-  # bool [P, G, T]: action tokens of judged completions
-  mask: Array = struct.field(metadata=COLUMNS)
+  mask: Array = struct.field(metadata=COLUMNS)  # bool [P, G, T]: tokens that the loss covers
   # float32 [P, G, T]: 0 outside the mask, and before credit is computed
   advantages: Array = struct.field(metadata=COLUMNS)
-  # float32 [P, G, T]: log-probs of the policy
-  old_logp: Array = struct.field(metadata=COLUMNS)
+  old_logp: Array = struct.field(metadata=COLUMNS)  # float32 [P, G, T]: log-probs of the policy
   # float32 [P, G, T] each: log-probs under other weights, by name, such as 'reference'
   named_logp: Mapping[str, Array] = struct.field(metadata=COLUMNS, default_factory=dict)
   # float32 [P, G, T]; None without a value head
   values: Array | None = struct.field(metadata=COLUMNS, default=None)
-  # float32 [P, G] each, NaN as in Rewards
-  parts: Mapping[str, Array] = struct.field(default_factory=dict)
+  parts: Mapping[str, Array] = struct.field(default_factory=dict)  # float32 [P, G], as in Rewards
   # float32 [P, G, T], as in Rewards
   token_rewards: Array | None = struct.field(metadata=COLUMNS, default=None)
   counts: Counts | None = None  # None until a minibatch is cut
@@ -273,11 +268,16 @@ class Sampler(NamedTuple):
 class SamplingParams:
   """What a decoder needs besides prompts. Hashable, and static in the compiled program."""
 
-  group_size: int  # G completions of each prompt
-  max_new: int  # tokens, the end token included
-  eos_ids: tuple[int, ...]  # each ends a completion; (): only max_new does
-  pad_id: int
+  group_size: ranges.Count  # G completions of each prompt
+  max_new: ranges.Count  # tokens, the end token included
+  eos_ids: tuple[ranges.Natural, ...]  # each ends a completion; (): only max_new does
+  pad_id: ranges.Natural
   sampler: Sampler = dataclasses.field(default=Sampler())
+
+  def __post_init__(self):
+    """Raises ValueError for a number out of range."""
+    ranges.check(self)
+    ranges.real('temperature', self.sampler.temperature, above=0)
 
 
 # ---------------------------------------------------------------- rounds, reports, decisions

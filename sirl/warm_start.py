@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sirl import config as configs
-from sirl import gro, rewards
+from sirl import gro, ranges, rewards
 from sirl.acquisition import acquirer, once
 from sirl.evaluation import benchmarks, evaluator, steering
 from sirl.experiment import Experiment, Learner
@@ -46,7 +46,9 @@ def warm_start(
     development: tasks that measure the goal.
     goal: share of development tasks, in [0, 1].
     batch: prompts per generation call.
+  Raises: ValueError for a number out of range.
   """
+  goal = ranges.share('goal', goal)
   optimizer = transforms.adamw(lr, warmup=20)
   ask = make_ask(model, codec, max_prompt=max_prompt, max_new=max_new, batch=batch)
   return Experiment(

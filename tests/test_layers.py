@@ -24,15 +24,17 @@ def loaded(path):
 
 architecture = loaded(ROOT / 'docs' / 'architecture.py')
 METHODS = set(architecture.METHODS)
-BELOW = {'runtime', 'config', 'tasks', 'types', 'slots', 'ops'}  # what every method package may use
+# What every method package may use.
+BELOW = {'ranges', 'runtime', 'config', 'tasks', 'types', 'slots', 'ops'}
 # Each room and those that it may use, from the bottom up.
 ALLOWED = {
-  'runtime': set(),
-  'config': set(),
-  'tasks': {'runtime'},  # the pool writes files
-  'types': {'tasks', 'runtime'},
+  'ranges': set(),
+  'runtime': {'ranges'},
+  'config': {'ranges'},
+  'tasks': {'ranges', 'runtime'},  # the pool writes files
+  'types': {'ranges', 'tasks', 'runtime'},
   'slots': {'tasks', 'types'},
-  'ops': {'types'},
+  'ops': {'ranges', 'types'},
   'experiment': {'config', 'tasks', 'types', 'slots'},
   'runs': BELOW,
   **{name: BELOW for name in METHODS},

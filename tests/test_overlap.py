@@ -135,7 +135,7 @@ def test_an_error_of_the_reward_comes_through():
 def test_prompts_that_do_not_divide_are_refused():
   with pytest.raises(ValueError, match=r'prompts=8 cannot be cut into slices=3 .* multiple of 3'):
     outcome_of(3)
-  with pytest.raises(ValueError, match='slices=0; expected at least 1'):
+  with pytest.raises(ValueError, match='slices=0; expected an int of at least 1'):
     outcome_of(0)
 
 

@@ -8,7 +8,7 @@ penalty on length weighs half, since rewards here are 0 and 1 where the paper's 
 import dataclasses
 
 from experiments import settings
-from sirl import recipe, rewards
+from sirl import ranges, recipe, rewards
 from sirl.optimization import advantages, by_group, objectives
 from sirl.rewards import heuristic
 from sirl.selection import selectors
@@ -18,9 +18,9 @@ from sirl.selection import selectors
 class Config(recipe.Config):
   """Numbers of the method; those it does not state come from the setting."""
 
-  clip: tuple[float, float] = (0.2, 0.28)  # low, high: sec. 3.1
+  clip: tuple[ranges.NotNegative, ranges.NotNegative] = (0.2, 0.28)  # low, high: sec. 3.1
   # Share of max_new over which the penalty on length grows to 1, sec. 3.4: 4096 of 20480 tokens; 0 for no penalty.
-  overlong: float = 0.2
+  overlong: ranges.Share = 0.2
 
 
 def method(c, s):

@@ -7,7 +7,7 @@ update per batch by default, so the clip is idle; `--set minibatches=4` makes it
 import dataclasses
 
 from experiments import settings
-from sirl import recipe
+from sirl import ranges, recipe
 from sirl.optimization import advantages, by_group, objectives
 
 
@@ -15,7 +15,7 @@ from sirl.optimization import advantages, by_group, objectives
 class Config(recipe.Config):
   """Numbers of the method; those it does not state come from the setting."""
 
-  clip: float = 0.2
+  clip: ranges.NotNegative = 0.2
 
 
 def method(c, s):

@@ -8,7 +8,7 @@ ratio is 1 and the clip is idle; `--set minibatches=4` makes it act.
 import dataclasses
 
 from experiments import settings
-from sirl import recipe
+from sirl import ranges, recipe
 from sirl.optimization import advantages, by_group, objectives
 
 
@@ -16,7 +16,7 @@ from sirl.optimization import advantages, by_group, objectives
 class Config(recipe.Config):
   """Numbers of the method; those it does not state come from the setting."""
 
-  clip: float = 0.2  # epsilon, sec. 4.1
+  clip: ranges.NotNegative = 0.2  # epsilon, sec. 4.1
 
 
 def method(c, s):

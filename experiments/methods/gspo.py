@@ -6,7 +6,7 @@ Source: Zheng et al. 2025, Group Sequence Policy Optimization (arXiv 2507.18071)
 import dataclasses
 
 from experiments import settings
-from sirl import recipe
+from sirl import ranges, recipe
 from sirl.optimization import advantages, by_group, objectives
 
 
@@ -14,7 +14,7 @@ from sirl.optimization import advantages, by_group, objectives
 class Config(recipe.Config):
   """Numbers of the method; those it does not state come from the setting."""
 
-  clip: tuple[float, float] = (3e-4, 4e-4)  # low, high: sec. 5.1
+  clip: tuple[ranges.NotNegative, ranges.NotNegative] = (3e-4, 4e-4)  # low, high: sec. 5.1
   minibatches: int = 4  # updates per batch, sec. 5.1; with one update every ratio is 1
 
 

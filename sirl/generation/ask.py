@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sirl import ranges
 from sirl.generation import texts
 from sirl.generation.engine import sampling
 from sirl.generation.engine.decode import static
@@ -28,13 +29,16 @@ def make_ask(
   prompt, so each n needs one compiled program. Noise depends on the prompt's text, so order and
   batching do not change the texts. Every process decodes all prompts and returns the same texts.
   Args: max_prompt, max_new, sampler, decode: as in `explore`.
-  Raises: ValueError if the codec has ids that the model lacks. The returned function raises
-    ValueError for a prompt longer than `max_prompt` tokens.
+  Raises: ValueError for a number below 1, or if the codec has ids that the model lacks. The returned
+    function raises ValueError for a prompt longer than `max_prompt` tokens.
   """
   texts.check_fit(model, codec)
+  max_prompt, batch = ranges.whole('max_prompt', max_prompt), ranges.whole('batch', batch)
+  ranges.whole('max_new', max_new)
   sampler = sampler or sampling.sampler()
 
   def ask(weights, prompts, key, n):
+    ranges.whole('n', n)
     if not prompts:
       return []
     tokens_PS, valid_PS = texts.encode(codec, prompts, max_prompt)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import ranges
 from sirl.generation import texts
 from sirl.generation.engine import layout, sampling
 from sirl.generation.engine.decode import static
@@ -46,18 +47,14 @@ def explore(
     decode: the decoder. `refill.decoder(slots)` helps if lengths differ, and
       `speculative.decoder(draft, width=...)` if a pass over few tokens costs as much as over one.
       Both give the same samples.
-  Raises: ValueError for group_size < 1, a prompt width outside 1 .. max_prompt, or a codec with ids
+  Raises: ValueError for a number below 1, a prompt width outside 1 .. max_prompt, or a codec with ids
     that the model lacks. The returned function raises ValueError, with the task's id, for a prompt
     longer than `max_prompt`.
   """
   texts.check_fit(model, codec)
-  if group_size < 1:
-    raise ValueError(f'group_size={group_size}; expected at least 1 completion per task')
-  if any(not 1 <= width <= max_prompt for width in prompt_widths):
-    raise ValueError(
-      f'prompt_widths={tuple(prompt_widths)}; '
-      f'expected columns between 1 and max_prompt={max_prompt}'
-    )
+  max_prompt = ranges.whole('max_prompt', max_prompt)
+  for i, width in enumerate(prompt_widths):
+    ranges.whole(f'prompt_widths[{i}]', width, 1, max_prompt)
   sampling_params = SamplingParams(
     group_size=group_size,
     max_new=max_new,
@@ -97,6 +94,8 @@ def demonstrate(
   Raises: the returned function raises ValueError for a task without a solution, or a prompt or
     solution over its limit.
   """
+  max_prompt = ranges.whole('max_prompt', max_prompt)
+  max_new = ranges.whole('max_new', max_new)
 
   def generate(weights, tasks, key, rows=None):
     del weights, key

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import ranges
 from sirl.generation import texts
 from sirl.generation.engine import layout
 from sirl.ops import logprobs
@@ -31,11 +32,16 @@ def make_logp(
   process scores all tasks.
 
   Args: max_prompt, max_new: lengths in tokens as in `explore`; of: name of the weights.
-  Raises: ValueError if the codec has ids that the model lacks. The returned function raises
+  Raises: ValueError for a number below 1, or if the codec has ids that the model lacks. The returned function raises
     ValueError, with the task's id, for a text over its limit.
   """
   texts.check_fit(model, codec)
-  arrays = functools.partial(_answers, codec, max_prompt=max_prompt, max_new=max_new)
+  batch = ranges.whole('batch', batch)
+  lengths = {
+    'max_prompt': ranges.whole('max_prompt', max_prompt),
+    'max_new': ranges.whole('max_new', max_new),
+  }
+  arrays = functools.partial(_answers, codec, **lengths)
   return functools.partial(
     _in_batches, model, of, arrays, batch, lambda task: task.answer is not None
   )
@@ -46,7 +52,8 @@ def make_prompt_logp(
 ):
   """`make_logp` of the rendered prompt after its first token; NaN for a prompt of one token."""
   texts.check_fit(model, codec)
-  arrays = functools.partial(_prompts, codec, max_prompt=max_prompt)
+  batch = ranges.whole('batch', batch)
+  arrays = functools.partial(_prompts, codec, max_prompt=ranges.whole('max_prompt', max_prompt))
   return functools.partial(_in_batches, model, of, arrays, batch, lambda task: True)
 
 

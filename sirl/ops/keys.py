@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import ranges
+
 # The index of a purpose is part of every key, so append new purposes at the end.
 PURPOSES = (
   'init',
@@ -31,12 +33,12 @@ PURPOSES = (
 def at(seed, purpose, *counters):
   """Key of (seed, purpose, *counters).
 
-  Args: seed: int; purpose: one of PURPOSES; counters: ints in [-1, 2**31), such as round and step.
-  Raises: ValueError for an unknown purpose.
+  Args: seed: int in [0, 2**32); purpose: one of PURPOSES; counters: ints in [-1, 2**31), such as round and step.
+  Raises: ValueError for an unknown purpose, or a seed out of range.
   """
   if purpose not in PURPOSES:
     raise ValueError(f'unknown purpose {purpose!r}; expected one of {", ".join(PURPOSES)}')
-  key = jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))
+  key = jax.random.fold_in(jax.random.key(ranges.seed('seed', seed)), PURPOSES.index(purpose))
   for counter in counters:
     key = jax.random.fold_in(key, int(counter) + 1)  # round -1 means before any training
   return key

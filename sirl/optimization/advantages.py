@@ -7,6 +7,7 @@ completions of one task, so the layout of the batch does not matter.
 
 import jax.numpy as jnp
 
+from sirl import ranges
 from sirl.ops import masked
 from sirl.slots import Advantage
 
@@ -79,6 +80,7 @@ def accept(threshold: float) -> Advantage:
 
   Sources: STaR arXiv 2203.14465, ReST-EM arXiv 2312.06585, RAFT arXiv 2304.06767.
   """
+  threshold = ranges.real('accept: threshold', threshold)
 
   def advantage(rewards_PG, judged_PG):
     return ((rewards_PG >= threshold) & judged_PG).astype(jnp.float32)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from sirl import ranges
 from sirl.ops import logprobs, masked
 from sirl.slots import Objective
 from sirl.types import Array, Experience
@@ -49,6 +50,7 @@ def sequence_mean_token_sum_norm(length: int) -> Reduce:
 
   Source: Dr. GRPO, arXiv 2503.20783.
   """
+  length = ranges.real('sequence_mean_token_sum_norm: length', length, above=0)
   return lambda values_PGT, experience: sequence_mean_token_sum(values_PGT, experience) / length
 
 
@@ -71,8 +73,11 @@ def clipped(
 
   w = pi / pi_old is the ratio of each token. `dual` bounds the loss of tokens with A < 0 by -A *
   dual (verl uses 3).
+  Raises: ValueError for a negative bound, or a dual of at most 1.
   Sources: arXiv 1707.06347; unequal bounds DAPO arXiv 2503.14476; dual clip arXiv 1912.09729.
   """
+  low, high = _bounds('clipped', low, high)
+  dual = ranges.optional('clipped: dual', dual, ranges.real, above=1)
 
   def objective(stats, experience):
     ratio = jnp.exp(logprobs.log_ratio(stats.logp, experience.old_logp))
@@ -90,6 +95,7 @@ def sequence_clipped(
   each token carries its share of the gradient.
   Source: Zheng et al. 2025, arXiv 2507.18071, eq. 7.
   """
+  low, high = _bounds('sequence_clipped', low, high)
 
   def objective(stats, experience):
     log_w = logprobs.log_ratio(stats.logp, experience.old_logp)
@@ -98,6 +104,13 @@ def sequence_clipped(
     return _surrogate(ratio, experience, low, high, None, reduce)
 
   return objective
+
+
+def _bounds(name, low, high):
+  return [
+    ranges.real(f'{name}: {side}', value, 0, infinite=True)
+    for side, value in (('low', low), ('high', high))
+  ]
 
 
 def _surrogate(ratio, experience, low, high, dual, reduce):
@@ -182,6 +195,7 @@ def add(*terms) -> Objective:
   Raises: ValueError when no term has a weight other than 0.
   """
   weighted = [term if isinstance(term, tuple) else (1.0, term) for term in terms]
+  weighted = [(ranges.real('add: weight', weight), objective) for weight, objective in weighted]
   weighted = [(weight, objective) for weight, objective in weighted if weight != 0]
   if not weighted:
     raise ValueError(

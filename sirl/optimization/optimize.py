@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sirl import ranges
 from sirl.ops import logprobs, masked, trees
 from sirl.optimization import passes
 from sirl.optimization.objectives import token_mean
@@ -53,9 +54,12 @@ def make_optimize(
   An update whose loss or gradient is not finite changes neither weights nor optimizer, and is
   counted. Metrics are float32 scalars on the device, named as in docs/metrics.md. A mean over judged
   tokens is NaN when no token was judged.
-  Raises: ValueError at the first call, when P does not divide into minibatches and micro-batches,
+  Raises: ValueError for a number below 1; at the first call, when P does not divide into minibatches and micro-batches,
     or when the reward lacks one of `parts`.
   """
+  epochs, minibatches = ranges.whole('epochs', epochs), ranges.whole('minibatches', minibatches)
+  if not isinstance(pieces, Pieces):
+    raise ValueError(f'pieces={pieces!r}; expected an optimization.Pieces')
   updates = epochs * minibatches
   forward = passes.Forward(model, sampler, pieces)
 

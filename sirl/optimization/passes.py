@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sirl import ranges
 from sirl.ops import logprobs, prefill, trees
 from sirl.optimization import buckets
 from sirl.runtime import sharding
@@ -32,28 +33,18 @@ class Pieces:
 
   # Number of slices of P whose gradients are added. Every data shard cuts its own tasks into this
   # number of slices, if they divide.
-  microbatches: int = 1
+  microbatches: ranges.Count = 1
   # Completions per forward pass within a micro-batch, on every data shard, longest first; None: all
   # at once. An objective that compares completions of a group needs None.
-  rows: int | None = None
+  rows: ranges.Count | None = None
   # Widths in completion columns, below max_new. A piece is cut to the smallest one that fits. All
   # widths are compiled into one program, so no batch recompiles it.
-  widths: tuple[int, ...] = ()
-  chunk: int = 64  # completion columns per unembedding
+  widths: tuple[ranges.Count, ...] = ()
+  chunk: ranges.Count = 64  # completion columns per unembedding
 
   def __post_init__(self):
     """Raises ValueError for a number below 1."""
-    numbers = (
-      self.microbatches,
-      self.chunk,
-      *self.widths,
-      *([] if self.rows is None else [self.rows]),
-    )
-    if any(number < 1 for number in numbers):
-      raise ValueError(
-        f'microbatches={self.microbatches}, rows={self.rows}, widths={tuple(self.widths)}, '
-        f'chunk={self.chunk}: expected at least 1 everywhere'
-      )
+    ranges.check(self)
 
   @property
   def by_rows(self) -> bool:

@@ -1,5 +1,6 @@
 """Rules that change the reference policy: `(state, round) -> state`, called after every round."""
 
+from sirl import ranges
 from sirl.ops import trees
 from sirl.slots import Refresh
 
@@ -18,6 +19,7 @@ def each_round(state, round):
 
 def ema(decay: float) -> Refresh:
   """Moves the reference towards the policy: decay * reference + (1 - decay) * policy."""
+  decay = ranges.share('ema: decay', decay)
 
   def refresh(state, round):
     del round

@@ -3,6 +3,8 @@
 import jax
 import optax
 
+from sirl import ranges
+
 
 def adamw(
   learning_rate: float,
@@ -24,8 +26,14 @@ def adamw(
     weight_decay: applies to leaves of rank 2 or more only.
     clip: largest global norm of the gradient; None does not clip.
   The optimizer state holds the learning rate under 'learning_rate', where the metrics read it.
-  Raises: ValueError for an unknown schedule, or for 'linear' or 'cosine' without `total`.
+  Raises: ValueError for a number out of range, an unknown schedule, or 'linear' or 'cosine' without
+    `total`.
   """
+  learning_rate = ranges.real('learning_rate', learning_rate, 0)
+  warmup, total = ranges.whole('warmup', warmup, 0), ranges.optional('total', total)
+  b1, b2 = ranges.real('b1', b1, 0, below=1), ranges.real('b2', b2, 0, below=1)
+  weight_decay = ranges.real('weight_decay', weight_decay, 0)
+  clip = ranges.optional('clip', clip, ranges.real, above=0)
   shapes = {'constant': optax.constant_schedule(learning_rate)}
   if total is not None:
     steps = max(total - warmup, 1)

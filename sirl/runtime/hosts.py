@@ -13,6 +13,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
+from sirl import ranges
+
 
 def initialize():
   """Joins the processes of a run; call it before any other use of JAX.
@@ -65,8 +67,7 @@ def ordered_map(fn, items, workers=1):
 
   Raises: ValueError when workers < 1; whatever fn raises.
   """
-  if workers < 1:
-    raise ValueError(f'ordered_map: workers={workers}; expected at least 1')
+  ranges.whole('ordered_map: workers', workers)
   items = list(items)
   if workers == 1 or len(items) < 2:
     return [fn(item) for item in items]

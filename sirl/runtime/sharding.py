@@ -46,10 +46,8 @@ def make_mesh(config, devices=None):
   devices = jax.devices() if devices is None else devices
   sizes = [getattr(config, axis) for axis in AXES]
   asked = ', '.join(f'mesh.{axis}={size}' for axis, size in zip(AXES, sizes))
-  if sizes.count(-1) > 1 or any(size < 1 and size != -1 for size in sizes):
-    raise ValueError(
-      f'{asked}: expected positive numbers of devices and at most one -1, which takes the rest'
-    )
+  if sizes.count(-1) > 1:
+    raise ValueError(f'{asked}: expected at most one -1, which takes the rest')
   known = math.prod(size for size in sizes if size != -1)
   if len(devices) % known or (-1 not in sizes and known != len(devices)):
     raise ValueError(

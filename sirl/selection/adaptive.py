@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sirl import ranges
 from sirl.ops import stats
 from sirl.runtime import hosts
 from sirl.selection import selectors
@@ -45,12 +46,10 @@ def success_rate(
   Raises: ValueError for a target, decay or prior out of range; at an update, for outcomes outside
     [0, 1].
   """
-  if not 0 <= target <= 1:
-    raise ValueError(f'target={target}; a success rate lies in [0, 1]')
-  if not 0 < decay <= 1:
-    raise ValueError(f'decay={decay}; expected a factor in (0, 1]')
-  if len(prior) != 2 or min(prior) <= 0:
-    raise ValueError(f'prior={prior}; expected two positive Beta parameters')
+  target = ranges.share('success_rate: target', target)
+  capacity = ranges.whole('success_rate: capacity', capacity)
+  decay = ranges.real('success_rate: decay', decay, above=0, most=1)
+  prior = ranges.fitted('success_rate: prior', prior, tuple[ranges.Positive, ranges.Positive])
 
   def init():
     zeros = np.zeros(capacity, np.float32)

@@ -11,6 +11,7 @@ import logging
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import ranges
 from sirl.ops import stats
 from sirl.slots import Keep, Selector
 
@@ -59,6 +60,7 @@ def by_score(score, choose, *, capacity=CAPACITY, rescore=True) -> Selector:
     rescore: False scores a task only in the round in which it was acquired, which costs less.
   Raises: ValueError when the pool exceeds capacity, or when no task has a score.
   """
+  capacity = ranges.whole('by_score: capacity', capacity)
 
   def init():
     return {'scores': np.full(capacity, np.nan, np.float32)}
@@ -106,7 +108,8 @@ def band(low, high):
   A perplexity filter keeps the low, middle or high part; which is best depends on the data (Ankner
   et al. 2024, arXiv 2405.20541).
   """
-  if not 0 <= low < high <= 1:
+  low, high = ranges.share('band: low', low), ranges.share('band: high', high)
+  if not low < high:
     raise ValueError(f'band({low}, {high}); expected quantiles 0 <= low < high <= 1')
 
   def choose(scores, rng, n):
@@ -120,13 +123,13 @@ def band(low, high):
 
 def top_fraction(fraction):
   """Uniform over the given fraction of tasks with the highest scores, at least one."""
-  if not 0 < fraction <= 1:
-    raise ValueError(f'top_fraction({fraction}); expected a share in (0, 1]')
-  return band(1 - fraction, 1)
+  return band(1 - ranges.real('top_fraction: fraction', fraction, above=0, most=1), 1)
 
 
 def threshold(low=-np.inf, high=np.inf):
   """Uniform over the tasks with low <= score <= high. Raises ValueError when there is none."""
+  low = ranges.real('threshold: low', low, infinite=True)
+  high = ranges.real('threshold: high', high, infinite=True)
 
   def choose(scores, rng, n):
     rows = np.flatnonzero((scores >= low) & (scores <= high))
@@ -142,8 +145,7 @@ def threshold(low=-np.inf, high=np.inf):
 
 def softmax(temperature):
   """Draws without repetition, by Gumbel top-k, with weights exp(score / temperature)."""
-  if not temperature > 0:
-    raise ValueError(f'softmax({temperature}); expected a temperature > 0')
+  temperature = ranges.real('softmax: temperature', temperature, above=0)
 
   def choose(scores, rng, n):
     noisy = scores / temperature + rng.gumbel(size=len(scores))

@@ -37,7 +37,7 @@ def test_ordered_map_uses_threads_and_one_worker_uses_none():
 
 
 def test_ordered_map_refuses_no_workers():
-  with pytest.raises(ValueError, match='workers=0; expected at least 1'):
+  with pytest.raises(ValueError, match='workers=0; expected an int of at least 1'):
     hosts.ordered_map(str, [1], workers=0)
 
 

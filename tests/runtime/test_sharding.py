@@ -29,7 +29,7 @@ def test_one_device_takes_any_tree_as_it_is():
     ),
     ({'data': 2, 'fsdp': 2}, 'the product must be 8, or leave one axis at -1'),
     ({'fsdp': -1}, 'at most one -1'),
-    ({'tensor': 0}, 'expected positive numbers of devices'),
+    ({'tensor': 0}, 'mesh.tensor=0; expected an int of at least 1, or -1 for all remaining'),
   ],
 )
 def test_meshes_that_do_not_fit_are_refused(numbers, message):

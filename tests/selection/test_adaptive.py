@@ -186,9 +186,12 @@ def test_buckets_share_evidence():
 @pytest.mark.parametrize(
   ('run', 'message'),
   [
-    (lambda: adaptive.success_rate(target=1.5), r'target=1.5; a success rate lies in \[0, 1\]'),
-    (lambda: adaptive.success_rate(decay=0), r'decay=0; expected a factor in \(0, 1\]'),
-    (lambda: adaptive.success_rate(prior=(0, 1)), r'prior=\(0, 1\); expected two positive'),
+    (lambda: adaptive.success_rate(target=1.5), r'target=1.5; expected a number in \[0, 1\]'),
+    (lambda: adaptive.success_rate(decay=0), r'decay=0; expected a number in \(0, 1\]'),
+    (
+      lambda: adaptive.success_rate(prior=(0, 1)),
+      r'prior\[0\]=0; expected a finite number above 0',
+    ),
     (
       lambda: adaptive.success_rate(capacity=4).prepare({}, pool_of(5), None, key(0)),
       r'the pool holds 5 tasks, the selector remembers 4; set capacity=8 or more',

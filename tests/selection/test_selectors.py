@@ -195,8 +195,8 @@ def test_tasks_without_a_score_are_counted_and_never_chosen(caplog):
       r'holds 17 tasks, the selector remembers 16; set capacity=32',
     ),
     (lambda: selectors.band(0.8, 0.2), r'band\(0.8, 0.2\); expected quantiles'),
-    (lambda: selectors.top_fraction(0), r'top_fraction\(0\); expected a share'),
-    (lambda: selectors.softmax(0), r'softmax\(0\); expected a temperature > 0'),
+    (lambda: selectors.top_fraction(0), r'top_fraction: fraction=0; expected a number in \(0, 1\]'),
+    (lambda: selectors.softmax(0), 'softmax: temperature=0; expected a finite number above 0'),
   ],
 )
 def test_bad_scores_and_numbers_say_what_to_change(run, message):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from sirl import ranges
 from sirl.generation.engine import sampling
 from sirl.ops import logprobs, prefill
 from sirl.types import Array, PyTree
@@ -55,8 +56,7 @@ def prompt_lookup(ngram=3):
     not fixed, and copies may overlap.
   Raises: ValueError for ngram < 1.
   """
-  if ngram < 1:
-    raise ValueError(f'ngram={ngram}: at least 1 token is needed to find a text again')
+  ngram = ranges.whole('ngram', ngram)
 
   def start(params, prompts_PS, valid_PS, *, group_size, room):
     del params, prompts_PS, valid_PS, group_size, room

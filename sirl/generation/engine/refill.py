@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sirl import ranges
 from sirl.generation.engine import layout
 from sirl.generation.engine.decode import blank, draw, ends, write
 from sirl.ops import keys as addressed
@@ -42,7 +43,7 @@ def decoder(slots) -> Decode:
 
   It also returns the metric `slot_use`. Raises: ValueError for slots < 1.
   """
-  _block(slots, None, 1, slots)
+  ranges.whole('slots', slots)
 
   def in_slots(model, params, prompts_PS, valid_PS, address, key, sampling_params):
     rollouts, slot_turns = decode(
@@ -182,12 +183,8 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
 
 
 def _block(slots, block, shards, width):
-  if slots < 1:
-    raise ValueError(
-      f'slots={slots}; expected at least 1 row at work, or plain decode for all rows at once'
-    )
+  ranges.whole('slots', slots)
   if block is None:
     return max(1, width // 8)
-  if not 1 <= block <= slots:
-    raise ValueError(f'block={block}; expected between 1 and slots={slots}')
+  ranges.whole('block', block, 1, slots)
   return min(-(-block // shards), width)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import ranges
 from sirl.ops import logprobs
 from sirl.types import Sampler
 
@@ -20,20 +21,16 @@ HALVINGS = 32  # bisection steps over 32-bit patterns; after 32 the threshold is
 def sampler(*, temperature=1.0, top_k=None, top_p=None, min_p=None):
   """A Sampler with the usual options; None turns an option off.
 
-  Raises: ValueError for a temperature <= 0 (use `greedy()`), top_k < 1, or top_p or min_p outside
-    (0, 1].
+  Raises: ValueError for a temperature that is not above 0 (use `greedy()`), a top_k that is not an
+    int of at least 1, or a top_p or min_p outside (0, 1].
   Sources: top-p arXiv 1904.09751; min-p arXiv 2407.01082.
   """
-  if temperature <= 0:
-    raise ValueError(
-      f'temperature={temperature}: must be positive; '
-      f'use sampling.greedy() for the most likely token'
-    )
-  if top_k is not None and top_k < 1:
-    raise ValueError(f'top_k={top_k}: must be at least 1, or None for no limit')
-  for name, value in (('top_p', top_p), ('min_p', min_p)):
-    if value is not None and not 0 < value <= 1:
-      raise ValueError(f'{name}={value}: must lie in (0, 1], or be None for no truncation')
+  if temperature == 0:
+    raise ValueError('temperature=0; use sampling.greedy() for the most likely token')
+  temperature = ranges.real('temperature', temperature, above=0)
+  top_k = ranges.optional('top_k', top_k)
+  top_p = ranges.optional('top_p', top_p, ranges.real, above=0, most=1)
+  min_p = ranges.optional('min_p', min_p, ranges.real, above=0, most=1)
 
   cuts = []
   if top_k is not None:

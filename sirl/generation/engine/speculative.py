@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from sirl import ranges
 from sirl.generation.engine import drafts, layout, sampling
 from sirl.generation.engine.decode import ends
 from sirl.ops import keys as addressed
@@ -149,6 +150,7 @@ class Progress(NamedTuple):
 
 def decoder(draft, *, width, rule=coupled) -> Decode:
   """A function with the signature of `decode` that also returns the metrics of `summary`."""
+  ranges.whole('width', width)
 
   def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
     rollouts, statistics = speculate(
@@ -183,8 +185,7 @@ def speculate(
   Returns: Rollouts [P, G, S + max_new] and Statistics [P, G].
   Raises: ValueError for width < 1.
   """
-  if width < 1:
-    raise ValueError(f'width={width}: at least 1 guess per round; without guesses use decode')
+  ranges.whole('width', width)
   rows = functools.partial(_rows, model, sampling_params, width, rule)
   return sharding.on_data_shards(rows, (params, key, draft), (prompts_PS, valid_PS, address))
 
