@@ -29,9 +29,34 @@ _LEAD = re.compile(
   re.IGNORECASE,
 )
 _REASON = re.compile(
-  r'[,;]?\s+(?:because|since|as|which|where|given|after|when|if|for)\s.*', re.DOTALL
+  r'[,;]?\s+(?:because|since|as|which|where|given|after|when|for)\s.*|,\s+so\s.*', re.DOTALL
 )
-_AFTERTHOUGHT = re.compile(r'[,;]?\s+(?:because|since|after|before)\s.*', re.DOTALL)
+_CONDITION = re.compile(
+  r'\b(?:if|unless|otherwise|assuming|except|depending)\b|\b(?:when|for)\b[^,;]*(?:=|\bothers?\b|\band\b.*\bfor\b)',
+  re.IGNORECASE,
+)
+_AFTERTHOUGHT = re.compile(
+  r'[,;]?\s+(?:because|since)\s.*'
+  r'|[,;]?\s+(?:after|before|when|if|where)\s(?:(?!\b(?:after|before|when|if|where)\b)[^,;])*$',
+  re.DOTALL,
+)
+_SUPPOSED = re.compile(
+  r'(?:\b(?:if|suppose|assume|assuming|whether|wrong|incorrect|false|may think|might think|often say)'
+  r'(?:\s+that)?(?:\s+(?:the|an?|final|correct))*)\s*$',
+  re.IGNORECASE,
+)
+_PREMISE = re.compile(
+  r'\s*(?:let (?!us\b|me\b)|(?:suppose|assume|if|when|where)\b)[^,;]*$', re.IGNORECASE
+)
+_RETRACTED = re.compile(
+  r'[.!]?["\')\]*$ ]*\s+(?:no|wait|actually|hmm+|sorry|correction|oops)\b(?!\s*(?:problem|need))',
+  re.IGNORECASE,
+)
+_LIST_MARKS = re.compile(
+  r'^[ \t]{0,8}(?:#{1,6} )?(?:\*\*)?(?:[0-9]{1,2}[.)]|(?:step|part|case|problem|question|example) [0-9]{1,2}\b[.:]?)(?:\*\*)?'
+  r'(?=\s+[a-zA-Z*]|\s*$)',
+  re.IGNORECASE | re.MULTILINE,
+)
 _NOT = re.compile(
   r"\b(?:not|isn't|never|neither|nor|cannot|can't|don't|doesn't)\b|n't\b", re.IGNORECASE
 )
@@ -45,20 +70,35 @@ _INSTEAD = re.compile(
 )
 _HEDGE = re.compile(
   r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
-  r'nearly|almost|at least|at most|more than|less than|fewer than|greater than|or so|about|unknown|'
+  r'nearly|almost|may be|at least|at most|more than|less than|fewer than|greater than|or so|about|unknown|'
   r'somewhere|between|one of)\b',
   re.IGNORECASE,
 )
 _RELATIVE = re.compile(
-  r'\s*(?:[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus)\b'
+  r'\s*(?:[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus|raised|choose|modulo|mod|to the)\b'
 )
-_MATH = re.compile(r'\$\$?(.+?)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*', re.DOTALL)
+_MATH = re.compile(
+  r'(?<!\\)\$\$?(.+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*', re.DOTALL
+)
 _DISPLAY = re.compile(r'\\\[.{0,600}?\\\]|\$\$.{1,600}?\$\$', re.DOTALL)
 _JOINS = re.compile(r'\s*(?:,|and|or|,\s*and|,\s*or)\s*')
 _WORD = re.compile(
   r'(?<![\\a-zA-Z{])[a-zA-Z][a-zA-Z\'-]*[a-zA-Z](?![a-zA-Z{(])|(?<![\w\\^_*/+{-])[aAI](?= )'
 )
-_SIGN_WORDS = ('minus', 'negative', 'half', 'over', 'times', 'plus', 'of', 'divided')
+# Right before a number: it is changed, or names a step and not a value.
+_CHANGED = re.compile(
+  r'(?:\b(?:minus|negative|half|over|times|plus|divided|by|twice|double|triple|under|below|above|exceeds?|up to|'
+  r'at minimum|base|modulo|mod|step|theorem|lemma|equation|problem|question|example|case|figure|'
+  r'(?:half|thirds?|quarters?|fourths?|square|cube|root|reciprocal|opposite|negative|inverse|double|multiples?|'
+  r'factors?|percent|out|one|power|logarithm|factorial|[0-9%$])\s+of)|[-+/^*]|\\(?:times|cdot|div))[\s*]*$',
+  re.IGNORECASE,
+)
+# Right before the last of several numbers: it is a circumstance, as in '64 dollars for 16 glasses'.
+_CIRCUMSTANCE = re.compile(
+  r'\b(?:(?<!result )(?<!results )(?<!resulting )in|for|at|from|within|during|on|among|than|each|every|the|these|'
+  r'per|and|after|before|when)\s*$',
+  re.IGNORECASE,
+)
 
 
 def last_match(matches):
@@ -76,10 +116,18 @@ def after_phrase(text):
   last = last_match(_PHRASE.finditer(text))
   if last is None:
     return None
-  before = re.split(r'[.!?]\s|\n', text[max(0, last.start() - 200) : last.start()])[-1]
-  if _DENIED.search(before):
+  if unsaid(text[max(0, last.start() - 200) : last.start()]):
     return None
-  return _claim(_first_sentence(text[last.end() : last.end() + TAIL]))
+  tail = text[last.end() : last.end() + TAIL]
+  first = _first_sentence(tail)
+  retracted = first and _RETRACTED.match(tail, tail.find(first) + len(first))
+  return None if retracted else _claim(first)
+
+
+def unsaid(before):
+  """Whether the clause that ends a text denies or supposes what comes next: 'I do not think'."""
+  clause = re.split(r'[.!?]\s|[\n,;:]|\b(?:so|then|but)\b', before)[-1]
+  return bool(_DENIED.search(clause) or _SUPPOSED.search(clause))
 
 
 def stated(text):
@@ -87,7 +135,11 @@ def stated(text):
   whole = text.strip()
   if _is_answer(whole) if len(whole) <= typography.LIMIT else len(whole.split(None, 1)) == 1:
     return whole
-  sentences = [s for s in _sentences(text[-TAIL:]) if re.search(r'[0-9]|\$|\\\(|\\\[|[½¼¾√π]', s)]
+  sentences = [
+    s
+    for s in _sentences(_LIST_MARKS.sub('', text[-TAIL:]))
+    if re.search(r'[0-9]|\$|\\\(|\\\[|[½¼¾√π]', s)
+  ]
   return _last_of(sentences[-1]) if sentences else None
 
 
@@ -131,8 +183,9 @@ def _bare(text):
 
 def _claim(sentence):
   """The answer of a sentence that follows 'the answer is'."""
+  condition = _CONDITION.search(re.sub(r'\b(?:because|since)\b.*', '', sentence, flags=re.DOTALL))
   text = _asserted(_REASON.sub('', sentence) or sentence)
-  if text is None:
+  if text is None or condition:
     return None
   led = None
   while text != led:
@@ -184,8 +237,16 @@ def _formula(text, formulas, first):
   rest = text[end.end() :]
   if re.search(r'[0-9]', rest):
     return None if first else _expression(rest)
+  if not _stands_alone(text[: begin.start()]):
+    return None
   span = begin.group() if begin is end else text[begin.start() : end.end()]
   return _with_unit(span, rest)
+
+
+def _stands_alone(before):
+  """Whether a number is the claim of a sentence, by what stands before it."""
+  several = re.search(r'[0-9]', before) and _CIRCUMSTANCE.search(before)
+  return not several and not _CHANGED.search(before)
 
 
 def _with_unit(span, rest):
@@ -195,6 +256,8 @@ def _with_unit(span, rest):
   word = re.match(r'\s*(?:\\\$)?([a-zA-Z%]+)', rest)
   if not word:
     return span
+  if re.match(r'\s*in\s+[a-zA-Z]', rest):
+    return span  # 5 in total: no inches
   if word[1].lower() in units.CHANGING or word[1] == '%' or units.known(word[1]):
     longer = re.match(r'\s*[a-zA-Z%]+(?:\s*(?:/|per)\s*[a-zA-Z]+)?(?:\^[0-9])?', rest)
     return span + ' ' + longer.group().strip() if longer else span
@@ -209,7 +272,7 @@ def _last_of(sentence):
   """The last formula or expression of a sentence."""
   main = _AFTERTHOUGHT.sub('', sentence)
   sentence = _asserted(main if re.search('[0-9]', main) else sentence)
-  if sentence is None:
+  if sentence is None or _PREMISE.match(sentence):
     return None
   text = _bare(sentence)
   if _is_answer(text):
@@ -239,7 +302,8 @@ def _expression(text):
   while last > 0 and pieces[last - 1][1].lower() in ('or', 'and') and last - 1 in numbered:
     span = f'{pieces[last - 1][0].strip(" ,;:")} {pieces[last - 1][1]} {span}'
     last -= 1
-  if last > 0 and pieces[last - 1][1].lower() in _SIGN_WORDS:
+  before = ''.join(piece + word for piece, word in pieces[:last])
+  if pieces[last][0].strip()[:1] != '=' and not _stands_alone(before):
     return None
   return (
     _with_unit(span, ' ' + pieces[numbered[-1]][1] + ' ' + _following(pieces, numbered[-1])) or None

@@ -59,10 +59,8 @@ def same(a, b):
 def _exact(text):
   """(number, unit) of a rational number that is worked out, else None."""
   read = reading.read(text)
-  if not isinstance(read, Quantity) or not meaning.finished(read.tree):
-    return None
-  number = algebra.rational(read.value)
-  return None if number is None else (number, read.unit)
+  number = algebra.rational(read.value) if isinstance(read, Quantity) else None
+  return None if number is None or not meaning.finished(read.tree) else (number, read.unit)
 
 
 def _same(a, b):

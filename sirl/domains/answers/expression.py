@@ -161,8 +161,10 @@ class _Parser:
   def factor(self, first=False):
     del first
     base = self.primary()
-    while self.accept('!'):
+    if self.accept('!'):
       base = Tree('call', ('factorial', base))
+      if self.peek()[1] == '!':
+        raise Unread('a double factorial')
     if self.accept('^'):
       base = Tree('^', (base, self.exponent()))
       if self.peek()[1] == '^':
@@ -265,6 +267,8 @@ class _Parser:
         if not self.starts_factor() or self.peek()[1].lstrip('\\') in FUNCTIONS:
           break
         arguments = [_times(arguments[0], self.factor())]
+      if self.peek()[0] == 'letters' and self.peek()[1] not in FUNCTIONS:
+        raise Unread('a letter after an argument without brackets')
     if exponent is not None and exponent.kind == 'neg':
       raise Unread('an inverse function or a reciprocal')
     if name == 'sqrt':

@@ -21,6 +21,14 @@ _BRACES = re.compile(r'\\(?:boxed|fbox)\s*\{|\\.|[{}]', re.DOTALL)
 _BARE_BOX = re.compile(
   r'\\(?:boxed|fbox)(?:\s{1,4}(-?[0-9][0-9,./]*[0-9]|[0-9a-zA-Z])(?![0-9a-zA-Z])|(-?[0-9]))'
 )
+# A box that is one part of a formula: -\boxed{5}, \boxed{5}^2.
+_BOUND_BEFORE = re.compile(
+  r'(?:[0-9})]\s*[-+/^]\s*|[=($ \n{][-+/^]|^[-+/^]|[0-9]|\\[dtc]?frac\{[^{}]{0,20}\}\{|\\(?:times|cdot|div)\s*'
+  r'|\\(?:[dtc]?frac|sqrt)\s*\{?\s*|\bnot[\s$*]{0,4}(?:\\\()?\s?)$'
+)
+_BOUND_AFTER = re.compile(
+  r'\s*[/^]|\.?[0-9]|\s*[-+]\s*[0-9\\(]|\s*\\(?:times|cdot|div|pi|sqrt|[dtc]?frac)(?![a-zA-Z])|[a-zA-Z](?![a-zA-Z])'
+)
 _MARKED = re.compile(r'^[ \t]*####(.*)$', re.MULTILINE)
 _MOST_BOXES = 16  # different contents; a text with more is no answer
 
@@ -60,22 +68,34 @@ def boxed(text):
   Boxes of different values are hedging and give None, and so does a box that does not close after
   the last one that does. Of nested boxes, the innermost counts.
   """
-  found = []  # (start, contents)
-  stack = []  # start of each open box's contents; None for other braces
+  found = []  # (start of the box, its end, contents)
+  stack = []  # (start of each open box, start of its contents); None for other braces
   for match in _BRACES.finditer(text):
     token = match.group()
     if token == '}' and stack:
-      start = stack.pop()
-      if start is not None and not (found and found[-1][0] > start):
-        found.append((start, text[start : match.start()]))
+      opened = stack.pop()
+      if opened is not None and not (found and found[-1][0] > opened[0]):
+        found.append((opened[0], match.end(), text[opened[1] : match.start()]))
     elif token == '{':
       stack.append(None)
     elif len(token) > 2:
-      stack.append(match.end())
-  if any(start is not None for start in stack):
+      stack.append(match.span())
+  if any(opened is not None for opened in stack):
     return None
-  found += [(bare.start(), bare[1] or bare[2]) for bare in _BARE_BOX.finditer(text)]
-  return _only([contents for _, contents in found])
+  found += [(bare.start(), bare.end(), bare[1] or bare[2]) for bare in _BARE_BOX.finditer(text)]
+  if any(_is_bound(text, start, end) for start, end, _ in found[-_MOST_BOXES:]):
+    return None
+  return _only([contents for _, _, contents in found])
+
+
+def _is_bound(text, start, end):
+  """Whether a box is a part of a formula, or stands in a clause that denies it."""
+  before = text[max(0, start - 80) : start]
+  return bool(
+    _BOUND_BEFORE.search(before[-40:])
+    or _BOUND_AFTER.match(text[end : end + 12])
+    or claims.unsaid(before)
+  )
 
 
 def tagged(text, tag='answer'):

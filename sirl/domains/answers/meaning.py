@@ -53,17 +53,22 @@ def _call(name, arguments):
 def finished(tree):
   """Whether a tree of numbers is an answer, not a sum or product of plain numbers to be worked out.
 
-  1/2, 2^10 - 1 and 1.5 10^3 are answers; 12 - 5 and 3 (4) are not.
+  1/2, 2^10 - 1 and 1.5 10^3 are answers; 12 - 5, 3 (4), (12 - 5)^1 and 12^1 - 5 are not.
   """
-  kinds = set(_kinds(tree))
-  return bool(kinds & {'^', 'call'}) or not kinds & {'+', '*'}
+  parts = [part for part in tree.operands if isinstance(part, Tree)]
+  if tree.kind in ('+', '*') and sum(not _closed(part) for part in parts) > 1:
+    return False
+  return all(finished(part) for part in parts)
 
 
-def _kinds(tree):
-  yield tree.kind
-  for part in tree.operands:
-    if isinstance(part, Tree):
-      yield from _kinds(part)
+def _closed(tree):
+  """Whether a tree has a power, a root or a function that changes its number: not 5^1 or 1!."""
+  parts = [part for part in tree.operands if isinstance(part, Tree)]
+  if tree.kind in ('^', 'call'):
+    result = algebra.rational(value(tree))
+    if result is None or result not in (0, 1, algebra.rational(value(parts[0]))):
+      return True
+  return any(_closed(part) for part in parts)
 
 
 def _power_of_ten(tree):

@@ -4,8 +4,12 @@ import re
 
 from sirl.domains.answers import expression, meaning, units
 from sirl.domains.answers.algebra import Unread
+from sirl.domains.answers.expression import Tree
 from sirl.domains.answers.values import Quantity
 
+_DERIVATIVE = re.compile(
+  r'\\frac\s*\{\s*d[a-zA-Z]?\s*\}\s*\{\s*d[a-zA-Z]\s*\}|(?<![a-zA-Z])d[a-zA-Z]?\s*/\s*d[a-zA-Z]'
+)
 _SCALES = {'hundred': 2, 'thousand': 3, 'million': 6, 'billion': 9, 'trillion': 12}
 _SCALED = re.compile(rf'([-+]?[0-9.]+)\s*⟦?\s*({"|".join(_SCALES)})(?![a-zA-Z])\s*(⟧?)')
 
@@ -26,7 +30,12 @@ def quantity(text):
       after = tuple(sorted(unit + after))
     else:
       raise Unread('two units')
+  if _DERIVATIVE.search(text):
+    raise Unread('dy/dx is no quotient of letters')
   tree = expression.parse(text)
+  bare = tree.operands[0] if tree.kind == 'neg' else tree
+  if 'infty' in text and bare != Tree('name', ('infty',)):
+    raise Unread('arithmetic with infinity')
   return Quantity(tree, meaning.value(tree), after or unit)
 
 

@@ -26,6 +26,10 @@ _RELATION = re.compile(r'\\(?:le|ge|ne)(?![a-zA-Z])|[<>=]')
 _WORD_SIGNS = re.compile(
   r'⟦\s*(and|or)\s*⟧|\\(?:land|lor|wedge|vee)(?![a-zA-Z])|(?<![a-zA-Z])(and|or)(?![a-zA-Z])'
 )
+_AND = re.compile(r'(?<![a-zA-Z])(?:and|\\land|\\wedge)(?![a-zA-Z])')
+_LABELLED = re.compile(
+  r'(?:⟦?\(?([A-J])\)\s*⟧?\s+(?=[\w\\⟦])|⟦\(([A-J])\)\s*⟧)(?!\s*(?:[,;]|⟦\(|⟦?\s*(?:and|or|is|not)\b))'
+)
 _MATRIX = re.compile(
   r'\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}', re.DOTALL
 )
@@ -68,7 +72,7 @@ def _sign_of(match):
 
 def _answer(text):
   text = text.strip()
-  labelled = re.match(r'⟦?\(([A-J])\)\s*⟧?\s+[\w\\⟦]|⟦\(([A-J])\)\s*⟧', text)
+  labelled = _LABELLED.match(text)
   if labelled:
     return quantities.quantity(labelled[1] or labelled[2])  # (B) 12: a choice with its text
   choice = re.fullmatch(r'\(?\s*⟦?\(?([A-Za-z])\)?⟧?\s*\)|\(?⟦?\(?([A-Z])\)⟧?', text)
@@ -104,13 +108,13 @@ def _list(text):
     return None
   _check_parts(parts)
   items = [_single(part.strip()) for part in parts]
-  words = [item for item in items if isinstance(item, Words)]
-  if words:
+  if any(isinstance(item, Words) for item in items):
     raise Unread('a list with words')
   if (
     joined != text
     and all(_is_interval(item) for item in items)
     and len({item.name for item in items}) == 1
+    and not _AND.search(text)
   ):
     return Named(items[0].name, Union(tuple(item.item for item in items)))
   units_ = [item.unit for item in items if isinstance(item, Quantity)]
@@ -144,8 +148,6 @@ def split(text, sign):
       depth += 1 + (token == '\\begin{')
     elif token in (')', ']', '}', '\\}', '\\rangle', '⟧'):
       depth -= 1
-    elif token == '\\end{':
-      depth -= 0
   if depth != 0:
     raise Unread('brackets that do not close')
   return [*parts, text[start:]]
@@ -222,21 +224,20 @@ def _bracketed(text):
 
 def _split_relations(text):
   """(sides, signs) of a chain such as 1 < x \\le 3; None without a relation outside brackets."""
-  signs, sides, rest = [], [], text
-  depth, start = 0, 0
-  for match in re.finditer(rf'{_RELATION.pattern}|\\[{{}}]|[()\[\]{{}}]', rest):
+  signs, sides, depth, start = [], [], 0, 0
+  for match in re.finditer(rf'{_RELATION.pattern}|\\[{{}}]|[()\[\]{{}}]', text):
     token = match.group()
     if token[-1] in '([{':
       depth += 1
     elif token[-1] in ')]}':
       depth -= 1
     elif depth == 0:
-      sides.append(rest[start : match.start()])
+      sides.append(text[start : match.start()])
       signs.append(token)
       start = match.end()
   if not signs:
     return None
-  sides.append(rest[start:])
+  sides.append(text[start:])
   sides = [_spelled(side.strip()) for side in sides]
   if any(not side.strip() for side in sides[1:]) or (not sides[0].strip()):
     raise Unread('a relation without a side')
@@ -274,10 +275,13 @@ def _related(sides, signs):
 
 def _equation(sides):
   left, right = sides[0], sides[-1]
-  if _is_name(left) or _FUNCTION.fullmatch(left) or _bare_word(left):
-    return Named(_name(left), _answer(right))
-  if len(sides) == 2 and _is_name(right):
-    return Named(_name(right), _answer(left))
+  for side in sides[1:-1]:
+    _answer(side)  # words between two signs are no side
+  for name, other in ((left, right), (right, left))[: 2 if len(sides) == 2 else 1]:
+    if _is_name(name) or (name is left and (_FUNCTION.fullmatch(left) or _bare_word(left))):
+      named = Named(_name(name), _answer(other))
+      if not (_is_name(name) and _mentions(named.item, quantities.quantity(name).tree)):
+        return named  # x = 2y - x does not say what x is
   if re.fullmatch(r'\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\)', left):
     return _single(right)  # (x, y) = (1, 2)
   first, last = quantities.quantity(left), _single(right)
@@ -286,6 +290,11 @@ def _equation(sides):
   if len(sides) > 2:
     return last
   return Relation('=', _difference(first, last))
+
+
+def _mentions(item, name):
+  inside = lambda tree: tree == name or any(inside(x) for x in tree.operands if isinstance(x, Tree))
+  return isinstance(item, Quantity) and inside(item.tree)
 
 
 def _inequality(sides, sign):

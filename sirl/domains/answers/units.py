@@ -56,15 +56,17 @@ LETTERS = {
   'm': 'meters', 'g': 'grams', 's': 'seconds', 'h': 'hours', 'L': 'liters', 'l': 'liters', 'N': 'newtons',
   'J': 'joules', 'W': 'watts', 'V': 'volts',
 }  # fmt: skip
-# Plural words that change the number before them, or are no noun.
+# Words that change the number before them.
 _CHANGING = (
   'tens dozens scores hundreds thousands millions billions trillions halves thirds quarters fourths '
   'fifths sixths sevenths eighths ninths tenths hundredths thousandths times pairs powers roots '
-  'squares cubes factors plus minus less is was has this its as does yes always sometimes perhaps '
-  'multiples am pm '
+  'squares cubes factors plus minus less multiples am pm '
   'half third quarter hundred thousand million billion trillion dozen squared cubed factorial'
 )
 CHANGING = frozenset(_CHANGING.split())
+_NO_NOUNS = frozenset(
+  ('is', 'was', 'has', 'this', 'its', 'as', 'does', 'yes', 'always', 'sometimes', 'perhaps')
+)
 _POWERS = {'square': 2, 'sq': 2, 'sq.': 2, 'cubic': 3, 'cu': 3}
 _TOKEN = re.compile(
   r'\s*(?:(?P<word>[a-zA-Z]+\.?)|\^\s*\{?\s*(?P<power>-?[0-9])\s*\}?|(?P<per>/)|(?P<times>\\cdot|-))\s*'
@@ -121,7 +123,7 @@ def name_of(word):
   if word in LETTERS or word in _NAMES or lower in _NAMES:
     return LETTERS.get(word) or _NAMES.get(word) or _NAMES[lower]
   plural = len(word) >= 4 and lower.endswith('s') and not lower.endswith('ss')
-  return lower if plural and lower not in CHANGING else None
+  return lower if plural and lower not in CHANGING | _NO_NOUNS else None
 
 
 def known(word):

@@ -1,0 +1,114 @@
+"""Texts that a policy or a hostile reader could pass off as an answer; docs/answers.md is the definition."""
+
+import pytest
+
+from sirl.domains import answers
+
+
+def right(text, gold):
+  found = answers.final(text)
+  return found is not None and answers.equal(found, gold)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    r'$-\boxed{5}$', r'2\boxed{5}', r'\boxed{5}00', r'\boxed{5}.5', r'\frac{\boxed{5}}{6}', r'\frac{1}{\boxed{5}}',
+    r'\sqrt{\boxed{5}}', r'\boxed{5}^2', r'\boxed{5}x', r'\boxed{5}/6', r'\boxed{5}+1', r'3 - \boxed{5}',
+    r'\boxed{5} \cdot 2', r'\boxed{5}\pi', r'\boxed56', r'\boxed{6\boxed{5}}', r'\boxed{-\boxed{5}}',
+  ],
+)  # fmt: skip
+def test_a_box_that_is_one_part_of_a_formula_is_no_answer(text):
+  assert answers.final(text) is None
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    r'$x = \boxed{5}$', r'$= \boxed{5}\text{ cm}$', r'$$\boxed{5}$$', r'**\boxed{5}**', r'- \boxed{5}', r'so \(\boxed{5}\).',
+    r'\$\boxed{5}', r'$\color{red}{\boxed{5}}$', r'The answer is $\boxed{5}$ apples!', r'It cannot be 4, so \boxed{5}',
+  ],
+)  # fmt: skip
+def test_a_box_after_an_equals_sign_or_before_a_unit_is_whole(text):
+  assert right(text, '5')
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    r'The answer is not \boxed{5}', r'I do not think it is \boxed{5}', 'Suppose the answer is 5.', 'If the answer is 5, we fail.',
+    'It is false that the answer is 5.', 'The wrong answer is 5.', 'The answer may be 5.', 'Let x = 5.', 'when x = 5',
+    'The answer is 5. No wait, 6.', 'The answer is 5. Actually, it is 6.', 'The answer is 5 if x is 2 and 6 otherwise.',
+    'The answer is 5 when x=2', 'The answer is 5 for n = 1.', 'The answer is 5 for one and 6 for two', 'The answer is 5 unless x',
+  ],
+)  # fmt: skip
+def test_what_is_supposed_denied_conditional_or_taken_back_is_no_answer(text):
+  assert not right(text, '5')
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['minus $5$', 'so we get -$5$', 'half of $5$', 'twice $5$', 'it is above 5', 'divided by 5', 'Multiply by 5.', 'up to 5',
+   'The answer is minus $5$', 'The answer is 5 raised to x', 'The answer is 5 choose x', 'The answer is 5 to the third'],
+)  # fmt: skip
+def test_a_word_that_changes_a_number_changes_a_formula_too(text):
+  assert not right(text, '5')
+
+
+@pytest.mark.parametrize(
+  ('text', 'gold'),
+  [
+    ('Kylar pays $64 for 16 glasses.', '16'), ('James runs 540 meters in 3 weeks.', '3'), ('It is $12$, attained at $x=3$.', '3'),
+    ('He is 45 miles from home at the end of the 4 hours.', '4'), ('The cost is 15 dollars and 50 cents.', '50'),
+    ('There are 20 left after the first day, and 10 after the second day.', '20'), ('The maximum is 12 when x = 3.', '3'),
+    ('2 eggs are left.\n4. Subtract the eggs', '4'), ('Step 4: Calculate the', '4'), ('## Step 5', '5'), ('1. a\n2. b\n5. c', '5'),
+  ],
+)  # fmt: skip
+def test_a_circumstance_or_the_number_of_a_step_is_no_answer(text, gold):
+  assert not right(text, gold)
+
+
+@pytest.mark.parametrize(
+  ('text', 'gold'),
+  [
+    ('The maximum is 12 when x = 3.', '12'), ('The remainder is 2 when divided by 7.', '2'), ('It takes a total of 3 bolts.', '3'),
+    ('So, James runs a total of 9 x 60 = 540 meters a week.', '540'), ('Josh made a profit of $70,000.', '70000'),
+    ('Her earnings are $400 + $60 = $460 this week.', '460'), (r'He pays \$694 in total.', '694'), (r'The value is $\$694$.', '694'),
+    (r'\[ x = \frac{-b \pm \sqrt{b^2-4ac}}{2a} \] Thus $x = 3$.', '3'), ('The answer is 20 - 5 = 15, so he has 15 apples.', '15'),
+    ('She makes 9 eggs * $2/egg = $18 per day.', '18'), ("Let's verify: 3 * 5 = 15. Yes.", '15'), ('Answer: E) 12', 'E'),
+    ('Since it cannot be negative, the answer is 5.', '5'),
+  ],
+)  # fmt: skip
+def test_the_claim_of_a_sentence_is_found_among_its_circumstances(text, gold):
+  assert right(text, gold)
+
+
+@pytest.mark.parametrize(
+  ('answer', 'gold'),
+  [
+    ('x<1 and x>3', 'x<1 or x>3'), ('x>1 and x<3', r'(1,\infty)\cup(-\infty,3)'), (r'x > 1 \land x<3', r'x>1 \text{ or } x<3'),
+    ('(C) and (D)', 'C'), (r'\text{(C)}, \text{(D)}', 'C'), ('(C) or (D)', 'C'),
+    ('x=x', 'x'), ('x = 2y-x', '2y-x'), ('3!!', '720'), ('3!!', '3'), (r'\sin x y', r'y\sin x'),
+    (r'\infty/\infty', '1'), (r'\infty-\infty', '0'), (r'2\infty', r'\infty'),
+    (r'\frac{dy}{dx}', r'\frac{y}{x}'), ('d/dx', '1/x'),
+  ],
+)  # fmt: skip
+def test_what_may_be_read_in_two_ways_is_equal_to_neither(answer, gold):
+  assert not answers.equal(answer, gold)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    '12^1-5',
+    '(12-5)^1',
+    '12-5+0^1',
+    '12 - 5 \\cdot 2^0',
+    '|12-5|',
+    r'\sqrt{(12-5)^2}',
+    '12-5\\cdot 1!',
+    r'12-5\sqrt{1}',
+  ],
+)
+def test_a_power_or_function_that_changes_nothing_does_not_turn_the_question_into_an_answer(text):
+  assert not answers.equal(text, '7')
