@@ -27,7 +27,7 @@ NEEDED = {
   'llama3': ('factor', 'low_freq_factor', 'high_freq_factor'),
   'yarn': ('factor',),
 }
-NAMES = ('rope_type', 'type', 'rope_theta')  # not numbers of a scaling
+NAMES = ('rope_type', 'type', 'rope_theta', 'finetuned')  # not numbers of a scaling
 NEUTRAL = {'factor': 1, 'partial_rotary_factor': 1, 'attention_factor': 1}
 KEPT = 'original_max_position_embeddings'
 

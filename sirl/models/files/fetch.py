@@ -19,7 +19,7 @@ import sys
 import tempfile
 import zipfile
 
-from sirl.models.files import gguf
+from sirl.models.files import gguf, origin
 
 _RECORD = 'source.json'
 _MARGIN = 50e6  # bytes of disk space beyond the size of the files
@@ -123,6 +123,9 @@ def _complete(source, folder, dtype):
       f'{folder} holds {record.get("package")!r}, not {source.package!r}; name another folder'
     )
   if record.get('dtype') != dtype:
+    return False
+  if not origin.by_this_code(folder):
+    log.info('%s was converted by other code; making the folder again', folder)
     return False
   broken = [
     name

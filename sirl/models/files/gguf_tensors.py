@@ -9,6 +9,7 @@ import numpy as np
 
 from sirl.models.files import weights
 from sirl.models.files.gguf_tokenizer import INSTEAD
+from sirl.runtime import files
 
 CHUNK = 2**22  # elements dequantized at a time
 
@@ -25,7 +26,7 @@ def write_safetensors(path, entries, code):
   text = json.dumps(header).encode()
   text += b' ' * (-len(text) % 8)
 
-  with path.open('wb') as file:
+  with files.named(path), path.open('wb') as file:
     file.write(struct.pack('<Q', len(text)) + text)
     for _, tensor, order, offset in entries:
       for rows in dequantized(tensor, order):

@@ -11,16 +11,20 @@ CODE = ('gguf.py', 'gguf_config.py', 'gguf_tensors.py', 'gguf_tokenizer.py')
 
 def identity(file):
   """What tells two versions of a file apart without reading it, and two of the converting code."""
-  here, code = pathlib.Path(__file__).parent, hashlib.sha256()
-  for name in CODE:
-    code.update((here / name).read_bytes())
   stat = file.stat()
-  return {
-    'file': file.name,
-    'size': stat.st_size,
-    'time': stat.st_mtime_ns,
-    'code': code.hexdigest(),
-  }
+  return {'file': file.name, 'size': stat.st_size, 'time': stat.st_mtime_ns, 'code': code()}
+
+
+def code():
+  """SHA-256 of the code that converts."""
+  here = pathlib.Path(__file__).parent
+  return hashlib.sha256(b''.join((here / name).read_bytes() for name in CODE)).hexdigest()
+
+
+def by_this_code(folder):
+  """Whether the folder was converted by the code as it is now."""
+  record = folder / RECORD
+  return record.is_file() and weights.read_json(record, '').get('code') == code()
 
 
 def sha256(file):
@@ -44,11 +48,9 @@ def fits(folder, file):
 
   A file of the recorded size and time is the same. Otherwise its content decides.
   """
-  if not (folder / RECORD).is_file():
+  if not by_this_code(folder):
     return False
   record, now = weights.read_json(folder / RECORD, ''), identity(file)
-  if not {'size', 'time', 'code', 'sha256'} <= record.keys() or record['code'] != now['code']:
-    return False
   if all(record[key] == now[key] for key in ('size', 'time')):
     return True
   return record['size'] == now['size'] and record['sha256'] == sha256(file)

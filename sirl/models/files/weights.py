@@ -9,7 +9,10 @@ import math
 
 import ml_dtypes
 import numpy as np
+from safetensors import SafetensorError
 from safetensors import numpy as safetensors
+
+from sirl.runtime import files as written
 
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 ADAPTER = 'adapter_config.json'
@@ -123,7 +126,10 @@ def write_tensors(folder, tensors, dtype, max_shard_bytes):
     metadata = {'format': 'pt'}  # transformers refuses files without it
     (folder / file).touch()
     mode = (folder / file).stat().st_mode  # of every new file; save_file lets only the owner read
-    safetensors.save_file(arrays, folder / file, metadata)
+    try:
+      safetensors.save_file(arrays, folder / file, metadata)
+    except SafetensorError as error:
+      raise OSError(f'{folder / file} cannot be written: {error}') from error
     (folder / file).chmod(mode)
   if len(shards) > 1:
     weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
@@ -146,4 +152,5 @@ def read_json(file, advice):
 
 def write_json(file, value):
   """Writes a value as indented JSON."""
-  file.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+  with written.named(file):
+    file.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')

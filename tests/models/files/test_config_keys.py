@@ -123,6 +123,8 @@ def test_neutral_values_of_refused_keys_are_accepted(caplog):
   smollm2 = {'rope_interleaved': False, 'is_llama_config': True, 'rope_scaling': None}
   assert read('llama', **smollm2, mlp_bias=False, embedding_multiplier=1.0) == read('llama')
   assert read('gemma2', sliding_window=8, sliding_window_size=8) == read('gemma2', sliding_window=8)
+  finetuned = {'rope_scaling': YARN | {'finetuned': True}}
+  assert read('llama', **finetuned) == read('llama', rope_scaling=YARN)
   assert not caplog.records
 
 

