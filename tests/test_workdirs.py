@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from sirl import cli, commands, config
-from sirl.models.files import gguf
+from sirl.models.files import gguf, weights
 from sirl.reporting import doctor, page
 from sirl.runs import changes, identity, lock, sources
 from sirl.runtime import files
@@ -66,11 +67,15 @@ def test_a_module_beside_the_file_is_imported_and_its_change_is_said_and_kept(
 ):
   """A resumed run would go on with another reward, unseen."""
   file = tiny_experiment.write(tmp_path / 'mine' / 'tiny.py', REWARDED)
-  (tmp_path / 'mine' / 'own_rewards.py').write_text('import worth\nWORTH = worth.ONE\n')
+  (tmp_path / 'mine' / 'own_rewards.py').write_text(
+    'import worth\nWORTH = worth.ONE\ndef later():\n  import not_yet\n'
+  )
+  (tmp_path / 'mine' / 'not_yet.py').touch()
   worth = tmp_path / 'mine' / 'worth.py'
   worth.write_text('ONE = 1.0\n')
   assert run(file, tmp_path / 'w', 'max_rounds=1') == 0, capsys.readouterr().err
   assert list(json.loads((tmp_path / 'w' / 'config.json').read_text())['modules']) == [
+    'not_yet',  # imported in a function
     'own_rewards',
     'worth',  # imported by it
   ]
@@ -313,6 +318,24 @@ def test_a_full_disk_is_reported_with_the_file(tmp_path):
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
   assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_does_not_fit_the_disk_is_reported_with_the_file(tmp_path):
+  file = tiny_gguf.write(tmp_path / 'x.gguf', tiny_gguf.llama_weights())
+  params = {'layers': np.ones((200, 200), np.float32)}
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+  try:
+    with pytest.raises(OSError, match=r"File too large: '.*model\.safetensors'"):
+      gguf.convert(file, tmp_path / 'x')
+    with pytest.raises(
+      OSError, match=f'{tmp_path}/model.safetensors cannot be written: .*too large'
+    ):
+      weights.write_tensors(tmp_path, params, None, 10**9)
+    with pytest.raises(OSError, match=f"File too large: '{tmp_path}/x.json'"):
+      weights.write_json(tmp_path / 'x.json', 'x' * 60_000)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_an_interrupted_run_never_says_that_it_is_done(tmp_path, capsys):

@@ -198,6 +198,11 @@ def pretrained(name, *, system=None, date=chat.DATE):
     about += [('chat template', digest(tokenizer.get_chat_template(), repr(system)))]
   about += [('date in the prompts', date)] * dated
   opened = '' if text is None else chat.opened(tokenizer, text)
+  if opened:
+    log.info(
+      '%s: its chat template begins every answer with %r, which completions then lack; tell a reward '
+      'of format by rewards.opened(codec.opened, reward)', name, opened,
+    )  # fmt: skip
   return Codec(encode, decode, render, pad, eos_ids, len(tokenizer), save, tuple(about), opened)
 
 

@@ -3,6 +3,7 @@
 import ast
 import functools
 import hashlib
+import importlib.util
 import pathlib
 import site
 import subprocess
@@ -16,21 +17,19 @@ def imported(source):
   """{module: SHA-256} of an experiment's own modules: what the file imports, also indirectly.
 
   Leaves out the library, Python's own modules and installed packages, whose versions are recorded.
-  A module that is not loaded yet is not seen.
+  A module inside a package that is not loaded yet is not seen.
   """
   found, seen = {}, set()
   waiting = [(pathlib.Path(source), '')]
   while waiting:
     path, package = waiting.pop()
     for name in _names(path, package):
-      module = sys.modules.get(name)
-      if module is None or name in seen:
-        continue
+      spec = None if name in seen else _spec(name)
       seen.add(name)
-      file = getattr(module, '__file__', None)
+      file = spec and spec.origin
       if file and file.endswith('.py') and _is_own(file):
         found[name] = hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
-        waiting.append((pathlib.Path(file), module.__package__ or ''))
+        waiting.append((pathlib.Path(file), spec.parent or ''))
   return dict(sorted(found.items()))
 
 
@@ -48,6 +47,18 @@ def git_revision(folder):
   except (OSError, subprocess.TimeoutExpired):
     return None
   return done.stdout.strip() or None
+
+
+def _spec(name):
+  """The ModuleSpec of a module that is loaded, or that a function may import later; else None."""
+  if name in sys.modules:
+    return sys.modules[name].__spec__
+  if '.' in name:
+    return None  # finding it would import its package
+  try:
+    return importlib.util.find_spec(name)
+  except (ImportError, ValueError):
+    return None
 
 
 def _names(path, package):

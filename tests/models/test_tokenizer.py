@@ -220,13 +220,15 @@ def test_a_template_with_a_clock_writes_the_pinned_date_on_every_day(folder, tmp
   assert 'prompts of this run had 2024-07-26' in caplog.text
 
 
-def test_a_codec_says_which_tags_the_prompt_has_opened(folder):
+def test_a_codec_says_which_tags_the_prompt_has_opened(folder, caplog):
   """A format reward that wants the tag would give nothing to every completion."""
   assert tokenizer.pretrained(folder).opened == tokenizer.bytes_codec().opened == ''
   for written in ('<think>\n', '<answer><think>'):
     start = f"{{{{ '<|im_start|>assistant\\n' + {written!r} }}}}"
     edit(folder, 'tokenizer_config.json', chat_template=tiny_gguf.TEMPLATE + start)
-    assert tokenizer.pretrained(folder).opened == written
+    with caplog.at_level('INFO'):
+      assert tokenizer.pretrained(folder).opened == written
+    assert f'its chat template begins every answer with {written!r}' in caplog.text
 
 
 def test_the_identity_of_prompts_says_what_differs(folder, tmp_path):
