@@ -57,9 +57,9 @@ def gsm8k(c) -> recipe.Domain:
 
 
 def jsonl(c) -> recipe.Domain:
-  """Questions from a JSONL file of your own (`--set data=FILE`).
+  """Questions from a JSONL file of your own (`--set data=FILE`, its fields `--set question=` and
+  `--set answer=`, the form of answers `--set parse=`).
 
-  Its rows have the fields `question` and `answer`, or those that the numbers of these names give.
   Answers may be numbers. Either every row has an answer or none has one, unless `unanswered` is
   true. The `heldout` tasks with the smallest ids are held out, at most a quarter of all, those with
   an answer first.

@@ -9,6 +9,7 @@ import gzip
 import json
 import pathlib
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,21 +44,28 @@ def of_split(found, split, source):
 def json_rows(path) -> Iterator[tuple[str, dict[str, Any]]]:
   if path.is_dir():
     raise ValueError(f'{path} is a folder; jsonl reads one file')
+  for number, line in _lines(path):
+    place = f'{path}, line {number}'
+    if not line.strip():
+      continue
+    try:
+      row = json.loads(line.decode('utf-8-sig'), object_pairs_hook=_each_once)
+    except ValueError as error:  # also JSONDecodeError, UnicodeDecodeError
+      raise ValueError(f'{place}: not JSON in UTF-8 ({error}): {short(line)}') from error
+    if not isinstance(row, dict):
+      raise ValueError(
+        f'{place}: {type(row).__name__} {short(row)}; expected one JSON object a line'
+      )
+    yield place, plain(row)
+
+
+def _lines(path):
   opened: Any = gzip.open if path.suffix == '.gz' else open
   with opened(path, 'rb') as file:
-    for number, line in enumerate(file, start=1):
-      place = f'{path}, line {number}'
-      if not line.strip():
-        continue
-      try:
-        row = json.loads(line.decode('utf-8-sig'), object_pairs_hook=_each_once)
-      except ValueError as error:  # also JSONDecodeError, UnicodeDecodeError
-        raise ValueError(f'{place}: not JSON in UTF-8 ({error}): {short(line)}') from error
-      if not isinstance(row, dict):
-        raise ValueError(
-          f'{place}: {type(row).__name__} {short(row)}; expected one JSON object a line'
-        )
-      yield place, plain(row)
+    try:
+      yield from enumerate(file, start=1)
+    except (EOFError, OSError, zlib.error) as error:
+      raise ValueError(f'{path} is damaged or cut ({first_line(error)}); copy it again') from error
 
 
 def _each_once(pairs):

@@ -1,5 +1,6 @@
 """Files of rows: parquet as data hubs lay it out, ArrayRecord, and what is damaged or mixed."""
 
+import gzip
 import json
 import shutil
 import warnings
@@ -121,6 +122,18 @@ def test_missing_numbers_and_decimals_of_a_table(tmp_path):
   assert [task.answer for task in curated.parquet(tmp_path / 'x.parquet')] == ['1.0', None]
   tasks = curated.parquet(tmp_path / 'x.parquet', answer='price', meta=('answer',))
   assert [(task.answer, task.meta['answer']) for task in tasks] == [('1.50', 1.0), (None, None)]
+
+
+# ---------------------------------------------------------------- gzip
+
+
+def test_a_compressed_file_that_was_cut_or_is_none_is_named(tmp_path):
+  lines = '\n'.join(json.dumps(row | {'level': n}) for n in range(99) for row in ROWS).encode()
+  data = gzip.compress(lines)
+  for bad in (data[: len(data) // 2], lines):
+    (tmp_path / 'x.jsonl.gz').write_bytes(bad)
+    with pytest.raises(ValueError, match=r'x\.jsonl\.gz is damaged or cut .*copy it again'):
+      curated.jsonl(tmp_path / 'x.jsonl.gz')
 
 
 # ---------------------------------------------------------------- TFDS
