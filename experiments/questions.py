@@ -8,7 +8,6 @@ them, without a download. The numbers `question`, `answer` and `parse` say how r
 
 import dataclasses
 import functools
-import json
 import pathlib
 import tempfile
 
@@ -16,6 +15,7 @@ from sirl import recipe, rewards
 from sirl.acquisition import curated, procedural
 from sirl.domains import answers, mathematics
 from sirl.rewards import heuristic
+from sirl.runtime import json_text
 
 SPLITS = ('train', 'test')
 GENERATED = 'generated'  # a value of `data`: small questions, written on demand
@@ -183,5 +183,5 @@ def write_folder(folder):
       for task in tasks
     ]
     (pathlib.Path(folder) / f'{split}.jsonl').write_text(
-      ''.join(json.dumps(row) + '\n' for row in rows)
+      ''.join(json_text.dumps(row) + '\n' for row in rows)
     )

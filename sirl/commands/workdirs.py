@@ -1,6 +1,5 @@
 """Commands that inspect runs or answer their questions: answer, report, doctor, compare, runs."""
 
-import json
 import pathlib
 
 from sirl.commands import DONE
@@ -9,7 +8,7 @@ from sirl.commands import DONE
 def answer(arguments):
   """sirl answer DIR ANSWER: writes answer.json, which the next `sirl run` obeys."""
   from sirl.runs import record
-  from sirl.runtime import files
+  from sirl.runtime import files, json_text
 
   workdir = existing(arguments.workdir)
   action, _, target = arguments.answer.partition('=')
@@ -27,7 +26,7 @@ def answer(arguments):
   row = {'round': history[-1]['round'], 'action': action}
   if action == 'rollback':
     row['to_round'] = _kept_round(workdir, target)
-  files.atomic_write(workdir / 'answer.json', json.dumps(row) + '\n')
+  files.atomic_write(workdir / 'answer.json', json_text.dumps(row) + '\n')
   print(f'answered {arguments.answer} to: {decision["reason"]}')
   print('run the experiment again with the same command; it follows the answer first')
   return DONE

@@ -221,7 +221,7 @@ class Store:
       'leaves': digests.described(leaves),
       'history': [digests.report_json(report) for report in history],
       'pool': list(manifest),
-      'memory': dict(state.memory),
+      'memory': digests.packed(dict(state.memory)),
     }
     meta = {'body': body, 'sha256': digests.body_digest(body)}
     arguments = ocp.args.Composite(
@@ -248,7 +248,7 @@ class Store:
     if wrong:
       raise Damaged(f'the digests of {len(wrong)} of {len(wanted)} arrays differ, first {wrong[0]}')
     state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
-    return dataclasses.replace(state, memory=body['memory'])
+    return dataclasses.replace(state, memory=digests.unpacked(body['memory']))
 
   def _load_meta(self, serial):
     try:

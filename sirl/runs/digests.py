@@ -33,6 +33,24 @@ def report_json(report):
   return json_text.plain(row)
 
 
+def packed(memory):
+  """The memory of a run's stages as JSON values.
+
+  One with NaN or infinities, such as a best score of minus infinity, is packed into a text: JSON has
+  no such numbers, and a resumed run must see the same ones.
+  """
+  try:
+    json.dumps(memory, allow_nan=False)
+  except ValueError:
+    return json.dumps(memory)
+  return memory
+
+
+def unpacked(memory):
+  """The memory that was packed."""
+  return json.loads(memory) if isinstance(memory, str) else memory
+
+
 def flat(tree):
   """{'learners.policy.params.embed.weight': leaf}; None and empty containers are omitted."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import math
 import resource
 import shutil
 
@@ -107,6 +108,24 @@ def test_state_history_and_manifest_come_back_bit_for_bit(tmp_path, like):
   assert [r.round for r in reports] == [-1, 0]
   assert reports[0].decision == Decision(Action.ROLLBACK, 'accuracy fell', round=-1)
   assert np.isnan(reports[0].metrics['train/kl'])
+
+
+def test_a_memory_of_infinities_is_given_back_and_its_file_is_json_that_every_reader_takes(
+  tmp_path,
+):
+  def refuse(word):
+    raise ValueError(f'not JSON: {word}')
+
+  memory = {'acquire': {}, 'evaluate': {'best': -math.inf, 'said': 'Infinity', 'none': None}}
+  reports = [Report(-1, {'train/loss': math.inf}, Decision(Action.CONTINUE, 'x'))]
+  with store(tmp_path) as s:
+    s.save(dataclasses.replace(loop_state(4), memory=memory), reports, [])
+  (meta,) = (tmp_path / 'checkpoints').glob('*/meta/metadata')
+  assert json.loads(meta.read_text(), parse_constant=refuse)['body']['serial'] == 4
+  with store(tmp_path) as s:
+    state, history, _ = s.restore(loop_state(0))
+  assert state.memory == memory
+  assert history[0].metrics == {'train/loss': math.inf}
 
 
 def test_what_stages_remember_comes_back_from_the_file_not_from_the_likeness(tmp_path):

@@ -20,6 +20,7 @@ import tempfile
 import zipfile
 
 from sirl.models.files import gguf, origin
+from sirl.runtime import json_text
 
 _RECORD = 'source.json'
 _MARGIN = 50e6  # bytes of disk space beyond the size of the files
@@ -95,7 +96,7 @@ def fetch_source(source, folder, *, dtype='float32'):
     (folder / _RECORD).unlink(missing_ok=True)
     for path in converted.iterdir():
       path.replace(folder / path.name)
-  (folder / _RECORD).write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+  (folder / _RECORD).write_text(json_text.dumps(record, indent=2) + '\n', encoding='utf-8')
   log.info('%s is ready (%s)', folder, source.licence)
   return folder
 

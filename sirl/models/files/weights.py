@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from sirl.runtime import files as written
+from sirl.runtime import json_text
 
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 ADAPTER = 'adapter_config.json'
@@ -153,4 +154,4 @@ def read_json(file, advice):
 def write_json(file, value):
   """Writes a value as indented JSON."""
   with written.named(file):
-    file.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+    file.write_text(json_text.dumps(value, indent=2) + '\n', encoding='utf-8')
