@@ -1,12 +1,14 @@
 """No key of a config.json that changes the computation is ignored."""
 
+import copy
 import logging
 
+import numpy as np
 import pytest
 from transformers import AutoConfig
 
+from sirl.models import rope
 from sirl.models.files import config_keys, families
-from sirl.models.rope import Scaling
 
 SIZES = {
   'vocab_size': 40, 'hidden_size': 32, 'intermediate_size': 24, 'num_hidden_layers': 3,
@@ -15,6 +17,10 @@ SIZES = {
 }  # fmt: skip
 PLAIN = {'rope_type': 'default', 'rope_theta': 70.0}
 YARN = {'rope_type': 'yarn', 'factor': 4.0, 'original_max_position_embeddings': 16}
+LLAMA3 = {
+  'rope_type': 'llama3', 'factor': 4.0, 'low_freq_factor': 1.0, 'high_freq_factor': 3.0,
+  'original_max_position_embeddings': 16,
+}  # fmt: skip
 
 
 def config_of(family, **changes):
@@ -135,9 +141,36 @@ def test_unknown_keys_are_named_in_one_warning(caplog):
   assert 'not known here and are ignored: auto_map, flux;' in record.getMessage()
 
 
+SCALED = {
+  'linear': {'rope_type': 'linear', 'factor': 4.0},
+  'old name': {'type': 'linear', 'factor': 4.0},
+  'llama3': LLAMA3,
+  'llama3 without its context': {k: n for k, n in LLAMA3.items() if not k.startswith('original')},
+  'yarn': YARN,
+  'yarn with every number': YARN | {
+    'beta_fast': 8.0, 'beta_slow': 2.0, 'attention_factor': 0.7, 'truncate': False,
+  },
+  'yarn that shrinks': YARN | {'factor': 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', SCALED)
+def test_accepted_scalings_turn_as_those_of_transformers(case):
+  pytest.importorskip('torch')
+  from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+  scaling = {'rope_scaling': SCALED[case], 'rope_theta': 70.0}
+  theirs = AutoConfig.for_model('llama', **SIZES, **copy.deepcopy(scaling))
+  expected, factor = ROPE_INIT_FUNCTIONS[theirs.rope_parameters['rope_type']](theirs, 'cpu')
+  a = read('llama', **scaling)
+  frequencies, amplitude = rope.stretched(a.rope_theta, a.head_width, a.rope_scaling)
+  np.testing.assert_allclose(frequencies, expected.numpy(), rtol=1e-6)
+  assert amplitude == pytest.approx(factor)
+
+
 def test_scaling_under_its_old_name_is_used():
   old = {'rope_theta': 70.0, 'rope_scaling': {'type': 'linear', 'factor': 2.0}}
-  assert read('llama', **old).rope_scaling == Scaling(kind='linear', factor=2.0)
+  assert read('llama', **old).rope_scaling == rope.Scaling(kind='linear', factor=2.0)
   assert read('llama', **old).rope_theta == 70.0
 
 
