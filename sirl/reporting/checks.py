@@ -29,6 +29,7 @@ from sirl.reporting.signal import (
   TIED_SOME,
   constant_parts,
   diversity,
+  is_supervised,
   is_weak,
   learning_rate,
   weak_start,
@@ -106,7 +107,7 @@ def unjudged_parts(run):
 def tied_groups(run):
   """Groups without differences teach nothing; why depends on the outcome they agree on."""
   share = recent(run, 'frac_reward_zero_std')
-  if not share > TIED_SOME:
+  if not share > TIED_SOME or is_supervised(run):
     return
   name = outcome_name(run)
   outcome = recent(run, name)

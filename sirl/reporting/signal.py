@@ -7,6 +7,7 @@ from sirl.reporting.numbers import WINDOW, first, first_accuracy, outcome_name, 
 from sirl.reporting.numbers import window as last_steps
 from sirl.runs import lineage
 
+RIGHT, BEST = 'rewards/correct/mean', 'rewards/correct/best'
 TIED_SOME = 0.8  # share of groups whose rewards are all equal, above
 WEAK = 0.05  # share of right completions, from the first step to the last, below
 WEAK_GROUPS = 0.25  # share of groups with any success, below
@@ -20,18 +21,20 @@ LONGER = 1.5  # factor of the mean length, above which distinct-n cannot be comp
 CONSTANT = (0.5, 0.2)  # share of the commonest answer over all prompts, and its rise
 
 
+def is_supervised(run):
+  """Whether groups are single completions, as demonstrations are, so that nothing compares them."""
+  return 'reward_std' in run.step_names and math.isnan(recent(run, 'reward_std'))
+
+
 def is_weak(run):
-  """Whether hardly any completion was right, before training and ever since."""
-  name, held = outcome_name(run), first_accuracy(run)
-  shares = [first(run, name), recent(run, name)]
+  """Whether hardly any completion was right, before training and ever since.
+
+  Only the part `correct` tells: another reward may be small for other reasons.
+  """
+  held = first_accuracy(run)
+  shares = [first(run, RIGHT), recent(run, RIGHT)]  # NaN where nothing says right or wrong
   shares += [r.metrics[held] for r in lineage.measured(run.history, held)] if held else []
-  found = successes(run)
-  return max(shares) < WEAK and not found >= WEAK_GROUPS
-
-
-def successes(run):
-  """Share of the last steps' groups with any success; NaN where it was not recorded."""
-  return recent(run, f'{outcome_name(run).removesuffix("/mean")}/best')
+  return all(share < WEAK for share in shares) and not recent(run, BEST) >= WEAK_GROUPS
 
 
 def vocabulary_of(run):
@@ -43,8 +46,8 @@ def weak_start(run):
   """A policy that knows too little for the reward to say anything."""
   if not is_weak(run):
     return
-  name, groups = outcome_name(run), successes(run)
-  said = [f'{name} {first(run, name):.3f} -> {recent(run, name):.3f}']
+  groups = recent(run, BEST)
+  said = [f'{RIGHT} {first(run, RIGHT):.3f} -> {recent(run, RIGHT):.3f}']
   if not math.isnan(groups):
     said.append(f'{groups:.2f} of the groups hold any success over {last_steps(run)}')
   now, vocabulary = recent(run, 'entropy'), vocabulary_of(run)
@@ -64,6 +67,8 @@ def weak_start(run):
 
 def constant_parts(run):
   """Parts of the reward that gave the same value to every completion of the last round."""
+  if is_supervised(run):
+    return
   last = [row for row in run.steps if row['round'] == run.steps[-1]['round']]
   # Of the part that says right or wrong, `tied_groups` and `weak_start` say more.
   said = {outcome_name(run)} if recent(run, 'frac_reward_zero_std') > TIED_SOME else set()

@@ -273,6 +273,24 @@ def test_a_policy_that_lost_what_it_knew_did_not_start_too_weak(tmp_path):
   assert 'the start is too weak for this reward' not in found
 
 
+def test_a_reward_that_is_small_or_negative_by_design_is_no_weak_start(tmp_path):
+  def scored(row):
+    row = {name: value for name, value in row.items() if not name.startswith('rewards/')}
+    return row | {'reward': -2.0, 'rewards/brief/mean': -2.0, 'rewards/brief/std': 0.1}
+
+  without = lambda row: row | {'metrics': {'train/reward': -2.0}}
+  found = doctor.diagnose(synthetic_run.write(tmp_path, step=scored, report=without))
+  assert [f.severity for f in found] == ['healthy']
+
+
+def test_demonstrations_are_no_tied_groups_and_no_constant_reward(tmp_path):
+  alone = always(
+    reward_std=None, frac_reward_zero_std=1.0, rewards__format__mean=1.0, rewards__format__std=0.0
+  )
+  (found,) = doctor.diagnose(synthetic_run.write(tmp_path, **alone))
+  assert found.severity == 'healthy'
+
+
 def test_a_schedule_that_falls_to_the_end_of_the_run_is_no_illness(tmp_path):
   falling = lambda row: row | {'learning_rate': 1e-3 * (1 - row['serial'] / TOTAL)}
   (found,) = doctor.diagnose(synthetic_run.write(tmp_path, step=falling))
