@@ -47,6 +47,7 @@ def check_function(fn, wrapper, expected):
 
   The message names the right wrapper, or the right order of two.
   """
+  _refuse_uncallable(fn, wrapper)
   names = arguments_of(fn)
   if names is None:
     return
@@ -58,6 +59,7 @@ def check_function(fn, wrapper, expected):
 
 def check_keywords(fn, wrapper, marks):
   """Raises ValueError unless fn takes one of the keyword arguments `marks`, or **kwargs."""
+  _refuse_uncallable(fn, wrapper)
   names = arguments_of(fn)
   if names is None:
     return
@@ -110,6 +112,8 @@ def _binds(fn, n):
 
 def _foreign(fn, names, expected):
   """What is wrong with a function that another wrapper takes, a class or a reward; else ''."""
+  if hasattr(fn, 'forward') and hasattr(fn, 'state_dict'):
+    return '. It is a PyTorch module; write a function that tokenizes the texts and calls it'
   if inspect.isclass(fn):
     return f'. It is a class; pass an object of it, {fn.__name__}(...)'
   if tuple(names) == REWARD:
@@ -119,6 +123,12 @@ def _foreign(fn, names, expected):
     )
   others = [name for name in names if name in WRAPPERS and name not in expected]
   return f'. Use rewards.{WRAPPERS[others[0]]}' if others else ''
+
+
+def _refuse_uncallable(fn, wrapper):
+  if not callable(fn):
+    many = '; add several by rewards.weighted' if isinstance(fn, (list, tuple)) else ''
+    raise ValueError(f'rewards.{wrapper}: expected a function, got {fn!r}{many}')
 
 
 def _said(fn, wrapper, names, expected):

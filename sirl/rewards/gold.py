@@ -39,19 +39,19 @@ def warning(
   for form in FORMS:
     shown = [(task, form.format(right), form.format(wrong)) for task, right, wrong in pairs]
     try:
-      totals = [_totals(reward, shown, seed) for seed in (0, 1)]
+      totals = _totals(reward, shown, seed=0)
+      right, wrong = np.nan_to_num(totals).T
+      if np.all(right >= wrong) and np.any(right > wrong):
+        return None
+      if not np.array_equal(totals, _totals(reward, shown, seed=1), equal_nan=True):
+        return None
     except RewardError as error:
       return first or f'the reward fails on an answer of its own task: {error}'
     except Exception:  # it reads weights, or more completions of a task
       return None
-    if not np.array_equal(*totals, equal_nan=True):
-      return None
-    right, wrong = np.nan_to_num(totals[0]).T
     if np.any(right < wrong):
       row = int(np.argmax(wrong - right))
       return _said('less than a wrong one', shown[row], right[row], wrong[row])
-    if np.any(right > wrong):
-      return None
     first = first or _said('no more than a wrong one', shown[0], right[0], wrong[0])
   return first
 

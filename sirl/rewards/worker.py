@@ -1,7 +1,7 @@
 """The program of a process that calls scoring functions, see `calls.processes`.
 
-It imports nothing of the library, so a small scorer starts in a tenth of a second. Messages are
-pickles over one connection, whose file descriptor is the argument:
+It imports nothing of the library, so a small scorer starts in a tenth of a second. Its arguments are
+the file descriptor of a connection and the parent's process id. Messages are pickles:
 
   parent  ('load', start)        the function, and how to import it     worker  'ready'
   parent  ('call', arguments)                                           worker  ('returned', value)
@@ -14,10 +14,13 @@ import asyncio
 import importlib.util
 import inspect
 import io
+import os
 import pathlib
 import pickle
 import sys
 import sysconfig
+import threading
+import time
 import traceback
 from typing import Any, NamedTuple
 
@@ -92,6 +95,13 @@ def _answer(fn, arguments):
     return _failure(error)
 
 
+def _end_with(parent):
+  """Ends this process when its parent is gone, though a call still runs."""
+  while os.getppid() == parent:
+    time.sleep(1)
+  os._exit(1)
+
+
 def main(connection):
   """Answers messages until the connection is closed."""
   fn = None
@@ -114,4 +124,5 @@ def main(connection):
 if __name__ == '__main__':
   from multiprocessing.connection import Connection
 
+  threading.Thread(target=_end_with, args=[int(sys.argv[2])], daemon=True).start()
   main(Connection(int(sys.argv[1])))

@@ -82,6 +82,26 @@ def test_a_function_of_another_number_of_arguments_is_refused_before_the_run(fn,
     rewards.per_completion(fn)
 
 
+@pytest.mark.parametrize('wrapper', FORMS)
+@pytest.mark.parametrize(
+  ('fn', 'said'),
+  [
+    ('org/reward-model', "expected a function, got 'org/reward-model'"),
+    ([of_trl, of_text], 'expected a function, .*; add several by rewards.weighted'),
+    (None, 'expected a function, got None'),
+  ],
+)
+def test_what_is_no_function_is_refused(wrapper, fn, said):
+  with pytest.raises(ValueError, match=said):
+    getattr(rewards, wrapper)(fn)
+
+
+def test_a_reward_model_of_pytorch_is_refused_with_what_to_write():
+  torch = pytest.importorskip('torch')
+  with pytest.raises(ValueError, match='It is a PyTorch module; write a function'):
+    rewards.from_trl(torch.nn.Linear(1, 1))
+
+
 class Named:
   __name__ = 'cosine_scaled_reward'
 

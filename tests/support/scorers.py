@@ -28,6 +28,15 @@ def hangs_on_two(task, text):
   return 1.0
 
 
+def sleeps(task, text):
+  time.sleep(float(text))
+  return float(text)
+
+
+def process_id(task, text):
+  return os.getpid()
+
+
 def dies_on_two(task, text):
   if text == '2':
     os._exit(7)
