@@ -120,7 +120,8 @@ def _parse(text, hint, path, now):
 
   Error messages show the current value, `now`, as an example.
   """
-  options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+  union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+  options = typing.get_args(hint) if union else (hint,)
   if str in options:
     return None if text.lower() == 'none' and type(None) in options else text
   expected = f'--set {path}={text}: expected {_name(hint)}'

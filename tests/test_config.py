@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from sirl import config
+from sirl import config, recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,11 @@ def test_overrides_take_the_annotated_type():
     widths=(8, 16), clip=(1.0, 2.0), limit=1.0
   )
   assert config.override(Config(limit=1.0), ['limit=none', 'widths=()']) == Config()
+
+
+def test_a_number_with_a_range_may_be_none_where_its_type_says_so():
+  given = config.override(recipe.Config(), ['rows=4'])
+  assert (given.rows, config.override(given, ['rows=none']).rows) == (4, None)
 
 
 @pytest.mark.parametrize(
