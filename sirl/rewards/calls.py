@@ -86,7 +86,9 @@ def main_thread() -> Executor:
         'this reward asks for the main thread, but with slices= above 1 a run judges in another '
         'one; set slices=1, or run=rewards.calls.processes()'
       )
-    return threads(1)(fn, calls)
+    if is_async(fn):
+      return asyncio.run(_gathered(fn, calls, 1))
+    return [_attempt(fn, arguments) for arguments in calls]
 
   return run
 

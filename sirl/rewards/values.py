@@ -77,6 +77,12 @@ def plain(value):
   return value.item() if is_number(value) and hasattr(value, 'item') else value
 
 
+def is_nan(value) -> bool:
+  """Whether a value, or the one entry of an array or tensor, is NaN."""
+  value = plain(value)
+  return isinstance(value, (float, np.floating)) and math.isnan(value)
+
+
 def number(value, what) -> float:
   """The value as a float; NaN for None. Raises Bad for anything else."""
   if value is None:

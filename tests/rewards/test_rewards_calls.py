@@ -72,8 +72,12 @@ def test_the_main_thread_may_be_demanded():
   def where(task, text):
     return float(threading.current_thread() is threading.main_thread())
 
-  reward = rewards.per_completion(where, run=calls.main_thread())
-  np.testing.assert_array_equal(judged(reward, SAMPLES).total, np.ones((2, 2)))
+  async def where_later(task, text):
+    return where(task, text)
+
+  for fn in (where, where_later):
+    reward = rewards.per_completion(fn, run=calls.main_thread())
+    np.testing.assert_array_equal(judged(reward, SAMPLES).total, np.ones((2, 2)))
   with pytest.raises(ValueError, match='asks for the main thread, but with slices= above 1'):
     elsewhere(judged, reward, SAMPLES)
 

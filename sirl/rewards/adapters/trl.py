@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import math
 from collections.abc import Callable
 
 from sirl.rewards import calls, values
@@ -78,7 +77,7 @@ def from_trl(
     if isinstance(result, Exception):
       raise result
     scores, logged = result
-    judged = [None if _is_nan(x) else x for x in values.listed(scores, len(texts))]
+    judged = [None if values.is_nan(x) else x for x in values.listed(scores, len(texts))]
     return judged, _numeric(logged, len(texts))
 
   return batched(score, name=name)
@@ -151,8 +150,3 @@ def _completion_ids(samples):
     for p, row in enumerate(samples.texts)
     for g in range(len(row))
   ]
-
-
-def _is_nan(score):
-  score = values.plain(score)
-  return isinstance(score, float) and math.isnan(score)

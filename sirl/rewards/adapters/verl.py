@@ -95,10 +95,16 @@ def _row(task, text, data_source):
 
 
 def _first(result, data_source):
-  """The score of a tuple such as (score, matched, answer), as verl's dispatcher reads it."""
+  """The score of a tuple such as (score, matched, answer), as verl's dispatcher reads it.
+
+  NaN beside the score of a dict is a number that does not apply, as in verl's logs.
+  """
   if isinstance(result, Exception) and 'data_source=' in str(result) and data_source is None:
     result.add_note(
       "data_source is the task's meta['data_source'], else its origin; "
       "from_verl(fn, data_source='...') sets it"
     )
+  if isinstance(result, Mapping):
+    unknown = {name for name, value in result.items() if name != 'score' and values.is_nan(value)}
+    return {name: None if name in unknown else value for name, value in result.items()}
   return result[0] if isinstance(result, tuple) and result else result

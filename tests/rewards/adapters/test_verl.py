@@ -190,13 +190,15 @@ def test_what_is_no_single_number_beside_the_score_is_left_out():
       'single': np.asarray([0.5]),
       'flag': np.True_,
       'unknown': None,
+      'nan': np.float32(NAN),
     }
 
   found = judge(rewards.from_verl(score))
   np.testing.assert_array_equal(found.total, np.ones((2, 2)))
-  assert set(found.parts) == {'score', 'single', 'flag', 'unknown'}
+  assert set(found.parts) == {'score', 'single', 'flag', 'unknown', 'nan'}
   assert found.parts['single'][0, 0] == 0.5
   assert np.isnan(found.parts['unknown']).all()
+  assert np.isnan(found.parts['nan']).all()
 
 
 class Judge:
