@@ -257,7 +257,12 @@ def content_id(name: str, prompt: Prompt) -> str:
   The same task has the same id in every process.
   """
   said = prompt if isinstance(prompt, str) else json.dumps([[m.role, m.content] for m in prompt])
-  return f'{name}-{hashlib.blake2b(said.encode(), digest_size=6).hexdigest()}'
+  try:
+    return f'{name}-{hashlib.blake2b(said.encode(), digest_size=6).hexdigest()}'
+  except UnicodeEncodeError as error:
+    raise ValueError(
+      f'the prompt {said[:40]!r} is no text in UTF-8: {error}; correct it'
+    ) from error
 
 
 def prompt_key(prompt: Prompt) -> str:

@@ -109,7 +109,8 @@ def parquet_files(folder, split):
     stem = re.sub(r'-[0-9a-f]{16}$', '', file.stem)
     first_of.setdefault(re.sub(r'\d+', '#', stem), file.name)
   if split is not None:
-    kept = [file for file in files if split in re.split(r'[^A-Za-z_]+', file.stem)]
+    word = re.compile(rf'(?<![A-Za-z]){re.escape(split)}(?!_?[A-Za-z])')  # not 'train' of train_sft
+    kept = [file for file in files if word.search(file.stem)]
   else:
     kept = files if len(first_of) == 1 else []
   if not kept:

@@ -199,6 +199,13 @@ def test_content_id_is_stable():
   assert pools.content_id('gsm8k', 'What is 6*7?') == 'gsm8k-485b684cef5e'
 
 
+def test_half_a_surrogate_pair_in_a_prompt_is_named():
+  with pytest.raises(
+    ValueError, match=r"the prompt 'emoji .ud83d' is no text in UTF-8: .*surrogates"
+  ):
+    pools.content_id('t', 'emoji \ud83d')
+
+
 def test_prompt_key_ignores_case_and_white_space_only():
   assert pools.prompt_key('12 + 34 =\n') == pools.prompt_key('12+34=')
   assert pools.prompt_key('Caf\u00e9') == pools.prompt_key('CAFE\u0301')  # composed and decomposed

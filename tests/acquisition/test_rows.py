@@ -85,6 +85,13 @@ def test_shards_of_one_split_need_no_name(tmp_path, names):
   assert len(curated.parquet(tmp_path)) == 2
 
 
+@pytest.mark.parametrize('names', [['gsm8k_train_0', 'gsm8k_test_0'], ['train', 'train_sft']])
+def test_a_split_is_a_whole_word_of_a_name(tmp_path, names):
+  for name, row in zip(names, ROWS):
+    write_parquet(tmp_path / f'{name}.parquet', [row])
+  assert [t.prompt for t in curated.parquet(tmp_path, split='train')] == [ROWS[0]['question']]
+
+
 @pytest.mark.parametrize('names', [['train', 'test'], ['gsm-train-0', 'gsm-dev-0'], ['a', 'b']])
 def test_files_whose_names_differ_in_words_may_be_splits(tmp_path, names):
   for name, row in zip(names, ROWS):
