@@ -12,6 +12,7 @@ STRICT = ('loss', 'grad_norm')
 def of_steps(rows):
   """{'train/<metric>': mean over the round's steps}.
 
+  A step without the metric (absent or NaN) does not count; an infinite value makes the mean infinite.
   Rewards also get a standard error over steps. A cumulative metric keeps its last value. Omits
   times.
   """
@@ -26,7 +27,7 @@ def of_steps(rows):
       continue
     values = [row[name] for row in rows if row.get(name) is not None]
     if of_learner(name) not in STRICT:
-      values = [value for value in values if math.isfinite(value)]
+      values = [value for value in values if not math.isnan(value)]
     if of_learner(name) in metrics.CUMULATIVE:
       means[f'train/{name}'] = values[-1] if values else math.nan
       continue

@@ -59,3 +59,10 @@ def test_a_second_learner_s_numbers_are_strict_and_cumulative_as_the_policy_s():
     'monitor/steps_not_finite': 1,
     'monitor/first_step_not_finite': 1,
   }
+
+
+def test_an_infinite_step_makes_the_mean_of_its_round_infinite_and_a_missing_one_does_not_count():
+  rows = [{'kl': 0.5, 'entropy': math.nan}, {'kl': math.inf, 'entropy': 0.2}, {'entropy': 0.4}]
+  found = means.of_steps(rows)
+  assert found['train/kl'] == math.inf
+  assert found['train/entropy'] == pytest.approx(0.3)
