@@ -50,7 +50,7 @@ def jsonl(
   """
   path = rows.existing(path)
   name = name or path.name.split('.')[0]
-  found = rows.of_split(rows.json_rows(path), split, path)
+  found = rows.of_split(rows.json_rows(path), split)
   return _tasks(found, path, prompt, answer, parse, meta, name, limit, answered)
 
 
@@ -58,12 +58,13 @@ def parquet(path, *, split=None, name=None, **options) -> list[Task]:
   """Tasks from a parquet file, or from the *.parquet files of a folder, sorted by name.
 
   Args:
-    split: such as 'train': only the files with this word in their name. A folder with files of
-      several splits, as data hubs lay them out, is refused without it.
+    split: such as 'train': only the files with this word in their name, or the rows of one file
+      whose field 'split' is this. A folder with files of several splits, as data hubs lay them
+      out, is refused without it.
     name, options: as in `jsonl`.
   """
   path = rows.existing(path)
-  found = rows.of_split(rows.parquet_rows(path, split), split, path)
+  found = rows.of_split(rows.parquet_rows(path, split), split, chosen=path.is_dir())
   return _tasks(found, path, name=name or path.stem, **(DEFAULTS | options))
 
 

@@ -23,22 +23,30 @@ def existing(path):
   return path
 
 
-def of_split(found, split, source):
-  """The rows of one split, where the rows have a field 'split'; all rows elsewhere.
+def of_split(found, split, *, chosen=False):
+  """The rows of one split, told apart by their field 'split'; without a split, all rows.
 
-  Raises: ValueError for rows of several splits when none is named, and if none is of this one.
+  Args: chosen: the files were chosen by split, so rows need no such field.
+  Raises: ValueError for rows of several splits when none is named, and where the split cannot be
+    told or does not occur.
   """
-  seen = None
+  seen = []
   for place, row in found:
     of = row.get('split') if isinstance(row.get('split'), str) else None
-    if split is None and None not in (seen, of) and of != seen:
+    seen += [of] if of is not None and of not in seen else []
+    if split is None and len(seen) > 1:
       raise ValueError(
-        f'{place}: rows of several splits are mixed here, {seen!r} and {of!r}; '
+        f'{place}: rows of several splits are mixed here, {seen[0]!r} and {of!r}; '
         f'name one with split=, or keep each in a file of its own'
       )
-    seen = of or seen
-    if None in (split, of) or of == split:
+    if split is not None and of is None and not chosen:
+      raise ValueError(
+        f"{place}: no field 'split', by which rows of split {split!r} are told; leave split= out"
+      )
+    if split is None or of in (None, split):
       yield place, row
+  if split is not None and seen and split not in seen:
+    raise ValueError(f'no row of split {split!r}; there are {", ".join(map(repr, seen))}')
 
 
 def json_rows(path) -> Iterator[tuple[str, dict[str, Any]]]:

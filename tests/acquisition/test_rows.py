@@ -118,6 +118,17 @@ def test_rows_of_several_splits_in_one_file_are_refused_until_one_is_named(tmp_p
   with pytest.raises(ValueError, match='row 3: rows of several splits are mixed'):
     curated.parquet(tmp_path / 'all.parquet')
   assert len(curated.parquet(tmp_path / 'all.parquet', split='test')) == 1
+  with pytest.raises(ValueError, match="no row of split 'dev'; there are 'train', 'test'"):
+    curated.jsonl(path, split='dev')
+
+
+def test_a_split_that_cannot_be_told_is_refused(tmp_path):
+  (tmp_path / 'x.jsonl').write_text(json.dumps(ROWS[0]) + '\n')
+  with pytest.raises(ValueError, match=r"line 1: no field 'split', by which rows of split 'train'"):
+    curated.jsonl(tmp_path / 'x.jsonl', split='train')
+  write_parquet(tmp_path / 'x.parquet', ROWS)
+  with pytest.raises(ValueError, match=r"row 1: no field 'split'"):
+    curated.parquet(tmp_path / 'x.parquet', split='train')
 
 
 def test_missing_numbers_and_decimals_of_a_table(tmp_path):
