@@ -4,6 +4,7 @@ NaN becomes null, infinities become 'Infinity' and '-Infinity'. All files of the
 through `dumps` or `plain`; `number` gives back what was written.
 """
 
+import functools
 import json
 import math
 
@@ -36,7 +37,17 @@ def _infinite(value):
 
 
 def dumps(value, *, indent: int | None = None, sort_keys: bool = False) -> str:
-  """The value as one line of JSON, or as indented lines."""
-  return json.dumps(
-    plain(value), indent=indent, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False
+  """The value as one line of JSON, or as indented lines.
+
+  Letters stand as they are, but for texts that UTF-8 cannot hold (half a surrogate pair, as in a
+  name of a file that is not UTF-8): these are escaped.
+  """
+  written = functools.partial(
+    json.dumps, plain(value), indent=indent, sort_keys=sort_keys, allow_nan=False
   )
+  text = written(ensure_ascii=False)
+  try:
+    text.encode()
+  except UnicodeEncodeError:
+    return written()
+  return text

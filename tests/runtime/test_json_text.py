@@ -37,3 +37,14 @@ def test_what_does_not_exist_is_read_back_as_nan():
 def test_a_config_with_an_infinite_number_is_read_back_as_it_was():
   numbers = {'config': {'highest': math.inf, 'widths': [1, 2], 'task': 'addition', 'kl': None}}
   assert json_text.loads(json_text.dumps(numbers, indent=2)) == numbers
+
+
+@pytest.mark.parametrize('said', ['zwölf ½', 'half a pair \ud800', '\u2028'])
+def test_every_text_can_be_written_to_a_file_and_read_back(tmp_path, said):
+  path = tmp_path / 'file'
+  path.write_text(json_text.dumps({'said': said}), encoding='utf-8')
+  assert strictly(path.read_text(encoding='utf-8')) == {'said': said}
+
+
+def test_letters_stand_as_they_are():
+  assert json_text.dumps({'said': 'zwölf'}) == '{"said": "zwölf"}'
