@@ -3,8 +3,8 @@
 import contextlib
 import functools
 import os
-import pathlib
 import pickle
+import pickletools
 import queue
 import subprocess
 import sys
@@ -77,19 +77,14 @@ def _start(fn):
       f'a process cannot import this reward ({error}); define the function, or the class of the '
       'object, at the top level of a file, not inside a function and not as a lambda'
     ) from error
-  modules = {name: getattr(module, '__file__', None) for name, module in [*sys.modules.items()]}
-  if modules.get('__main__') is None and b'__main__' in data:
+  named = {word for _, word, _ in pickletools.genops(data) if isinstance(word, str)}
+  found = {name: getattr(sys.modules[name], '__file__', None) for name in named & {*sys.modules}}
+  files = {name: os.path.realpath(file) for name, file in found.items() if file}
+  if '__main__' in found and not os.path.isfile(files.get('__main__', '')):
     raise ValueError(
       'a process cannot import this reward, for it was defined in a notebook or at a prompt; '
       'write it to a file and import it'
     )
-  # An experiment file is loaded under another name than its own.
-  files = {
-    name: str(pathlib.Path(file).resolve())
-    for name, file in modules.items()
-    if file and '.' not in name and file.endswith('.py')
-    if pathlib.Path(file).stem not in (name, '__init__')
-  }
   return {'fn': data, 'files': files, 'path': [*sys.path]}
 
 

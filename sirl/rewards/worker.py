@@ -11,6 +11,8 @@ parent knows no class of this program. It ends when the parent closes the connec
 """
 
 import asyncio
+import contextlib
+import importlib
 import importlib.util
 import inspect
 import io
@@ -59,26 +61,36 @@ def line_of(error) -> str:
 
 
 class _Reader(pickle.Unpickler):
-  """Also finds modules that were loaded from a file under a name that no path leads to."""
+  """Takes each module from the file that the parent has it from, whatever its name is there."""
 
   def __init__(self, data, files):
     super().__init__(io.BytesIO(data))
     self.files = files  # {module name: file}
 
   def find_class(self, module, name):
-    if module in self.files:
-      found = sys.modules.get(f'scorer_{module}')
-      if found is None:
-        spec: Any = importlib.util.spec_from_file_location(f'scorer_{module}', self.files[module])
-        found = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = found
-        if module != '__main__':
-          sys.modules[module] = found
-        spec.loader.exec_module(found)
-      for part in name.split('.'):
-        found = getattr(found, part)
-      return found
-    return super().find_class(module, name)
+    if module not in self.files:
+      return super().find_class(module, name)
+    found = _imported(module, self.files[module])
+    for part in name.split('.'):
+      found = getattr(found, part)
+    return found
+
+
+def _imported(name, file):
+  """The module, by its name if that leads to the file; an experiment file has another name."""
+  alias = f'scorer_{name}'
+  if alias in sys.modules:
+    return sys.modules[alias]
+  if name != '__main__':
+    with contextlib.suppress(ImportError):
+      found = importlib.import_module(name)
+      if os.path.realpath(getattr(found, '__file__', None) or '') == file:
+        return found
+  spec: Any = importlib.util.spec_from_file_location(alias, file)
+  found = importlib.util.module_from_spec(spec)
+  sys.modules[alias] = found
+  spec.loader.exec_module(found)
+  return found
 
 
 def _failure(error):

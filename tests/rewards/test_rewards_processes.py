@@ -124,6 +124,18 @@ def test_what_a_process_cannot_import_is_refused_with_the_reason(fn):
     judged(rewards.per_completion(fn, run=calls.processes(1)), SAMPLES)
 
 
+def at_a_prompt(task, text):
+  return 1.0
+
+
+def test_a_function_of_a_notebook_is_refused_with_what_to_do(monkeypatch):
+  monkeypatch.setattr(at_a_prompt, '__module__', '__main__')
+  monkeypatch.setattr(sys.modules['__main__'], 'at_a_prompt', at_a_prompt, raising=False)
+  monkeypatch.setattr(sys.modules['__main__'], '__file__', '<stdin>', raising=False)
+  with pytest.raises(ValueError, match='defined in a notebook or at a prompt; write it to a file'):
+    judged(rewards.per_completion(at_a_prompt, run=calls.processes(1)), SAMPLES)
+
+
 def test_a_function_of_an_experiment_file_runs_in_a_process(tmp_path):
   # An experiment file is loaded under a name of its own, which no path leads to.
   from sirl import experiment_file
