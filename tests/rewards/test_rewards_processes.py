@@ -52,6 +52,7 @@ def test_a_call_that_hangs_is_killed_and_named_and_the_next_ones_run():
   np.testing.assert_array_equal(caught.value.rewards.total, [[1, 1], [np.nan, 1]])
 
 
+@pytest.mark.all
 def test_an_interrupt_leaves_no_late_answer_to_the_next_call():
   reward = rewards.per_completion(scorers.sleeps, run=calls.processes(1))
   judged(reward, samples_of([['0']]))  # the process has started
@@ -150,6 +151,7 @@ def test_a_function_of_an_experiment_file_runs_in_a_process(tmp_path):
   np.testing.assert_array_equal(found.total, np.full((2, 2), -1))
 
 
+@pytest.mark.all
 def test_a_trl_function_may_log_from_a_process():
   found = judged(rewards.from_trl(scorers.logs, run=calls.processes(1)), SAMPLES)
   np.testing.assert_array_equal(found.total, np.ones((2, 2)))
