@@ -77,7 +77,7 @@ REFUSED = {  # key -> the values for which this decoder is right
   'rope_local_base_freq': (None,), 'hidden_activation': (None,),
 }  # fmt: skip
 REFUSED_IN = {  # other right values in one family
-  'llama': {'sliding_window': (None, 0)},
+  'llama': {'sliding_window': (0, None)},
   'qwen2': {'qkv_bias': (None, True)},
   'qwen3': {'use_qk_norm': (None, True), 'qk_norm': (None, True), 'qk_layernorm': (None, True)},
   'gemma2': {'sliding_window_pattern': (None, 2), '_sliding_window_pattern': (None, 2)},

@@ -81,9 +81,10 @@ HARMLESS = {
   'tensor_data_layout',  # of q and k, the same in all files
   'rope.scaling.original_context_length', 'rope.scaling.finetuned',  # only yarn reads them
 }  # fmt: skip
-NEUTRAL = {  # besides 0 and False, which switch off whatever they belong to
+OFF = (0, False)  # what switches off most keys
+NEUTRAL = {  # other values by which nothing changes
   'attention.causal': (True,),
-  'logit_scale': (1,), 'residual_scale': (1,), 'embedding_scale': (1,),
+  'logit_scale': (0, 1), 'residual_scale': (0, 1), 'embedding_scale': (0, 1),
   'rope.scaling.attn_factor': (1,), 'rope.scaling.yarn_attn_factor': (1,),
 }  # fmt: skip
 OTHER_MODELS = ('adapter.', 'clip.', 'diffusion.', 'xielu.')
@@ -118,7 +119,7 @@ def check_keys(family, meta):
     wide = key == 'attention.sliding_window' and value >= meta.get(f'{prefix}context_length', 0)
     if not name.startswith(prefix) or key not in known:
       unknown.append(name)
-    elif value and value not in NEUTRAL.get(key, ()) and not wide:
+    elif value not in NEUTRAL.get(key, OFF) and not wide:
       raise ValueError(
         f'{name}={value!r} changes the computation and is not supported for {family.name}. '
         f'{INSTEAD}'

@@ -68,7 +68,8 @@ def test_a_key_that_llama_cpp_computes_by_is_used_or_refused(family, caplog):
     ('gemma3', {'attention.sliding_window_pattern': 0}, 'pattern=0 is not supported'),
     ('llama', {'rope.scaling.type': 'longrope'}, "type='longrope' is not supported"),
     ('llama', {'rope.scaling.attn_factor': 0.5}, r'rope\.scaling\.attn_factor=0\.5'),
-    ('qwen2', {'attention.causal': 0, 'pooling_type': 3}, r'qwen2\.pooling_type=3'),
+    ('qwen2', {'pooling_type': 3}, r'qwen2\.pooling_type=3'),
+    ('qwen3', {'attention.causal': False}, r'qwen3\.attention\.causal=False'),
   ],
 )
 def test_numbers_that_would_be_computed_otherwise_are_refused(family, numbers, message):
