@@ -151,6 +151,22 @@ def test_every_learner_is_updated_on_the_same_samples_with_a_key_of_its_own():
   assert outcome.metrics['sampling/rollouts_kept'] == 0.5
 
 
+@pytest.mark.parametrize('slices', [1, 2])
+def test_a_reward_sees_the_updates_that_the_policy_has_had(slices):
+  def of_step(completions, trainer_state, **kwargs):
+    return [float(trainer_state.global_step)] * len(completions)
+
+  def optimize(state, rollouts, rewards, key):
+    return state.replace(step=state.step + 3), {}  # three minibatches
+
+  generate = explore(toy.MODEL, toy.CODEC, group_size=2, max_prompt=1, max_new=2)
+  step = gro.make_step(generate, rewards.from_trl(of_step), optimize, slices=slices)
+  learners = {'policy': started(params=toy.MODEL.init(jax.random.key(0)))}
+  for number, expected in enumerate((0, 3, 6)):
+    learners, outcome = step(learners, toy.tasks(4), keys.at(0, 'gro', 0, number))
+    np.testing.assert_array_equal(outcome.rewards.total, np.full((4, 2), expected))
+
+
 def test_a_further_update_without_its_learner_is_refused_by_name():
   step = gro.make_step(None, rewards.per_completion(scorer), None, others={'twin': None})
   with pytest.raises(ValueError, match="others= updates 'twin', but the learners are policy"):
