@@ -19,9 +19,8 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any, TypeAlias
 
-from sirl.rewards import worker
-from sirl.rewards.processes import Crashed, processes
-from sirl.runtime import hosts
+from sirl.runtime import hosts, worker
+from sirl.runtime.processes import Crashed, processes
 
 __all__ = ['Crashed', 'Executor', 'NeedsMainThread', 'main_thread', 'processes', 'threads']
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sirl.rewards import calls, worker
+from sirl.rewards import calls
+from sirl.runtime import worker
 
 SHOWN = 500  # characters of a text in an error message
 LARGEST = float(np.finfo(np.float32).max)

@@ -1,4 +1,4 @@
-"""The program of a process that calls scoring functions, see `calls.processes`.
+"""The program of a process that calls functions, see `processes`.
 
 It imports nothing of the library, so a small scorer starts in a tenth of a second. Its arguments are
 the file descriptor of a connection and the parent's process id. Messages are pickles:

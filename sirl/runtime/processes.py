@@ -1,4 +1,4 @@
-"""Calls a scoring function in other processes, which can be killed. `worker` is their program."""
+"""Calls a function in other processes, which can be killed. `worker` is their program."""
 
 import contextlib
 import functools
@@ -12,20 +12,19 @@ import weakref
 from multiprocessing import connection
 from typing import Any
 
-from sirl.rewards import worker
-from sirl.runtime import hosts
+from sirl.runtime import hosts, worker
 
 START_SECONDS = 600  # for a process to import a function
 
 
 class Crashed(Exception):
-  """An exception of a scoring function in another process; `line` is where it was raised."""
+  """An exception of a function in another process; `line` is where it was raised."""
 
   def __init__(self, failure: worker.Failure):
     super().__init__(failure.error)
     self.line = failure.line
     self.__notes__ = list(failure.notes)
-    self.__cause__ = Exception(f'in the process of the reward:\n{failure.trace}')
+    self.__cause__ = Exception(f'in its process:\n{failure.trace}')
 
 
 def processes(workers: int | None = None, *, timeout: float | None = None):
@@ -74,7 +73,7 @@ def _start(fn):
     data = pickle.dumps(fn)
   except Exception as error:
     raise ValueError(
-      f'a process cannot import this reward ({error}); define the function, or the class of the '
+      f'a process cannot import this function ({error}); define the function, or the class of the '
       'object, at the top level of a file, not inside a function and not as a lambda'
     ) from error
   named = {word for _, word, _ in pickletools.genops(data) if isinstance(word, str)}
@@ -82,7 +81,7 @@ def _start(fn):
   files = {name: os.path.realpath(file) for name, file in found.items() if file}
   if '__main__' in found and not os.path.isfile(files.get('__main__', '')):
     raise ValueError(
-      'a process cannot import this reward, for it was defined in a notebook or at a prompt; '
+      'a process cannot import this function, for it was defined in a notebook or at a prompt; '
       'write it to a file and import it'
     )
   return {'fn': data, 'files': files, 'path': [*sys.path]}
@@ -132,7 +131,7 @@ class _Process:
     answer = self._answer(START_SECONDS, 'was not imported in')
     if answer != 'ready':
       failure = worker.Failure(*answer[1])
-      raise ValueError(f'a process cannot import this reward: {failure.error}') from Crashed(
+      raise ValueError(f'a process cannot import this function: {failure.error}') from Crashed(
         failure
       )
     self.start = start
