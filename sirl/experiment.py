@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sirl import config
-from sirl.slots import Acquirer, Evaluator, Refresh, Rule, Selector, Step
+from sirl.slots import (
+  Acquirer,
+  Evaluator,
+  Refresh,
+  Rule,
+  Selector,
+  Step,
+  check_function,
+  check_kind,
+)
 from sirl.tasks import Task
 from sirl.types import Model, Params
 
@@ -27,8 +36,11 @@ class Learner:
   refresh: Refresh | None = None  # called after each round; None: the reference never changes
 
   def __post_init__(self):
-    """Raises ValueError for a refresh rule without a reference."""
-    if self.refresh is not None and not self.reference:
+    """Raises ValueError for a refresh rule of another form, or without a reference."""
+    if self.refresh is None:
+      return
+    check_function('refresh', self.refresh)
+    if not self.reference:
       raise ValueError(
         'refresh changes the reference, but this learner keeps none; set reference=True'
       )
@@ -51,18 +63,16 @@ class Experiment:
   prompts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    """Checks the learners and the kinds of the slots.
+    """Checks the learners and the forms of the slots.
 
-    Raises: ValueError for a run without a policy, or for a plain function in a slot with memory.
+    Raises: ValueError for a run without a policy, or for a value of another form than its slot.
     """
     if 'policy' not in self.learners:
       raise ValueError(f"learners={sorted(self.learners)}: expected one named 'policy'")
-    for slot, kind, lift in (
-      ('acquire', Acquirer, 'acquisition.acquirer'),
-      ('evaluate', Evaluator, 'evaluation.evaluator'),
-    ):
-      if not isinstance(getattr(self, slot), kind):
-        raise ValueError(f'{slot}: expected a slots.{kind.__name__}; wrap the function: {lift}(fn)')
+    check_kind('acquire', self.acquire, Acquirer, 'acquisition.acquirer')
+    check_kind('selector', self.selector, Selector)
+    check_kind('evaluate', self.evaluate, Evaluator, 'evaluation.evaluator')
+    check_function('steer', self.steer)
 
   @property
   def policy(self) -> Learner:

@@ -14,7 +14,7 @@ from sirl.ops import keys, trees
 from sirl.overlap import overlapped
 from sirl.rewards.check import check_reward
 from sirl.runtime import hosts, stopwatch
-from sirl.slots import Generate, Keep, Optimize, Reward, Step
+from sirl.slots import Generate, Keep, Optimize, Reward, Step, check_function
 from sirl.types import Outcome, Params, Rewards, TrainState
 
 
@@ -85,12 +85,16 @@ def make_step(
       named 'name/...'.
   Metrics reach the host once, at the end, with the rewards. 'time/reward' is the time that the step
   waited for rewards.
-  Raises: ValueError for slices < 1 or a function that is not a Reward; at a step, when P does not
+  Raises: ValueError for slices < 1 or a function that does not have the form of its slot; at a step, when P does not
     divide into the slices of every shard.
   """
 
   slices = ranges.whole('slices', slices)
   check_reward(reward)
+  check_function('generate', generate)
+  check_function('keep', keep)
+  for update in (optimize, *(others or {}).values()):
+    check_function('optimize', update)
   updates = {'policy': optimize, **(others or {})}
 
   def step(learners, tasks, key):

@@ -1,11 +1,12 @@
 """The type of every slot: the arguments and results of the function that fills it.
 
 Stateless slots take functions. Slots with memory take NamedTuples of pure functions with an
-explicit state.
+explicit state. The end of the file checks whether a value has the form of its slot.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -81,7 +82,8 @@ Optimize: TypeAlias = Callable[[TrainState, Rollouts, Rewards, Key], tuple[Train
 Step: TypeAlias = Callable[
   [Mapping[str, TrainState], Sequence[Task], Key], tuple[dict[str, TrainState], Outcome]
 ]
-Advantage: TypeAlias = Callable[[Array, Array], Array]  # (rewards_PG, judged_PG) -> [P, G]
+# (rewards_PG, judged_PG) -> [P, G]. P is the whole batch, before it is cut into minibatches.
+Advantage: TypeAlias = Callable[[Array, Array], Array]
 Credit: TypeAlias = Callable[[Experience], Array]  # -> float32 [P, G, T]
 Objective: TypeAlias = Callable[[TokenStats, Experience], tuple[Array, Metrics]]
 # (weights, prompts, key, n) -> n texts per prompt
@@ -136,3 +138,85 @@ class Refiner(NamedTuple):
   init: Callable[[], JSON]  # () -> state
   # (state, weights, tasks, key) -> (one text per task, state)
   refine: Callable[[JSON, Weights, Sequence[Task], Key], tuple[list[str], JSON]]
+
+
+# ---------------------------------------------------------------- whether a value has the form
+
+# {slot: (arguments, result)} of the functions that a method brings
+FORMS = {
+  'advantage': (('rewards_PG', 'judged_PG'), 'float [P, G], one number per completion'),
+  'credit': (('experience',), 'float [P, G, T], one number per token'),
+  'objective': (('stats', 'experience'), '(scalar loss, {metric: scalar})'),
+  'optimize': (('state', 'rollouts', 'rewards', 'key'), '(TrainState, {metric: scalar})'),
+  'generate': (('weights', 'tasks', 'key'), 'Samples'),
+  'keep': (('rewards',), 'Rewards, with NaN in the total of what is left out'),
+  'evaluate': (('weights', 'record', 'context'), '{metric: number}'),
+  'acquire': (('weights', 'pool', 'context'), 'list of Task'),
+  'steer': (('reports',), 'Decision, or None for the next rule'),
+  'refresh': (('state', 'round'), 'TrainState'),
+}
+
+
+def form(slot: str) -> str:
+  """'credit(experience) -> float [P, G, T], one number per token'."""
+  names, result = FORMS[slot]
+  return f'{slot}({", ".join(names)}) -> {result}'
+
+
+def check_function(slot: str, fn):
+  """Raises ValueError unless fn can be called with the arguments of the slot."""
+  names, _ = FORMS[slot]
+  if not callable(fn):
+    raise ValueError(f'{slot}: got {fn!r}; expected a function {form(slot)}')
+  if binds(fn, len(names)) and not _is_factory(fn):
+    return
+  hint = ''
+  if _is_factory(fn):
+    hint = f'. If it makes one, call it: {name_of(fn)}()'
+  elif slot == 'credit' and binds(fn, 2):
+    hint = f'. A function of a group becomes one by optimization.by_group({name_of(fn)})'
+  raise ValueError(
+    f'{slot}: {name_of(fn)!r} does not take {len(names)} arguments{hint}; expected {form(slot)}'
+  )
+
+
+def check_kind(slot: str, value, kind, lift: str = ''):
+  """Raises ValueError unless the value is of a kind with memory: Selector, Acquirer, Evaluator.
+
+  Args: lift: what makes one of a plain function.
+  """
+  if isinstance(value, kind):
+    return
+  what = name_of(value) if callable(value) else repr(value)
+  hint = f'wrap the function: {lift}({what})' if lift else 'see docs/architecture.md'
+  if callable(value) and _is_factory(value):
+    hint = f'call it: {what}()'
+  raise ValueError(
+    f'{slot}: got {what}; expected a slots.{kind.__name__}({", ".join(kind._fields)}); {hint}'
+  )
+
+
+def binds(fn, n: int) -> bool:
+  """Whether fn can be called with n positional arguments; True if it has no signature."""
+  try:
+    inspect.signature(fn).bind(*[None] * n)
+  except TypeError:
+    return False
+  except ValueError:  # builtins have none
+    return True
+  return True
+
+
+def _is_factory(fn):
+  """Whether fn needs no argument, as what makes a function of a slot, but not one itself."""
+  try:
+    kinds = {parameter.kind for parameter in inspect.signature(fn).parameters.values()}
+  except (TypeError, ValueError):
+    return False
+  return inspect.Parameter.VAR_POSITIONAL not in kinds and binds(fn, 0)
+
+
+def name_of(fn) -> str:
+  """The name of a function, a partial or an object that is called."""
+  fn = getattr(fn, 'func', fn)
+  return getattr(fn, '__name__', type(fn).__name__)

@@ -77,8 +77,10 @@ def scorer(task, text):
 )
 def test_a_function_that_is_no_reward_is_refused_when_the_experiment_is_built(function, wrapper):
   name = function.__name__
+  generate = lambda weights, tasks, key: None
+  optimize = lambda state, rollouts, rewards, key: None
   for build in (
-    lambda reward: gro.make_step(None, reward, None),
+    lambda reward: gro.make_step(generate, reward, optimize),
     lambda reward: rewards.weighted(correct=(1.0, reward)),
     lambda reward: rewards.by_role(solve=reward),
   ):
@@ -168,7 +170,10 @@ def test_a_reward_sees_the_updates_that_the_policy_has_had(slices):
 
 
 def test_a_further_update_without_its_learner_is_refused_by_name():
-  step = gro.make_step(None, rewards.per_completion(scorer), None, others={'twin': None})
+  nothing = lambda state, rollouts, rewards, key: None
+  generate = lambda weights, tasks, key: None
+  reward = rewards.per_completion(scorer)
+  step = gro.make_step(generate, reward, nothing, others={'twin': nothing})
   with pytest.raises(ValueError, match="others= updates 'twin', but the learners are policy"):
     step({'policy': None}, [], None)
 

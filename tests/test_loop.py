@@ -288,9 +288,9 @@ def test_plain_functions_and_learners_without_a_policy_are_refused_with_what_to_
   for change, message in (
     (
       {'acquire': toy.acquire},
-      r'acquire: expected a slots.Acquirer; .* acquisition.acquirer\(fn\)',
+      r'acquire: got acquire; expected a slots.Acquirer\(init, acquire\); .* acquisition.acquirer\(acquire\)',
     ),
-    ({'evaluate': plain}, r'evaluate: expected a slots.Evaluator; .* evaluation.evaluator\(fn\)'),
+    ({'evaluate': plain}, r'evaluate: got <lambda>; .* evaluation.evaluator\(<lambda>\)'),
     (
       {'learners': {'twin': experiment.policy}},
       r"learners=\['twin'\]: expected one named 'policy'",

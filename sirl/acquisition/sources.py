@@ -5,7 +5,7 @@ import dataclasses
 import jax
 
 from sirl.ops import keys
-from sirl.slots import Acquire, Acquirer
+from sirl.slots import Acquire, Acquirer, check_function, check_kind
 
 
 def once(tasks) -> Acquire:
@@ -40,7 +40,12 @@ def acquirer(acquire: Acquire | None = None, **remembering: Acquirer) -> Acquire
 
   Its state is {name: state}. The plain function gets the round's key. Each named source gets its
   own key, and a pool that also contains the tasks of the sources before it.
+  Raises: ValueError for a value of another form.
   """
+  if acquire is not None:
+    check_function('acquire', acquire)
+  for name, each in remembering.items():
+    check_kind(f'acquirer {name}', each, Acquirer)
 
   def init():
     return {name: source.init() for name, source in remembering.items()}

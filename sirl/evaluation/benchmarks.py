@@ -24,7 +24,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sirl.ops import keys, stats
-from sirl.slots import Ask, Evaluate, Evaluator, Extract, Refine, Refiner, Same, Verify
+from sirl.slots import (
+  Ask,
+  Evaluate,
+  Evaluator,
+  Extract,
+  Refine,
+  Refiner,
+  Same,
+  Verify,
+  check_function,
+  check_kind,
+)
 from sirl.tasks import Task
 from sirl.types import Context
 
@@ -178,8 +189,12 @@ def evaluator(evaluate: Evaluate | None = None, **remembering: Evaluator) -> Eva
   """Combines a plain Evaluate and named evaluators with memory into one Evaluator.
 
   Its state is {name: state}.
-  Raises: ValueError when two give the same metric.
+  Raises: ValueError for a value of another form, and when two give the same metric.
   """
+  if evaluate is not None:
+    check_function('evaluate', evaluate)
+  for name, each in remembering.items():
+    check_kind(f'evaluator {name}', each, Evaluator)
 
   def init():
     return {name: each.init() for name, each in remembering.items()}

@@ -5,22 +5,24 @@ Credit runs after scoring. It may read the rewards, the policy's log-probs befor
 not computed.
 """
 
-import chex
 import jax.numpy as jnp
 
-from sirl.slots import Advantage, Credit
+from sirl.optimization import contract
+from sirl.slots import Advantage, Credit, check_function
 from sirl.types import Experience
 
 
 def by_group(advantage: Advantage) -> Credit:
   """Gives every token of a completion the advantage that its group's rewards assign.
 
-  Args: advantage: (rewards_PG, judged_PG) -> [P, G], such as `advantages.normalized`.
+  Args: advantage: (rewards_PG, judged_PG) -> [P, G], such as `advantages.normalized`. P is the whole
+    batch, before it is cut into minibatches.
+  Raises: ValueError for a function of another form, here or when the update is traced.
   """
+  check_function('advantage', advantage)
 
   def credit(experience: Experience):
-    advantages_PG = advantage(experience.rewards, experience.judged)
-    chex.assert_shape(advantages_PG, experience.rewards.shape)
+    advantages_PG = contract.advantages_of(advantage, experience)
     return jnp.broadcast_to(advantages_PG[..., None], experience.mask.shape)
 
   return credit

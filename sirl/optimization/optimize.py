@@ -16,12 +16,12 @@ import optax
 
 from sirl import ranges
 from sirl.ops import logprobs, masked, trees
-from sirl.optimization import passes
+from sirl.optimization import contract, passes
 from sirl.optimization.objectives import token_mean
 from sirl.optimization.passes import Pieces
 from sirl.optimization.transforms import learning_rate_of
-from sirl.slots import Credit, Objective, Optimize
-from sirl.types import Counts, Experience, Model, Rewards, Sampler
+from sirl.slots import Credit, Objective, Optimize, check_function
+from sirl.types import Experience, Model, Rewards, Sampler
 
 WHOLE = Pieces()
 
@@ -54,9 +54,12 @@ def make_optimize(
   An update whose loss or gradient is not finite changes neither weights nor optimizer, and is
   counted. Metrics are float32 scalars on the device, named as in docs/metrics.md. A mean over judged
   tokens is NaN when no token was judged.
-  Raises: ValueError for a number below 1; at the first call, when P does not divide into minibatches and micro-batches,
+  Raises: ValueError for a number below 1, or a credit or objective of another form; at the first
+    call, when P does not divide into minibatches and micro-batches,
     or when the reward lacks one of `parts`.
   """
+  check_function('credit', credit)
+  check_function('objective', objective)
   epochs, minibatches = ranges.whole('epochs', epochs), ranges.whole('minibatches', minibatches)
   if not isinstance(pieces, Pieces):
     raise ValueError(f'pieces={pieces!r}; expected an optimization.Pieces')
@@ -67,7 +70,7 @@ def make_optimize(
     # With a single update the weights have not changed, so its forward pass gives old_logp too.
     if updates == 1:
       experience = experience.replace(old_logp=jax.lax.stop_gradient(stats.logp))
-    loss, metrics = objective(stats, experience)
+    loss, metrics = contract.loss_of(objective, stats, experience)
     metrics |= {'entropy': token_mean(stats.entropy, experience)}
     if experience.ref_logp is not None:
       metrics |= {'kl': token_mean(logprobs.k3(stats.logp, experience.ref_logp), experience)}
@@ -107,17 +110,18 @@ def make_optimize(
       state = state.replace(params=params, opt_state=optimizer.init(params))
     experience = _judged(rollouts, rewards)
     experience = _scored(forward, state, experience, scored_by)
-    experience = _credited(credit, experience)
+    experience = contract.credited(credit, experience)
 
     if updates == 1:
-      state, (metrics, moved, gap, tokens) = update(state, _with_counts(experience))
+      state, (metrics, moved, gap, tokens) = update(state, contract.with_counts(experience))
     else:
       order = jnp.concatenate(
         [jax.random.permutation(k, P) for k in jax.random.split(key, epochs)]
       ).reshape(updates, -1)
 
       def turn(state, rows_p):
-        return update(state, _with_counts(jax.tree.map(lambda x: x[rows_p], experience)))
+        rows = jax.tree.map(lambda x: x[rows_p], experience)
+        return update(state, contract.with_counts(rows))
 
       state, (metrics, moved, _, tokens) = jax.lax.scan(turn, state, order)
       # Weighted by tokens, so a minibatch without judged tokens has no weight.
@@ -181,20 +185,6 @@ def _scored(forward, state, experience, names) -> Experience:
     if name in state.others
   }
   return experience.replace(old_logp=old_logp, values=values, named_logp=named_logp)
-
-
-def _credited(credit, experience) -> Experience:
-  """Adds the advantage of every token; 0 outside the mask."""
-  advantages_PGT = credit(experience)
-  chex.assert_shape(advantages_PGT, experience.mask.shape)
-  return experience.replace(advantages=jnp.where(experience.mask, advantages_PGT, 0.0))
-
-
-def _with_counts(experience):
-  """Adds the denominators of the whole minibatch, before it is cut."""
-  tokens = masked.count(experience.mask)
-  sequences = masked.count(jnp.any(experience.mask, axis=-1))
-  return experience.replace(counts=Counts(tokens=tokens, sequences=sequences))
 
 
 def _check_split(P, minibatches, microbatches):
