@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import difflib
 import hashlib
+import inspect
 import itertools
 import json
 import math
@@ -228,3 +229,33 @@ def paired(**choices):
   return [
     [f'{name}={value}' for name, value in zip(choices, values)] for values in zip(*choices.values())
   ]
+
+
+def on_top(kind, numbers, root):
+  """A subclass of two Configs: the fields of `numbers`, and those that `kind` states.
+
+  The values in `kind` take precedence; its methods and its __post_init__ are kept.
+  Args: root: a base of both, whose fields `kind` does not state.
+  """
+  stated = {}
+  for base in reversed(kind.__mro__):
+    if issubclass(base, root) and base is not root:
+      stated |= inspect.get_annotations(base, eval_str=True)
+  own = {field.name: field for field in dataclasses.fields(kind)}
+  fields = {field.name: field for field in dataclasses.fields(numbers)}
+  fields |= {name: own[name] for name in stated}
+  hints = typing.get_type_hints(numbers, include_extras=True) | stated
+  return dataclasses.make_dataclass(
+    'Config',
+    [(name, hints[name], _like(field)) for name, field in fields.items()],
+    bases=(numbers,) if kind is root else (kind, numbers),
+    frozen=True,
+    kw_only=True,
+  )
+
+
+def _like(field):
+  """A new dataclass field with the same default."""
+  if field.default_factory is not dataclasses.MISSING:
+    return dataclasses.field(default_factory=field.default_factory)
+  return dataclasses.field(default=field.default)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sirl import config
@@ -59,6 +59,8 @@ class Experiment:
   steer: Rule
   # Sets of tasks that evaluators measure, by name. `sirl compare` requires them to be equal.
   measured: Mapping[str, Sequence[Task]] = dataclasses.field(default_factory=dict)
+  # (TrainStates by name, as shapes): tries every slot before anything is trained; None: no trial
+  trial: Callable[[Mapping[str, Any]], None] | None = None
   # {name: digest} of what the ids of prompts are made of. A resumed run must have the same.
   prompts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 

@@ -191,6 +191,35 @@ def _tied(total_PG):
   return np.where(np.isfinite(low), (high - low < 1e-8).astype(float), np.nan)
 
 
+# ---------------------------------------------------------------- the first step of a run
+
+
+def check_judged(rewards):
+  """Raises ValueError if the reward judged no completion of the run's first step."""
+  if np.isnan(rewards.total).all():
+    raise ValueError(
+      'every completion of the first step was left unjudged; does the reward return a number? '
+      'None and NaN mean not judged, and a step without a judged completion teaches nothing'
+    )
+
+
+def check_agreement(metrics, limit):
+  """Raises ValueError if sampler and learner log-probs differ by more than `limit` nats."""
+  gap = metrics.get(
+    'sampling/sampling_logp_difference/max', float('nan')
+  )  # NaN: nothing was sampled
+  if gap > limit:
+    raise ValueError(
+      'sampler and learner disagree: with equal weights the largest log-prob difference is '
+      f'{gap:.2e} nats, max_logp_gap is {limit:.0e}. Both must see one distribution: give explore '
+      'and make_optimize the same sampler, and check compute dtype and padding. A lower compute '
+      'precision needs a larger --set max_logp_gap.'
+    )
+
+
+# ---------------------------------------------------------------- one program
+
+
 def fuse(sample, reward, optimize: Optimize, *, steps: int):
   """Compiles `steps` GRO steps into one XLA program, for rewards that are array programs.
 

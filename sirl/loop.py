@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sirl import gro
+from sirl import gro, slots
 from sirl.experiment import Experiment
 from sirl.ops import keys
 from sirl.runs import means, question, record
@@ -80,8 +80,11 @@ def run(
   mesh = sharding.make_mesh(config.mesh)
   sharding.check_rows(config.prompts, mesh)
   with jax.set_mesh(mesh), Store(workdir, config, steps_per_round=steps) as store:
-    restored = store.restore(abstract_state(experiment, mesh))
+    shapes = abstract_state(experiment, mesh)
+    restored = store.restore(shapes)
     if restored is None:
+      if experiment.trial is not None:
+        experiment.trial(shapes.learners)
       params = starting_params(experiment, workdir, progress, accepted)
       restored = sharding.place(initial_state(experiment, params), mesh), [], []
     state, history, manifest = restored
@@ -123,9 +126,10 @@ def run(
         i = int(state.round)
         with watch.time('evaluate'):
           report, state = evaluate(experiment, state, Record(pool, outcome, log.round(i)), i)
-        decision = experiment.steer([*history, report]) or Decision(
-          Action.CONTINUE, 'no rule fired'
-        )
+        decision = experiment.steer([*history, report])
+        if said := slots.wrong_decision(decision):
+          raise ValueError(said)
+        decision = decision or Decision(Action.CONTINUE, 'no rule fired')
         history = [*history, dataclasses.replace(report, decision=decision)]
         state = question.follow(decision, state, store)
         state = dataclasses.replace(state, round=state.round + 1, step=jnp.int32(0))
@@ -173,7 +177,8 @@ def train_round(experiment, state, history, pool, store, log, watch):
       state.learners, pool[rows], keys.at(config.seed, 'gro', i, s)
     )
     if i == 0 and s == 0:
-      check_agreement(outcome.metrics, config.max_logp_gap)
+      gro.check_judged(outcome.rewards)
+      gro.check_agreement(outcome.metrics, config.max_logp_gap)
     with watch.time('select'):
       selector = experiment.selector.update(state.selector, rows, outcome.rewards)
     state = state.replace(learners=learners, selector=selector, step=jnp.int32(s + 1))
@@ -301,18 +306,6 @@ def context(config, state, purpose) -> Context:
   """The round, the difficulty and the random key for a purpose such as acquire."""
   i = int(state.round)
   return Context(i, float(state.difficulty), keys.at(config.seed, purpose, i))
-
-
-def check_agreement(metrics, limit):
-  """Raises ValueError if sampler and learner log-probs differ by more than `limit` nats."""
-  gap = metrics.get('sampling/sampling_logp_difference/max', math.nan)  # NaN: nothing was sampled
-  if gap > limit:
-    raise ValueError(
-      'sampler and learner disagree: with equal weights the largest log-prob difference is '
-      f'{gap:.2e} nats, max_logp_gap is {limit:.0e}. Both must see one distribution: give explore '
-      'and make_optimize the same sampler, and check compute dtype and padding. A lower compute '
-      'precision needs a larger --set max_logp_gap.'
-    )
 
 
 def warn_if_not_finite(round, step, outcome: Outcome):

@@ -11,8 +11,6 @@ choice applies.
 
 import dataclasses
 import functools
-import inspect
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +22,9 @@ from sirl.evaluation import evaluator
 from sirl.experiment import Experiment, Learner
 from sirl.generation import explore
 from sirl.models import tokenizer
+from sirl.ops import trees
 from sirl.optimization import Pieces, make_optimize, objectives
+from sirl.overlap import slice_numbers
 from sirl.slots import (
   Acquire,
   Acquirer,
@@ -220,38 +220,58 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
   if m.answers:  # selectors and monitors read the part `correct`, whatever the reward is
     reward = rewards.watched(reward, 'correct', s.domain.verify)
   evaluate = s.evaluate(m.answers)
+  own_evaluate = evaluator(m.evaluate, **m.evaluators)
   if m.evaluate is not None or m.evaluators:
     evaluate = evaluator(m.evaluate, **{'setting': evaluate, **m.evaluators})
+  optimize = make_optimize(
+    s.model,
+    optimizer,
+    m.credit,
+    objectives.add(m.objective, (c.kl, objectives.kl())),
+    epochs=c.epochs,
+    minibatches=c.minibatches,
+    pieces=Pieces(microbatches=c.microbatches, rows=c.rows, widths=c.widths),
+    sampler=m.sampler or s.sampler,
+    scored_by=('reference', *m.teachers),
+    from_reference=m.from_reference,
+    parts=m.parts,
+  )
+  slice_numbers(c.prompts, c.slices, shards=1)  # raises where they do not divide
+  learners = {'policy': policy, **m.learners}
+  acquire = acquirer(m.acquire or (s.acquire if m.answers else s.unanswered), **m.acquirers)
+  selector, steer = m.selector or s.selector, m.steer or s.steer
+  choices = preflight.Choices(
+    config=c, setting=s, generate=generate, reward=reward, keep=m.keep,
+    updates={'policy': optimize, **m.others}, objective=m.objective, acquire=acquire,
+    selector=selector, evaluators=(evaluate, own_evaluate), steer=steer,
+    weights=_starting_weights(learners), parts=m.parts,
+  )  # fmt: skip
   return Experiment(
     config=c,
-    learners={'policy': policy, **m.learners},
-    acquire=acquirer(m.acquire or (s.acquire if m.answers else s.unanswered), **m.acquirers),
-    selector=m.selector or s.selector,
-    step=gro.make_step(
-      generate,
-      reward,
-      make_optimize(
-        s.model,
-        optimizer,
-        m.credit,
-        objectives.add(m.objective, (c.kl, objectives.kl())),
-        epochs=c.epochs,
-        minibatches=c.minibatches,
-        pieces=Pieces(microbatches=c.microbatches, rows=c.rows, widths=c.widths),
-        sampler=m.sampler or s.sampler,
-        scored_by=('reference', *m.teachers),
-        from_reference=m.from_reference,
-        parts=m.parts,
-      ),
-      keep=m.keep,
-      slices=c.slices,
-      others=m.others,
-    ),
+    learners=learners,
+    acquire=acquire,
+    selector=selector,
+    step=gro.make_step(generate, reward, optimize, keep=m.keep, slices=c.slices, others=m.others),
     evaluate=evaluate,
-    steer=m.steer or s.steer,
+    steer=steer,
     measured={'heldout': s.heldout},
     prompts=tokenizer.identity(s.codec, s.heldout),
+    trial=functools.partial(preflight.run, choices),
   )
+
+
+def _starting_weights(learners):
+  """The weights by name that a run starts from; those of a warm start are its own start."""
+  weights = {}
+  for name, learner in learners.items():
+    params = learner.params
+    while isinstance(params, Experiment):
+      params = params.policy.params
+    weights[name] = trees.merged(learner.frozen, params)
+    own = {'reference': weights[name]} if learner.reference else {}
+    for other, kept in {**own, **learner.others}.items():
+      weights[other if name == 'policy' else f'{name}/{other}'] = kept
+  return weights
 
 
 # ---------------------------------------------------------------- the build of a file
@@ -302,7 +322,9 @@ class Recipe:
     if chosen.debug and not configs.setting(first, ('model',)):
       chosen = dataclasses.replace(chosen, model='toy')
     numbers, small = self.numbers(chosen)
-    c = on_top(kind, numbers)(task=chosen.task, model=chosen.model, debug=chosen.debug)
+    c = configs.on_top(kind, numbers, Config)(
+      task=chosen.task, model=chosen.model, debug=chosen.debug
+    )
     if c.debug:
       c = dataclasses.replace(c, **{**small, **self.small})
     c = configs.override(c, assignments)
@@ -316,32 +338,3 @@ class Recipe:
     if configs.setting(first, ('task',)) and c.task != name:
       raise ValueError(f'task={c.task}: this file brings its own tasks, {name}; leave task out')
     return dataclasses.replace(c, task=name)
-
-
-def on_top(kind: type[Config], numbers: type[Config]) -> type[Config]:
-  """A subclass of both: the fields of `numbers`, and those that `kind` and its bases below Config define.
-
-  The values in `kind` take precedence; its methods and its __post_init__ are kept.
-  """
-  stated = {}
-  for base in reversed(kind.__mro__):
-    if issubclass(base, Config) and base is not Config:
-      stated |= inspect.get_annotations(base, eval_str=True)
-  own = {field.name: field for field in dataclasses.fields(kind)}
-  fields = {field.name: field for field in dataclasses.fields(numbers)}
-  fields |= {name: own[name] for name in stated}
-  hints = typing.get_type_hints(numbers, include_extras=True) | stated
-  return dataclasses.make_dataclass(
-    'Config',
-    [(name, hints[name], _like(field)) for name, field in fields.items()],
-    bases=(numbers,) if kind is Config else (kind, numbers),
-    frozen=True,
-    kw_only=True,
-  )
-
-
-def _like(field):
-  """A new dataclass field with the same default."""
-  if field.default_factory is not dataclasses.MISSING:
-    return dataclasses.field(default_factory=field.default_factory)
-  return dataclasses.field(default=field.default)

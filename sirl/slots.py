@@ -196,6 +196,16 @@ def check_kind(slot: str, value, kind, lift: str = ''):
   )
 
 
+def wrong_decision(decision) -> str | None:
+  """What is wrong with the result of a rule; None if it is a Decision or None."""
+  if decision is None or isinstance(decision, Decision):
+    return None
+  made = (
+    f'. It returned a function; call it first: {name_of(decision)}' if callable(decision) else ''
+  )
+  return f'steer returned {decision!r}{made}; expected {form("steer")}'
+
+
 def binds(fn, n: int) -> bool:
   """Whether fn can be called with n positional arguments; True if it has no signature."""
   try:

@@ -43,9 +43,10 @@ ALLOWED = {
   'overlap': BELOW,
   'gro': BELOW | {'experiment', 'overlap', 'rewards'},
   'loop': BELOW | {'experiment', 'gro', 'runs'},
-  'preflight': BELOW | {'rewards'},  # it tries rewards on answers
+  # It tries a run's choices: prompts and answers as text, the reward, the objective.
+  'preflight': BELOW | {'rewards', 'generation', 'optimization'},
   # These two compose methods: any of them, and those of a supervised warm start.
-  'recipe': BELOW | METHODS | {'experiment', 'gro', 'preflight'},
+  'recipe': BELOW | METHODS | {'experiment', 'overlap', 'gro', 'preflight'},
   'warm_start': BELOW | METHODS | {'experiment', 'gro'},
   'reporting': BELOW | {'runs'},
   'experiment_file': {'config'},

@@ -434,7 +434,8 @@ def test_a_step_that_is_not_finite_is_named_in_the_log_and_in_the_decision(tmp_p
   decision = history[-1].decision
   assert decision.action is Action.STOP
   assert decision.reason == (
-    'In round 1 train/loss is inf and train/grad_norm is nan and 1 of its steps was not finite, the first is step 1.'
+    'In round 1 train/loss is inf and train/grad_norm is nan and train/reward is inf and 1 of its steps was not '
+    'finite, the first is step 1.'
   )
   [line] = [r.getMessage() for r in caplog.records if 'not finite' in r.getMessage()]
   assert line.startswith('round 1, step 1 is not finite: loss is inf, grad_norm is nan; ')

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from sirl import ranges
 from sirl.ops import logprobs, masked
+from sirl.optimization import contract
 from sirl.slots import Objective
 from sirl.types import Array, Experience
 
@@ -205,7 +206,7 @@ def add(*terms) -> Objective:
   def objective(stats, experience):
     values, metrics = [], {}
     for weight, term in weighted:
-      value, extra = term(stats, experience)
+      value, extra = contract.loss_of(term, stats, experience)
       values.append(weight * value)
       metrics |= extra
     return sum(values[1:], start=values[0]), metrics

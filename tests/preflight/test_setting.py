@@ -30,7 +30,7 @@ def test_a_check_that_raises_is_named_with_its_place():
   def right(task, text):
     return 1 / 0
 
-  with pytest.raises(ValueError, match=r'the check of domain reverse raises ZeroDivisionError: .*test_preflight.py, line \d+\) on its own solution'):  # fmt: skip
+  with pytest.raises(ValueError, match=r'the check of domain reverse raises ZeroDivisionError: .*test_setting.py, line \d+\) on its own solution'):  # fmt: skip
     built(correct=right)
 
 

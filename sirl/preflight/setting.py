@@ -1,4 +1,4 @@
-"""Preflight: tests a setting's tokenizer and answer check on its own tasks, before training."""
+"""Tests a setting's tokenizer and answer check on its own tasks."""
 
 import logging
 import traceback
