@@ -286,6 +286,23 @@ def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path):
   assert {path.name for path in (tmp_path / 'kept' / 'b').iterdir()} == {lock.FILE, 'x'}
 
 
+def test_the_processes_of_a_run_must_read_the_same():
+  """Each machine of a pod has its own copy of code, model and data."""
+  known = {
+    'config': {'seed': 0, 'mesh': {'data': 2}}, 'experiment': '/a/x.py', 'modules': {'mine': 'f00d'},
+    'library': {'revision': None, 'sha256': 'aa'}, 'prompts': {'tokenizer': '12'},
+  }  # fmt: skip
+  elsewhere = {**known, 'experiment': '/b/x.py', 'library': {'revision': 'r1', 'sha256': 'aa'}}
+  identity.check_processes([known, elsewhere])
+  for part, said in (
+    ({'config': {'seed': 1, 'mesh': {'data': 2}}}, r'config.seed \(0 -> 1\)'),
+    ({'modules': {'mine': 'beef'}}, r'modules.mine \(f00d -> beef\)'),
+    ({'prompts': {'tokenizer': '13'}}, r'prompts.tokenizer \(12 -> 13\)'),
+  ):
+    with pytest.raises(ValueError, match=f'process 2 would not run what process 0 runs.*: {said}'):
+      identity.check_processes([known, elsewhere, {**known, **part}])
+
+
 # ---------------------------------------------------------------- how runs end
 
 

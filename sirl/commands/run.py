@@ -50,6 +50,8 @@ def run_in(workdir, source, module, config, arguments):
       f'build in {source} returned {type(experiment).__name__}; expected a '
       'sirl.experiment.Experiment'
     )
+  own_identity = identity.describe(config, source, experiment)
+  identity.check_processes(hosts.gather([own_identity]))
   identity.check_built(workdir, config, experiment)
   first = hosts.is_first()
   before = recorded(workdir)
@@ -58,7 +60,7 @@ def run_in(workdir, source, module, config, arguments):
   def accepted():
     own.append(True)
     if first:
-      identity.write(workdir, config, source, experiment)
+      identity.write(workdir, source, own_identity)
       identity.forget_error(workdir)
 
   outside = [sinks.opened(name, workdir, config) for name in arguments.sink] if first else []

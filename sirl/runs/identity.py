@@ -103,14 +103,13 @@ def _known(workdir):
   return read(workdir) if saved and (workdir / 'config.json').exists() else {}
 
 
-def write(workdir, config, source, experiment):
-  """Writes config.json and a copy of the experiment file; says and records what has changed.
+def describe(config, source, experiment):
+  """The contents of config.json.
 
-  config.json holds the numbers, path and hash of the file, digests of the modules that it imports
-  and of the library, versions, git revisions, and what `built` adds.
+  These are the numbers, path and hash of the file, digests of the modules that it imports and of
+  the library, versions, git revisions, and what `built` adds.
   """
-  text = source.read_text(encoding='utf-8')
-  identity = {
+  return {
     'config': configs.dump(config),
     'digest': configs.digest(config),
     'experiment': str(source),
@@ -121,6 +120,30 @@ def write(workdir, config, source, experiment):
     'versions': digests.versions(),
     **built(experiment),
   }
+
+
+def check_processes(identities):
+  """Raises ValueError if the processes of a run do not all run the same; the first is process 0.
+
+  Paths and git revisions may differ between machines.
+  """
+  free = ('experiment', 'git_revision', 'library.revision')
+  for i, other in enumerate(identities):
+    found = changes.between(identities[0], other)
+    said = [f'{name} ({a} -> {b})' for name, (a, b) in found.items() if name not in free]
+    if said:
+      raise ValueError(
+        f'process {i} would not run what process 0 runs; it differs in: {", ".join(said)}. Give '
+        'every machine the same command, code, model and data'
+      )
+
+
+def write(workdir, source, identity):
+  """Writes config.json and a copy of the experiment file; says and records what has changed.
+
+  Args: identity: as `describe` gives it.
+  """
+  text = source.read_text(encoding='utf-8')
   copy = workdir / 'experiment.py'
   if known := _known(workdir):
     found = changes.between(known, identity)
