@@ -1,4 +1,4 @@
-"""Code in docs/architecture.md is true: whole files run, excerpts occur in the files they name."""
+"""Code in docs/ is true: whole files run, excerpts occur in the files they name."""
 
 import dataclasses
 import inspect
@@ -14,8 +14,8 @@ from sirl.evaluation import steering
 from sirl.runs import record
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGE = ROOT / 'docs' / 'architecture.md'
-BLOCKS = re.findall(r'^```python\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL)
+TEXT = ''.join((ROOT / 'docs' / f'{name}.md').read_text() for name in ('architecture', 'domain'))
+BLOCKS = re.findall(r'^```python\n(.*?)^```$', TEXT, re.MULTILINE | re.DOTALL)
 FILES = {
   match[1]: block for block in BLOCKS if (match := re.match(r'# (\w+\.py)\n', block))
 }  # fmt: skip
@@ -32,17 +32,17 @@ TINY = (
 
 def test_every_block_says_what_it_is():
   assert len(FILES) + len(EXCERPTS) == len(BLOCKS)
-  assert {'my_domain.py', 'my_monitor.py'} <= FILES.keys()
+  assert {'my_domain.py', 'my_monitor.py', 'words.py', 'short_words.py'} <= FILES.keys()
 
 
 def test_lines_of_code_are_short():
-  commands_shown = re.findall(r'^```bash\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL)
+  commands_shown = re.findall(r'^```bash\n(.*?)^```$', TEXT, re.MULTILINE | re.DOTALL)
   for line in ''.join([*BLOCKS, *commands_shown]).splitlines():
     assert len(line) <= 100, line
 
 
 def test_every_command_is_one():
-  said = re.findall(r'^sirl .*$', PAGE.read_text(), re.MULTILINE)
+  said = re.findall(r'^sirl .*$', TEXT, re.MULTILINE)
   assert len(said) > 5
   for line in said:
     arguments = cli.parser().parse_args(shlex.split(line, comments=True)[1:])
@@ -53,9 +53,9 @@ def test_every_command_is_one():
 def test_every_argument_of_built_is_one():
   known = {field.name for field in dataclasses.fields(recipe.Method)}
   known |= inspect.signature(settings.built).parameters.keys()
-  said = re.findall(r'settings\.built\([\w.]+, (\w+)=', PAGE.read_text())
+  said = re.findall(r'settings\.built\([\w.]+, (\w+)=', TEXT)
   assert {'reward', 'selector', 'evaluate', 'domain', 'setting'} <= set(said) <= known
-  rule = re.search(r'`steer=(steering\..*?)`', PAGE.read_text())
+  rule = re.search(r'`steer=(steering\..*?)`', TEXT)
   assert callable(eval(rule[1], {'steering': steering}))
 
 
@@ -72,7 +72,7 @@ def test_an_excerpt_stands_in_its_file(name):
 @pytest.mark.parametrize(
   'path',
   sorted(
-    set(re.findall(r'\b(?:sirl|experiments|docs|tests|launch)/[\w/.]*\w/?', PAGE.read_text()))
+    set(re.findall(r'\b(?:sirl|experiments|docs|tests|launch)/[\w/.]*\w/?', TEXT))
   ),
 )
 def test_every_path_exists(path):
@@ -86,7 +86,8 @@ def test_a_whole_file_runs_outside_the_clone(name, tmp_path, monkeypatch, capsys
   monkeypatch.chdir(ROOT)
   file = tmp_path / 'elsewhere' / name
   file.parent.mkdir()
-  file.write_text(FILES[name])
+  for each, code in FILES.items():  # a file may import one beside it
+    (file.parent / each).write_text(code)
   numbers = [word for number in TINY for word in ('--set', number)]
   code = cli.main(['run', str(file), *numbers, '--workdir', str(tmp_path / 'run')])
   assert code == commands.DONE, capsys.readouterr().err
