@@ -57,8 +57,8 @@ def refined(domain, heldout, ask):
 def drawn_from(reserve, n):
   """context -> n random tasks of the reserve, drawn anew in every round.
 
-  The held-out set stays the same in every round, so rules that look at it may overfit to it. The
-  gap between held-out and fresh accuracy shows by how much.
+  The held-out set is the same in every round, and rules that read its accuracy choose among rounds.
+  Their choice may fit this set by chance. Accuracy on fresh tasks shows how much was chance.
   """
 
   def make(context):
@@ -71,10 +71,11 @@ def drawn_from(reserve, n):
 def steer_by_accuracy(*, words, own):
   """Rules on held-out accuracy.
 
-  All settings stop on NaN and roll back after a fall. Text questions (`words`) and models trained
-  from nothing (`own`) ask a human when only the reward rises. For the latter this rule asks for a
-  rise of 0.1: they select tasks at the edge of ability, where the reward of a sound run still gains
-  some 0.05 in four rounds while accuracy is flat near 1.
+  Every run stops on NaN and rolls back after a fall of accuracy. Runs on text questions (`words`)
+  and of models trained from nothing (`own`) ask a human when the reward rises and accuracy does
+  not. With `own` the reward must rise by more than 0.1. The selector of such a run keeps to tasks
+  that are half solved. So the reward of a sound run still gains about 0.05 in four rounds when
+  accuracy is already near 1.
   """
   if words:
     return steering.first_of(

@@ -79,8 +79,8 @@ def make_step(
     slices: number of parts of the batch. While a thread reads and judges the texts of one part, the
       device generates the next. Samples do not change, nor do rewards that look at one task at a
       time. A reward that looks at the whole batch (`rewards.batched`, `rewards.from_trl`) sees one
-      part at a time. A reward that communicates between processes needs slices=1, because threads
-      would start its collectives in any order.
+      part at a time. A reward that communicates between processes needs slices=1: each process calls
+      it from a thread, and these calls might meet in another order.
     others: {name of another learner: its update}, on the same rollouts and rewards. Its metrics are
       named 'name/...'.
   Metrics reach the host once, at the end, with the rewards. 'time/reward' is the time that the step

@@ -82,9 +82,10 @@ def seed(name: str, value) -> int:
 def _within(kind, least=None, most=None, above=None, below=None):
   """'an int of at least 1', 'a finite number in (0, 1]'."""
   low, high = (above if least is None else least), (below if most is None else most)
+  high = None if high == LARGEST else high
   if low is None and high is None:
     return kind
-  if high is None or high == LARGEST:
+  if high is None:
     return f'{kind} {"of at least" if above is None else "above"} {low:g}'
   if low is None:
     return f'{kind} {"of at most" if below is None else "below"} {high:g}'

@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from sirl import ranges
 from sirl.runtime import files, hosts
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Task:
   def __post_init__(self, place):
     """Converts a conversation given as a list to a tuple, so that equal tasks compare equal."""
     object.__setattr__(self, 'place', place)
+    object.__setattr__(self, 'difficulty', ranges.real('difficulty', self.difficulty))
     if not isinstance(self.prompt, str):
       object.__setattr__(self, 'prompt', tuple(self.prompt))
       if not all(isinstance(message, Message) for message in self.prompt):

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import jax
 from flax import struct
 
-from sirl.runtime import json_text
 from sirl import ranges
+from sirl.runtime import json_text
 from sirl.tasks import Message, Pool, Task, turns
 
 Array: TypeAlias = jax.Array
@@ -94,8 +94,8 @@ class Samples:
   tasks: Sequence[Task]  # P
   texts: Sequence[Sequence[str]]  # P x G; `explore` decodes them when they are first read
   rollouts: Rollouts
-  # Index of each task's first sample. A task that is in a batch twice has samples 0 .. G-1 and
-  # G .. 2G-1, so the random keys of its rewards differ. None: all begin at 0.
+  # The number of each task's first completion: 0, or G for a task that is in the batch a second time.
+  # Random keys of rewards use it, so the two groups differ. None: 0 for all.
   first: Sequence[int] | None = None
   # The decoder's metrics, still on the device; slices of a batch are summed before the division.
   counted: Mapping[str, Ratio] = dataclasses.field(default_factory=dict)

@@ -9,14 +9,21 @@ import pytest
 
 from experiments import settings
 from experiments.methods import dapo, grpo, gspo
-from sirl import config, ranges
+from sirl import config, ranges, rewards
+from sirl.acquisition import hygiene
+from sirl.acquisition.procedural import procedural
+from sirl.domains import mathematics
+from sirl.evaluation import benchmarks, monitors, steering
 from sirl.generation import demonstrate, explore, make_ask, make_logp, make_prompt_logp
 from sirl.generation.engine import drafts, refill, sampling, speculative
 from sirl.models import tabular, tokenizer
-from sirl.ops import keys
+from sirl.ops import keys, stats
 from sirl.optimization import Pieces, advantages, by_group, make_optimize, objectives, reference
 from sirl.optimization.transforms import adamw
+from sirl.refinement import voting
+from sirl.rewards import heuristic
 from sirl.selection import adaptive, selectors
+from sirl.tasks import Task
 from sirl.types import Sampler, SamplingParams
 
 NAN, INF = math.nan, math.inf
@@ -27,6 +34,7 @@ CODEC = tokenizer.characters('ab')
 MODEL = tabular.tabular(CODEC.vocab, 4)
 LENGTHS = dict(max_prompt=2, max_new=2)
 DECODING = dict(group_size=2, max_new=2, eos_ids=(1,), pad_id=0)
+TASKS = [Task(id='a', prompt='b', answer='c')]
 CREDIT, OBJECTIVE = by_group(advantages.raw), objectives.policy_gradient()
 
 
@@ -64,6 +72,21 @@ WHOLE = [
   ('warmup', choice(adamw, learning_rate=0.1), (None,)),
   ('total', choice(adamw, learning_rate=0.1), (0,)),
   ('capacity', choice(adaptive.success_rate), (0, None)),
+  ('horizon', choice(steering.stop_if_not_finite), (0, 9, None)),
+  ('rounds', choice(steering.ask_every), (0, None)),
+  ('rounds', choice(lambda **n: steering.stop_after_plateau('m', **n)), (0, None)),
+  ('patience', choice(lambda **n: steering.ask_if_hacking('m', 'n', **n)), (0, None)),
+  ('limit', choice(lambda **n: steering.rollback_if_regressed('m', **n)), (None,)),
+  ('cooldown', choice(lambda **n: steering.harder_if_saturated('m', 0.5, **n)), (None,)),
+  ('samples', choice(lambda **n: benchmarks.sampled('h', TASKS, None, None, **n)), (0, None)),
+  ('samples', choice(lambda **n: monitors.consensus(TASKS, None, None, **n)), (0, 1, None)),
+  ('digits', choice(mathematics.addition), (0, None)),
+  ('terms', choice(mathematics.chain_sum), (0, 1, None)),
+  ('per_round', choice(lambda **n: procedural(mathematics.addition(), **n)), (0, None)),
+  ('n', lambda value, name: voting.self_consistency(None, value, None), (0, None)),
+  ('train', choice(lambda **n: heuristic.majority_vote(None, **n)), (0,)),
+  ('workers', choice(lambda **n: rewards.per_group(lambda task, texts: texts, **n)), (0, None)),
+  ('length', lambda value, name: tabular.tabular(4, value), (0, None)),
 ]  # fmt: skip
 REAL = [
   ('temperature', choice(sampling.sampler), (-1, None)),
@@ -84,6 +107,16 @@ REAL = [
   ('decay', choice(adaptive.success_rate), (-1, 0, 1.5, None)),
   ('fraction', choice(selectors.top_fraction), (-1, 0, 1.5, None)),
   ('temperature', choice(selectors.softmax), (-1, 0, None)),
+  ('above', lambda value, name: steering.stop_when_reached('m', value), (None,)),
+  ('sems', choice(lambda **n: steering.rollback_if_regressed('m', **n)), (None,)),
+  ('share', choice(lambda **n: steering.rollback_if('m', below=0.1, **n)), ()),
+  ('step', choice(lambda **n: steering.harder_if_saturated('m', 0.5, **n)), (0, -1, None)),
+  ('threshold', choice(lambda **n: monitors.feedback(None, **n)), (None,)),
+  ('max_overlap', choice(lambda **n: hygiene.dissimilar(None, **n)), (0, -1, 1.5, None)),
+  ('penalty', choice(heuristic.repetition), (-1, None)),
+  ('p', choice(heuristic.random_reward), (-1, 1.5, None)),
+  ('difficulty', choice(lambda **n: Task(id='a', prompt='b', **n)), (None,)),
+  ('confidence', choice(lambda **n: stats.rate([0.5, 1.0], **n)), (0, 1, None)),
 ]  # fmt: skip
 
 

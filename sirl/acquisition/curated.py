@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Iterable
 
+from sirl import ranges
 from sirl.acquisition import rows
 from sirl.acquisition.rows import short
 from sirl.tasks import Task, content_id
@@ -109,8 +110,7 @@ def gsm8k_answer(text: str) -> str | None:
 
 
 def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, answered):
-  if limit is not None and limit < 1:
-    raise ValueError(f'limit={limit}; expected at least 1, or None for all rows')
+  ranges.optional('limit', limit)
   tasks = [
     _task(row, place, prompt, answer, parse, meta, name)
     for place, row in itertools.islice(found, limit)

@@ -5,6 +5,7 @@ Each filter wraps an Acquire and returns an Acquire. It logs how many tasks it d
 
 import logging
 
+from sirl import ranges
 from sirl.slots import Acquire
 from sirl.tasks import prompt_key
 
@@ -20,8 +21,7 @@ def exclude(acquire: Acquire, heldout, *, shared_words: int | None = None) -> Ac
   """
   heldout = list(heldout)
   keys = {prompt_key(task.prompt) for task in heldout}
-  if shared_words is not None and shared_words < 1:
-    raise ValueError(f'shared_words={shared_words}; expected at least 1, or None')
+  ranges.optional('shared_words', shared_words)
   grams = (
     set().union(*(_ngrams(task.text, shared_words) for task in heldout)) if shared_words else set()
   )
@@ -48,8 +48,7 @@ def dissimilar(acquire: Acquire, *, max_overlap=0.7) -> Acquire:
   several words.
   Source: Wang et al. 2022, arXiv 2212.10560, sec. 2.2.
   """
-  if not 0 < max_overlap <= 1:
-    raise ValueError(f'max_overlap={max_overlap}; expected a number in (0, 1]')
+  max_overlap = ranges.real('max_overlap', max_overlap, above=0, most=1)
 
   def filtered(weights, pool, context):
     found = acquire(weights, pool, context)

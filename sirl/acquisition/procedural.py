@@ -13,6 +13,7 @@ import logging
 import jax
 import numpy as np
 
+from sirl import ranges
 from sirl.slots import Acquire
 from sirl.tasks import Task, prompt_key
 
@@ -30,8 +31,7 @@ def procedural(generator, *, per_round, namespace='train', answers=True, exclude
     answers: False removes answers and meta from the tasks, for methods that must not see them.
     exclude: tasks (a held-out set) whose prompts are never drawn.
   """
-  if per_round < 1:
-    raise ValueError(f'per_round={per_round}; expected at least 1')
+  per_round = ranges.whole('per_round', per_round)
   reserved = _prompts(exclude)
 
   def acquire(weights, pool, context):
@@ -61,10 +61,10 @@ def fixed_set(
     fewer: True returns what there is when the domain has fewer than n tasks.
   Raises: ValueError if the domain has too few distinct tasks and `fewer` is False.
   """
-  if n < 1:
-    raise ValueError(f'n={n}; expected at least 1')
+  n, seed = ranges.whole('n', n), ranges.whole('seed', seed, None, None)
+  difficulty = ranges.real('difficulty', difficulty, 0)
   reserved = _prompts(exclude)
-  tasks, draws = _draw(generator, n, (namespace, int(seed)), float(difficulty), reserved)
+  tasks, draws = _draw(generator, n, (namespace, seed), difficulty, reserved)
   if len(tasks) < n and not fewer:
     raise ValueError(
       f'only {len(tasks)} distinct tasks in {draws} draws of {namespace!r} at difficulty '

@@ -12,6 +12,7 @@ from collections import Counter
 import jax
 import numpy as np
 
+from sirl import ranges
 from sirl.acquisition.procedural import rng_of
 from sirl.slots import Acquire, Ask
 from sirl.tasks import Task, content_id, prompt_key, text_of
@@ -87,8 +88,8 @@ def self_instruct(
   """
   if '{examples}' not in template:
     raise ValueError(f'template {template!r} has no field {{examples}} for the tasks to show')
-  if per_round < 1 or examples < 1:
-    raise ValueError(f'per_round={per_round}, examples={examples}; expected at least 1 of each')
+  ranges.whole('per_round', per_round)
+  ranges.whole('examples', examples)
 
   def acquire(weights, pool, context):
     candidates = [task for task in pool if among is None or among(task)]

@@ -11,6 +11,7 @@ import math
 import re
 import string
 
+from sirl import ranges
 from sirl.domains import answers
 from sirl.tasks import Task, content_id
 
@@ -94,8 +95,7 @@ def chain_sum(*, terms=3, digits=1, template='{expression}='):
   Difficulty adds terms.
   """
   _check_template(template, 'expression')
-  if terms < 2:
-    raise ValueError(f'terms={terms}; a chain has at least 2')
+  ranges.whole('terms', terms, 2)
   _check_digits(digits)
 
   def generate(rng, index, difficulty):
@@ -164,5 +164,4 @@ def _check_template(template, *expected):
 
 
 def _check_digits(digits):
-  if digits < 1:
-    raise ValueError(f'digits={digits}; a number has at least 1')
+  ranges.whole('digits', digits)

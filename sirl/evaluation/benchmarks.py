@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sirl import ranges
 from sirl.ops import keys, stats
 from sirl.slots import (
   Ask,
@@ -68,10 +69,12 @@ def sampled(
   Raises: ValueError for a set without tasks, or for ks outside 1..samples.
   """
   _check(name, tasks)
-  if not ks or min(ks) < 1 or max(ks) > samples:
-    raise ValueError(
-      f'{name}: ks={tuple(ks)} must lie in 1..samples={samples}; draw more samples or lower k.'
-    )
+  samples = ranges.whole('samples', samples)
+  ranges.whole('shown', shown, 0)
+  if not ks:
+    raise ValueError(f'{name}: ks is empty; expected one k in 1..samples={samples}, or more')
+  for i, k in enumerate(ks):
+    ranges.whole(f'{name}: ks[{i}]', k, 1, samples)
 
   def evaluate(weights, record, context):
     del record

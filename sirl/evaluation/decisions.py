@@ -1,5 +1,6 @@
 """What steering rules share: making a decision, and checking their numbers."""
 
+from sirl import ranges
 from sirl.runs import lineage, retention
 from sirl.types import Action, Decision
 
@@ -21,15 +22,22 @@ def back(reports, round, reason, limit):
   )
 
 
-def at_least_one(name, value):
-  """Raises ValueError, with the name, for a value below 1."""
-  if value < 1:
-    raise ValueError(f'{name}={value}; expected at least 1')
+def numbers(**values):
+  """Raises ValueError, with the name, for a value that is no finite number."""
+  for name, value in values.items():
+    ranges.real(name, value)
 
 
-def kept(horizon):
-  """Raises ValueError for a horizon in rounds beyond the checkpoints that are kept."""
-  if not 1 <= horizon <= retention.ROUNDS:
-    raise ValueError(
-      f'horizon={horizon}; expected 1 to {retention.ROUNDS}, the rounds whose weights are kept'
-    )
+def limits(**values):
+  """`numbers`, of which each may be None."""
+  for name, value in values.items():
+    ranges.optional(name, value, ranges.real)
+
+
+def kept(horizon, limit=0):
+  """Raises ValueError for a horizon in rounds beyond the checkpoints that are kept.
+
+  Also for a negative limit of rollbacks.
+  """
+  ranges.whole('horizon', horizon, 1, retention.ROUNDS)
+  ranges.whole('limit', limit, 0)

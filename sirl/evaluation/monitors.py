@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from sirl import ranges
 from sirl.evaluation.benchmarks import merge
 from sirl.ops import keys, stats
 from sirl.slots import Ask, Evaluate, Evaluator, Extract, Same, Verify
@@ -74,6 +75,7 @@ def feedback(verify: Verify, *, part: str | None = None, threshold: float = 0.5)
 
   Args: part: the part of the reward to check; None checks the total.
   """
+  threshold = ranges.real('threshold', threshold)
 
   def evaluate(weights, record, context):
     del weights, context
@@ -173,8 +175,7 @@ def consensus(
   """
   if not tasks:
     raise ValueError(f'{name}: a consensus needs at least one prompt.')
-  if samples < 2:
-    raise ValueError(f'{name}: samples={samples}; a vote needs at least 2.')
+  ranges.whole(f'{name}: samples', samples, 2)
   prompts = [task.prompt for task in tasks]
   address = np.uint32(keys.text_id(f'consensus/{name}'))
   anchor_key = jax.random.fold_in(keys.at(seed, 'anchor'), address)

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from sirl import ranges
 from sirl.evaluation import decisions
 from sirl.runs import lineage, retention
 from sirl.slots import Rule
@@ -37,8 +38,8 @@ def first_of(*rules: Rule) -> Rule:
 def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
   """Stops when one of the metrics is NaN or infinite.
 
-  The default metrics are train/reward, and train/loss and train/grad_norm of every learner. The
-  decision names the last round of the path in which all were finite.
+  By default train/reward, and train/loss and train/grad_norm of every learner. The decision names
+  the last round of the path in which all were finite.
   """
   decisions.kept(horizon)
 
@@ -61,15 +62,14 @@ def stop_if_not_finite(*metrics: str, horizon: int = KEPT) -> Rule:
 
 def stop_when_reached(metric: str, above: float, *, sems: float = 1.0) -> Rule:
   """Stops when the metric exceeds a goal by more than `sems` standard errors."""
+  decisions.numbers(above=above, sems=sems)
 
   def rule(reports):
     value, sem = lineage.read(reports[-1], metric)
     if not value - sems * sem > above:
       return None
-    return decisions.stop(
-      f'{metric} {lineage.show(value, sem)} lies above the goal {above:.4g} by more than {sems:g} '
-      'standard errors.'
-    )
+    found = f'{metric} {lineage.show(value, sem)} lies above the goal {above:.4g}'
+    return decisions.stop(f'{found} by more than {sems:g} standard errors.')
 
   return rule
 
@@ -80,7 +80,8 @@ def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
   The best of those reports must exceed the best of the earlier ones by `sems` standard errors. Slow
   progress adds up over these rounds and need not be visible from one round to the next.
   """
-  decisions.at_least_one('rounds', rounds)
+  ranges.whole('rounds', rounds)
+  decisions.numbers(sems=sems)
 
   def rule(reports):
     path = lineage.measured(lineage.path(reports), metric)
@@ -153,7 +154,8 @@ def rollback_if_regressed(
 
   Args: horizon: number of past rounds to consider; their checkpoints must be kept.
   """
-  decisions.kept(horizon)
+  decisions.kept(horizon, limit)
+  decisions.numbers(sems=sems)
 
   def rule(reports):
     newest = reports[-1]
@@ -188,7 +190,6 @@ def rollback_if(
 
   Stops the run instead after `limit` rollbacks, or if none of the last `horizon` rounds is within
   the limits.
-
   Args:
     below, above: limits of the value itself.
     fall, rise: limits of its change since the first round that has it (round -1, before training).
@@ -196,7 +197,8 @@ def rollback_if(
   """
   if all(limit is None for limit in (below, above, fall, rise, share)):
     raise ValueError(f'rollback_if: no limit for {metric}; give below, above, fall, rise or share.')
-  decisions.kept(horizon)
+  decisions.kept(horizon, limit)
+  decisions.limits(below=below, above=above, fall=fall, rise=rise, share=share)
 
   def rule(reports):
     measured = lineage.measured(reports, metric)
@@ -239,10 +241,8 @@ def harder_if_saturated(
 ) -> Rule:
   """Raises the difficulty by `step` when the metric exceeds `above` by `sems` standard errors.
 
-  Args:
-    start: the run's first difficulty.
-    highest: upper bound of the difficulty.
-    cooldown: rounds to wait after any change.
+  Args: start: the run's first difficulty; highest: its upper bound; cooldown: rounds to wait after
+    any change.
   """
   return _change_difficulty(metric, above, 1, step, start, highest, sems, cooldown)
 
@@ -265,10 +265,11 @@ def easier_if_hopeless(
 
 
 def _change_difficulty(metric, level, sign, step, start, bound, sems, cooldown):
-  if step <= 0 or cooldown < 0:
-    raise ValueError(
-      f'expected step > 0 and cooldown >= 0 rounds, got step={step}, cooldown={cooldown}.'
-    )
+  ranges.real('step', step, above=0)
+  ranges.whole('cooldown', cooldown, 0)
+  side, last = ('above', 'highest') if sign > 0 else ('below', 'lowest')
+  ranges.real(last, bound, infinite=True)
+  decisions.numbers(**{side: level}, start=start, sems=sems)
 
   def rule(reports):
     value, sem = lineage.read(reports[-1], metric)
@@ -283,9 +284,8 @@ def _change_difficulty(metric, level, sign, step, start, bound, sems, cooldown):
     new = sign * min(sign * (present + sign * step), sign * bound)
     if new == present:
       return None
-    where = 'above' if sign > 0 else 'below'
     reason = (
-      f'{metric} {lineage.show(value, sem)} lies {where} {level:.4g} at difficulty {present:g}; '
+      f'{metric} {lineage.show(value, sem)} lies {side} {level:.4g} at difficulty {present:g}; '
       f'{new:g} from now on.'
     )
     return Decision(Action.SET_DIFFICULTY, reason, difficulty=new)
@@ -299,11 +299,11 @@ def _change_difficulty(metric, level, sign, step, start, bound, sems, cooldown):
 def ask_if_hacking(proxy: str, truth: str, *, patience: int = 3, rise: float = 0.02) -> Rule:
   """Asks a human when the proxy rises over the last `patience` rounds while the truth does not.
 
-  Fits least-squares lines to the last patience + 1 reports of the path. The proxy must gain more
-  than `rise` over these reports, and the truth must not gain. Ignores reports up to the last
-  question.
+  Fits least-squares lines to the last patience + 1 reports of the path since the last question. The
+  proxy must gain more than `rise` over these reports, and the truth must not gain.
   """
-  decisions.at_least_one('patience', patience)
+  ranges.whole('patience', patience)
+  decisions.numbers(rise=rise)
 
   def rule(reports):
     asked = max((i for i, report in enumerate(reports) if lineage.answered(report)), default=-1)
@@ -336,15 +336,14 @@ def ask_if_hacking(proxy: str, truth: str, *, patience: int = 3, rise: float = 0
 
 def ask_every(rounds: int) -> Rule:
   """Asks a human when `rounds` rounds have passed since the last question."""
-  decisions.at_least_one('rounds', rounds)
+  ranges.whole('rounds', rounds)
 
   def rule(reports):
     seen = [report.round for report in reports if lineage.answered(report)]
     since = reports[-1].round - (seen[-1] if seen else -1)
     if since < rounds:
       return None
-    return Decision(
-      Action.ASK_HUMAN, f'{since} rounds since a human was asked; the limit is {rounds}.'
-    )
+    said = f'{since} rounds since a human was asked; the limit is {rounds}.'
+    return Decision(Action.ASK_HUMAN, said)
 
   return rule

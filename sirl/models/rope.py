@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import ranges
+
 KINDS = ('linear', 'llama3', 'yarn')
 
 
@@ -36,8 +38,7 @@ class Scaling:
       raise ValueError(
         f'rope scaling {self.kind!r} is not supported; expected one of {", ".join(KINDS)}'
       )
-    if self.factor <= 0:
-      raise ValueError(f'rope scaling factor={self.factor} must be positive')
+    ranges.real('rope scaling: factor', self.factor, above=0)
     if self.kind != 'linear' and self.original_context < 1:
       raise ValueError(
         f'{self.kind} rope scaling needs original_context, the tokens it was trained on'

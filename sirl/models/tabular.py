@@ -7,6 +7,7 @@ and the mean of every estimator can be computed exactly.
 import jax
 import jax.numpy as jnp
 
+from sirl import ranges
 from sirl.types import Model
 
 
@@ -16,6 +17,8 @@ def tabular(vocab, length, *, scale=1.0):
   Entry [t, u, v] is the logit of v after token u at position t. `length` bounds prompt plus
   completion.
   """
+  ranges.whole('vocab', vocab)
+  ranges.whole('length', length)
 
   def init(key):
     return {'logits': scale * jax.random.normal(key, (length, vocab, vocab))}

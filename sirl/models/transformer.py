@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from sirl import ranges
 from sirl.models import rope, stack
 from sirl.models.cache import check_shapes, newest, write
 from sirl.models.product import product
@@ -66,9 +67,8 @@ class Architecture:
   remat: str = 'none'  # a key of `stack.REMAT`
 
   def __post_init__(self):
-    for name in ('vocab', 'width', 'layers', 'heads', 'kv_heads', 'head_width', 'ffw'):
-      if getattr(self, name) < 1:
-        raise ValueError(f'{name}={getattr(self, name)} must be at least 1')
+    for name in ('vocab', 'width', 'layers', 'heads', 'kv_heads', 'head_width', 'ffw', 'context'):
+      ranges.whole(name, getattr(self, name))
     if self.heads % self.kv_heads:
       raise ValueError(
         f'heads={self.heads} cannot be shared evenly by kv_heads={self.kv_heads}; '

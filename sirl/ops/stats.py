@@ -18,6 +18,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from sirl import ranges
+
 LARGEST_VOTE = 1000  # above it, binomial coefficients leave the range of float64
 
 
@@ -66,6 +68,7 @@ def pass_at_k(samples, successes, k):
   Raises: ValueError unless 1 <= k <= n and 0 <= c <= n.
   Source: Chen et al. 2021, arXiv 2107.03374, eq. 1.
   """
+  k = ranges.whole('k', k, None, None)
   n, c = np.broadcast_arrays(np.asarray(samples), np.asarray(successes))
   if k < 1 or np.any(n < k):
     raise ValueError(
@@ -274,8 +277,7 @@ def _check_shares(scores, who):
 
 
 def _z(confidence):
-  if not 0 < confidence < 1:
-    raise ValueError(f'confidence={confidence} must lie strictly between 0 and 1; 0.95 is usual.')
+  ranges.real('confidence', confidence, above=0, below=1)
   return statistics.NormalDist().inv_cdf(0.5 + confidence / 2)
 
 

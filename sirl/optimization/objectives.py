@@ -131,8 +131,9 @@ def _surrogate(ratio, experience, low, high, dual, reduce):
 def nll(reduce: Reduce = token_mean) -> Objective:
   """Negative log-likelihood of the completions with a positive advantage: supervised learning.
 
-  With advantages of 0 and 1 it equals `policy_gradient`. Its denominators count every judged
-  completion. To divide by the accepted ones only, leave the rejected ones unjudged (`keep=`).
+  With advantages of 0 and 1 it equals `policy_gradient`. The sum is divided by all judged tokens or
+  completions, also those with advantage 0. To divide by the accepted ones only, use a `keep=` that
+  sets the reward of the others to NaN.
   """
 
   def objective(stats, experience):

@@ -13,6 +13,7 @@ import math
 import operator
 from collections.abc import Sequence
 
+from sirl import ranges
 from sirl.ops import stats
 from sirl.slots import Ask, Extract, Refine, Same, Verify
 from sirl.tasks import Task
@@ -120,5 +121,4 @@ def _score(verifier, task, text):
 
 
 def _check(n):
-  if n < 1:
-    raise ValueError(f'n={n} answers per task; expected at least 1')
+  ranges.whole('n', n)

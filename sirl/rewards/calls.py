@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from typing import Any, TypeAlias
 
+from sirl import ranges
 from sirl.runtime import hosts, worker
 from sirl.runtime.processes import Crashed, processes
 
@@ -47,8 +48,7 @@ def threads(workers: int = 32) -> Executor:
   main thread, and so are all later calls. If the executor itself was called in another thread, as
   slices= of a run does, they fail with NeedsMainThread.
   """
-  if workers < 1:
-    raise ValueError(f'threads: workers={workers}; expected at least 1')
+  ranges.whole('threads: workers', workers)
   signalling = []  # the function that set a signal handler
 
   def run(fn, calls):

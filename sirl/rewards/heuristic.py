@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sirl import ranges
 from sirl.ops import keys, stats
 from sirl.runtime import hosts
 from sirl.slots import Reward, Same
@@ -106,8 +107,8 @@ def soft_overlong(longest: int, buffer: int) -> Callable:
   Args: longest, buffer: tokens; the paper uses 20480 and 4096.
   Source: DAPO, Yu et al. 2025, arXiv 2503.14476, sec. 3.4.
   """
-  if not 0 < buffer <= longest:
-    raise ValueError(f'soft_overlong: buffer={buffer} must lie in 1..longest={longest} tokens.')
+  longest = ranges.whole('soft_overlong: longest', longest)
+  buffer = ranges.whole('soft_overlong: buffer', buffer, 1, longest)
 
   def overlong(params, rollouts):
     return jnp.clip((longest - buffer - length(params, rollouts)) / buffer, -1.0, 0.0)
@@ -121,8 +122,7 @@ def repetition(n: int = 3, penalty: float = 1.0) -> Callable:
   Gives 0 for texts of fewer than n words.
   Source: Yeo et al. 2025, arXiv 2502.03373.
   """
-  if n < 1 or penalty < 0:
-    raise ValueError(f'repetition: expected n >= 1 and penalty >= 0, got n={n}, penalty={penalty}.')
+  n, penalty = ranges.whole('repetition: n', n), ranges.real('repetition: penalty', penalty, 0)
 
   def repeated(task, text):
     del task
@@ -160,8 +160,7 @@ def majority_vote(
   Source: TTRL, Zuo et al. 2025, arXiv 2504.16084. When the label is wrong, only texts with the
   label or the right answer get a wrong reward: every other wrong answer correctly gets 0.
   """
-  if train is not None and train < 1:
-    raise ValueError(f'majority_vote: train={train}; expected at least 1 text, or None for all.')
+  train = ranges.optional('majority_vote: train', train)
 
   def vote(task, texts):
     del task
@@ -192,8 +191,7 @@ def random_reward(p: float = 0.5) -> Reward:
   Its random numbers are keyed by task and sample.
   Source: Shao et al. 2025, Spurious Rewards, arXiv 2506.10947: some base models gain from it.
   """
-  if not 0 <= p <= 1:
-    raise ValueError(f'random_reward: p={p} is no probability.')
+  p = ranges.share('random_reward: p', p)
 
   @functools.partial(jax.jit, static_argnums=3)
   def draw(key, ids_P, first_P, group_size):

@@ -12,6 +12,7 @@ import weakref
 from multiprocessing import connection
 from typing import Any
 
+from sirl import ranges
 from sirl.runtime import hosts, worker
 
 START_SECONDS = 600  # for a process to import a function
@@ -41,10 +42,8 @@ def processes(workers: int | None = None, *, timeout: float | None = None):
     workers: number of processes; None takes one per CPU core.
     timeout: seconds for one call; None waits.
   """
-  if workers is not None and workers < 1:
-    raise ValueError(f'processes: workers={workers}; expected at least 1, or None')
-  if timeout is not None and not timeout > 0:
-    raise ValueError(f'processes: timeout={timeout}; expected seconds above 0, or None')
+  ranges.optional('processes: workers', workers)
+  ranges.optional('processes: timeout', timeout, ranges.real, above=0)
   most = workers or os.cpu_count() or 1
   idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
   for _ in range(most):

@@ -60,7 +60,7 @@ def test_fields_may_be_functions_and_answers_numbers_or_unknown(tmp_path):
 def test_limit_reads_no_further(tmp_path):
   path = write(tmp_path / 'x.jsonl', [*ROWS[:2], 'not json'])
   assert len(curated.jsonl(path, limit=2)) == 2
-  with pytest.raises(ValueError, match='limit=0; expected at least 1, or None for all rows'):
+  with pytest.raises(ValueError, match='limit=0; expected an int of at least 1, or None'):
     curated.jsonl(path, limit=0)
 
 

@@ -138,9 +138,9 @@ def test_a_domain_too_small_for_a_fixed_set_is_an_error():
 
 @pytest.mark.parametrize('bad', [0, -1])
 def test_counts_are_positive(bad):
-  with pytest.raises(ValueError, match=f'per_round={bad}; expected at least 1'):
+  with pytest.raises(ValueError, match=f'per_round={bad}; expected an int of at least 1'):
     procedural.procedural(ADD, per_round=bad)
-  with pytest.raises(ValueError, match=f'n={bad}; expected at least 1'):
+  with pytest.raises(ValueError, match=f'n={bad}; expected an int of at least 1'):
     procedural.fixed_set(ADD, n=bad, seed=0, namespace='x')
 
 

@@ -181,7 +181,7 @@ def test_a_parser_that_crashes_shows_the_text():
 def test_bad_arguments_and_an_empty_pool_say_what_to_do():
   with pytest.raises(ValueError, match=r"template 'no field' has no field \{examples\}"):
     synthetic.self_instruct(Script(''), per_round=1, template='no field')
-  with pytest.raises(ValueError, match=r'per_round=0, examples=3; expected at least 1 of each'):
+  with pytest.raises(ValueError, match=r'per_round=0; expected an int of at least 1'):
     synthetic.self_instruct(Script(''), per_round=0)
   acquire = synthetic.self_instruct(Script('Question: q'), per_round=1)
   with pytest.raises(ValueError, match=r'pool, which is empty; chain\(once'):

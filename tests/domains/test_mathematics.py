@@ -142,8 +142,8 @@ def test_a_task_without_an_answer_is_an_error_unless_skipped():
     ),
     (lambda: mathematics.addition(template='{a}+{b}+{c}'), r'must contain exactly'),
     (lambda: mathematics.chain_sum(template='{a}'), r'\{expression\}'),
-    (lambda: mathematics.addition(digits=0), r'digits=0; a number has at least 1'),
-    (lambda: mathematics.chain_sum(terms=1), r'terms=1; a chain has at least 2'),
+    (lambda: mathematics.addition(digits=0), r'digits=0; expected an int of at least 1'),
+    (lambda: mathematics.chain_sum(terms=1), r'terms=1; expected an int of at least 2'),
     (
       lambda: draws(mathematics.addition(), 1, -1.0),
       r'difficulty=-1.0; expected a finite number >= 0',

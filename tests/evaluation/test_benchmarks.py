@@ -189,10 +189,17 @@ def test_merged_evaluators_may_not_give_one_metric_twice():
   assert benchmarks.merge()(None, None, CONTEXT) == {}
 
 
-@pytest.mark.parametrize(('ks', 'samples'), [((1, 8), 4), ((0,), 4), ((), 4)])
-def test_ks_must_fit_the_samples(ks, samples):
-  with pytest.raises(ValueError, match=f'samples={samples}'):
-    benchmarks.sampled('x', TASKS, verify, ASK, samples=samples, ks=ks)
+@pytest.mark.parametrize(
+  ('ks', 'message'),
+  [
+    ((1, 8), r'ks\[1\]=8; expected an int in \[1, 4\]'),
+    ((0,), r'ks\[0\]=0; expected an int in \[1, 4\]'),
+    ((), 'ks is empty; expected one k in 1..samples=4'),
+  ],
+)
+def test_ks_must_fit_the_samples(ks, message):
+  with pytest.raises(ValueError, match=f'x: {message}'):
+    benchmarks.sampled('x', TASKS, verify, ASK, samples=4, ks=ks)
 
 
 def test_an_empty_set_is_no_benchmark():

@@ -400,7 +400,7 @@ def test_no_rule_speaks_before_training_or_without_its_metric(rule):
   [
     (lambda: steering.stop_after_plateau('acc', 0), 'rounds=0'),
     (lambda: steering.rollback_if_regressed('acc', horizon=0), 'horizon=0'),
-    (lambda: steering.stop_if_not_finite(horizon=9), 'horizon=9; expected 1 to 8'),
+    (lambda: steering.stop_if_not_finite(horizon=9), r'horizon=9; expected an int in \[1, 8\]'),
     (lambda: steering.rollback_if('acc'), 'no limit for acc'),
     (lambda: steering.stop_if_collapsed({'kl': (None, None)}), 'kl has no limit'),
     (lambda: steering.harder_if_saturated('acc', 0.9, step=0), 'step=0'),
