@@ -112,6 +112,14 @@ def parser():
     help='where everything is written (default: runs/<name of the file>, and the overrides: '
     'runs/quickstart-seed=1)',
   )
+  sub.add_argument(
+    '--numbers', action='store_true', help='print the numbers of the experiment and run nothing'
+  )
+  sub.add_argument(
+    '--warm',
+    metavar='DIR',
+    help='take the warm start of the run in DIR; it must have the same numbers',
+  )
   sub.add_argument('--distributed', action='store_true', help='one of several processes of a pod')
   sub.add_argument(
     '--sink',

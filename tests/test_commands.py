@@ -1,6 +1,7 @@
 """Commands on a finished run: sample, evaluate, export, sweeps, and the lists of choices."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -233,6 +234,15 @@ def test_methods_and_tasks_are_listed_with_what_they_are(capsys):
 )
 def test_an_unknown_method_task_or_model_names_the_nearest(words, message, capsys):
   assert refused(capsys, *words) == message
+
+
+def test_the_numbers_of_an_experiment_are_printed_as_they_are_typed(capsys):
+  assert cli.main(['run', 'dapo', '--set', 'task=chains', '--numbers']) == commands.DONE
+  printed = capsys.readouterr().out
+  assert "--set 'clip=[0.2, 0.28]'" in printed
+  again = shlex.split(printed)
+  assert cli.main(['run', 'dapo', *again, '--numbers']) == commands.DONE
+  assert capsys.readouterr().out == printed
 
 
 def test_another_experiment_in_the_workdir_of_a_run_is_refused(finished, capsys):

@@ -165,6 +165,32 @@ def test_the_workdir_of_a_warm_start_is_refused_to_another_experiment(tmp_path, 
   assert f'w holds a run of {file}, not of {other}' in capsys.readouterr().err
 
 
+SHARED = """
+  cold = build
+
+  def build(c):
+    first = dataclasses.replace(cold(c), config=dataclasses.replace(c, max_rounds=1))
+    return dataclasses.replace(
+      cold(c), learners={'policy': dataclasses.replace(cold(c).policy, params=first)})
+"""
+
+
+def test_variants_of_a_run_share_its_warm_start_if_their_numbers_agree(tmp_path, capsys):
+  file = tiny_experiment.write(tmp_path / 'mine' / 'warmed.py', SHARED)
+  assert run(file, tmp_path / 'a', 'max_rounds=1') == 0, capsys.readouterr().err
+  began = (tmp_path / 'a' / 'warm' / 'steps.jsonl').read_bytes()
+  words = ['run', str(file), '--workdir', str(tmp_path / 'b'), '--warm', str(tmp_path / 'a')]
+  assert cli.main([*words, '--set', 'max_rounds=2']) == 0, capsys.readouterr().err
+  assert (tmp_path / 'b' / 'warm' / 'steps.jsonl').read_bytes() == began  # not trained again
+  words[3] = str(tmp_path / 'c')
+  assert cli.main([*words, '--set', 'learning_rate=0.3']) == commands.ERROR
+  assert 'learning_rate' in capsys.readouterr().err
+  words[-1] = str(tmp_path / 'mine')
+  words[3] = str(tmp_path / 'd')
+  assert cli.main(words) == commands.ERROR
+  assert 'it holds no warm start' in capsys.readouterr().err
+
+
 def test_every_change_of_a_run_is_kept_and_shown(tmp_path, experiment, capsys):
   workdir = tmp_path / 'w'
   assert run(experiment, workdir, 'max_rounds=1') == 0, capsys.readouterr().err

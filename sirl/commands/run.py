@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shutil
 
 from sirl import config as configs
 from sirl import experiment_file
@@ -15,6 +16,10 @@ def run(arguments):
   source = experiment_file.find(arguments.file)
   module = experiment_file.load(source)
   config = experiment_file.configured(module, arguments.set)
+  if arguments.numbers:
+    for name, value in configs.flat(configs.dump(config)).items():
+      print(configs.typed(name, value))
+    return DONE
   workdir = pathlib.Path(
     arguments.workdir or experiment_file.workdir(source, module, config, arguments.set)
   )
@@ -55,6 +60,10 @@ def run_in(workdir, source, module, config, arguments):
   identity.check_built(workdir, config, experiment)
   first = hosts.is_first()
   before = recorded(workdir)
+  if arguments.warm:
+    if first:
+      take_warm_start(pathlib.Path(arguments.warm), workdir)
+    hosts.gather([True])  # no process looks for it before it is there
   own = []  # not empty once the workdir is known to belong to this run
 
   def accepted():
@@ -97,6 +106,24 @@ def run_in(workdir, source, module, config, arguments):
   if decision is not None and decision.action is Action.ASK_HUMAN:
     return waiting(workdir, decision.reason)
   return DONE
+
+
+def take_warm_start(other, workdir):
+  """Copies the warm start of another run, unless this one has its own.
+
+  The run reads it as its own and goes on after it. Another seed, model or task is refused there, by
+  the numbers that the checkpoint keeps.
+  Raises: ValueError if the other run has no warm start.
+  """
+  if not (other / 'warm' / 'checkpoints').exists():
+    raise ValueError(
+      f'--warm {other}: it holds no warm start; give the workdir of a run that has one'
+    )
+  if not (workdir / 'warm').exists():
+    half = workdir / '.warm.tmp'
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.copytree(other / 'warm', half)
+    half.rename(workdir / 'warm')
 
 
 def recorded(workdir):
