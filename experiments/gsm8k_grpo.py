@@ -22,7 +22,7 @@ Source: GRPO, Shao et al. 2024 (arXiv 2402.03300), sec. 4; clip-higher and dropp
 import dataclasses
 
 from experiments import settings
-from sirl import recipe
+from sirl import ranges, recipe
 from sirl.optimization import advantages, by_group, objectives
 from sirl.selection import selectors
 
@@ -33,7 +33,7 @@ class Config(recipe.Config):
 
   task: str = 'gsm8k'
   model: str = 'Qwen/Qwen2.5-0.5B-Instruct'  # Qwen/Qwen3-0.6B works as well
-  clip: tuple[float, float] = (0.2, 0.28)
+  clip: tuple[ranges.NotNegative, ranges.NotNegative] = (0.2, 0.28)
 
 
 def method(c, s):

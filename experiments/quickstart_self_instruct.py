@@ -21,7 +21,7 @@ import dataclasses
 import re
 
 from experiments import arithmetic, quickstart, settings
-from sirl import gro, recipe, rewards
+from sirl import gro, ranges, recipe, rewards
 from sirl.acquisition import acquirer, chain, hygiene, once, synthetic
 from sirl.generation import demonstrate, explore, make_ask
 from sirl.optimization import advantages, by_group, make_optimize, objectives
@@ -37,9 +37,9 @@ class Config(recipe.Config):
   """Numbers of the run; each can be set with --set NAME=VALUE."""
 
   warm_prompts: int = 80
-  max_list: int = 6 * EXAMPLES  # tokens of a list that is read
-  max_written: int = 7  # tokens: '12+34=' and the end token
-  given: int = 48  # sums without answers; the policy writes the rest of the pool
+  max_list: ranges.Count = 6 * EXAMPLES  # tokens of a list that is read
+  max_written: ranges.Count = 7  # tokens: '12+34=' and the end token
+  given: ranges.Count = 48  # sums without answers; the policy writes the rest of the pool
 
 
 # ---------------------------------------------------------------- what is rewarded

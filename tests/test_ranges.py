@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import settings
+from experiments import gsm8k_grpo, quickstart_curriculum, quickstart_self_instruct, settings
 from experiments.methods import dapo, grpo, gspo
 from sirl import config, ranges, rewards
 from sirl.acquisition import hygiene
@@ -162,7 +162,14 @@ TAKEN = {
 
 @pytest.mark.parametrize(
   ('method', 'numbers'),
-  [(grpo, ()), (dapo, ('task=jsonl',)), (gspo, ('model=weights/some', 'task=gsm8k'))],
+  [
+    (grpo, ()),
+    (dapo, ('task=jsonl',)),
+    (gspo, ('model=weights/some', 'task=gsm8k')),
+    (quickstart_curriculum, ()),
+    (quickstart_self_instruct, ()),
+    (gsm8k_grpo, ()),
+  ],
 )
 def test_every_number_of_a_run_has_a_range(method, numbers):
   c = method.build.configured(method.Config, numbers)
