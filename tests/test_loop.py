@@ -413,6 +413,29 @@ def test_sampler_and_learner_that_disagree_stop_the_run(tmp_path):
     loop.run(toy.build(toy.Config(temperature=0.5)), tmp_path)
 
 
+def test_a_reward_without_return_ends_the_run_at_its_first_step(tmp_path):
+  """It would train a whole round on nothing. Here there is no trial before, as there is in recipes."""
+  steps = []
+  experiment = toy.build(
+    toy.Config(),
+    reward=rewards.per_completion(lambda task, text: None),
+    on_step=lambda: steps.append(1),
+  )
+  with pytest.raises(
+    ValueError, match='every completion .* unjudged; does the reward return a number'
+  ):
+    loop.run(experiment, tmp_path)
+  assert len(steps) == 1
+
+
+def test_a_rule_that_returns_something_else_is_told_the_form(tmp_path):
+  experiment = toy.build(toy.Config(), steer=lambda reports: 'stop')
+  with pytest.raises(
+    ValueError, match=r"steer returned 'stop'; expected steer\(reports\) -> Decision"
+  ):
+    loop.run(experiment, tmp_path)
+
+
 def test_a_step_that_is_not_finite_is_named_in_the_log_and_in_the_decision(tmp_path, caplog):
   seen = []
 
