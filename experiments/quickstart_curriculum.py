@@ -16,7 +16,7 @@ Source: perplexity as a filter of training data, Ankner et al. 2024 (arXiv 2405.
 import dataclasses
 
 from experiments import arithmetic, quickstart, settings
-from sirl import ranges, recipe
+from sirl import recipe
 from sirl.acquisition import procedural
 from sirl.evaluation import benchmarks, steering
 from sirl.generation import make_ask, make_logp
@@ -33,7 +33,7 @@ class Config(recipe.Config):
   max_rounds: int = 20
   steps_per_round: int = 20
   acquired: int = 300  # there are 8100 sums; 1980 of them have no carry
-  saturated: ranges.Share = 0.75  # mean reward of a round at which the difficulty rises
+  saturated: float = 0.75  # mean reward of a round at which the difficulty rises
 
 
 def method(c, s):

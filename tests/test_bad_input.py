@@ -201,7 +201,7 @@ NEEDS_ANSWER = 'functools.partial(mathematics.correct, extract=answers.exact)'
 IN_ROUND_1 = {  # toy-6 is a task of the second round
   'reward_raises': (
     BROKEN_REWARD.format(line="if task.id == 'toy-6': raise KeyError('unit')", **ONE),
-    [r"^reward 'correct' raised KeyError: 'unit'\n", "on task 'toy-6', completion 0: '", 'Correct the reward, or wrap it in'],
+    [r"^reward 'correct' raised KeyError: 'unit' \(\S+experiment.py, line \d+; --traceback shows the calls\)\n", "on task 'toy-6', completion 0: '", 'Correct the reward, or wrap it in'],
   ),
   'reward_is_nan': (
     BROKEN_REWARD.format(line="if task.id == 'toy-6': return float('nan')", **ONE),

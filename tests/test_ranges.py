@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import gsm8k_grpo, quickstart_curriculum, quickstart_self_instruct, settings
+from experiments import gsm8k_grpo, quickstart_self_instruct, settings
 from experiments.methods import dapo, grpo, gspo
 from sirl import config, ranges, rewards
 from sirl.acquisition import hygiene
@@ -166,7 +166,6 @@ TAKEN = {
     (grpo, ()),
     (dapo, ('task=jsonl',)),
     (gspo, ('model=weights/some', 'task=gsm8k')),
-    (quickstart_curriculum, ()),
     (quickstart_self_instruct, ()),
     (gsm8k_grpo, ()),
   ],
