@@ -72,7 +72,7 @@ def test_a_slice_is_judged_while_the_next_one_is_generated():
   """The first reward ends only after the second generation began."""
   began, happened = threading.Event(), []
 
-  def generate(weights, tasks, key, rows):
+  def generate(weights, tasks, key, rows=None):
     if 0 not in rows:
       began.set()
     return GENERATE(weights, tasks, key, rows)
@@ -95,7 +95,7 @@ def test_texts_of_a_slice_are_read_while_the_next_one_is_generated():
 
   slow = explore(MODEL, CODEC._replace(decode=read), group_size=3, max_prompt=2, max_new=5)
 
-  def generate(weights, tasks, key, rows):
+  def generate(weights, tasks, key, rows=None):
     if 0 not in rows:
       began.set()
     return slow(weights, tasks, key, rows)

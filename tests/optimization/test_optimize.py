@@ -321,10 +321,11 @@ def test_objectives_pass_finite_differences(params, reduce):
   with jax.enable_x64(True):
     wide = jax.tree.map(lambda x: x.astype(jnp.float64), params)
     rollouts, rewards = batch(params, P=2, G=3)
+    from sirl.optimization import contract
     from sirl.optimization import optimize as module
 
     batch_ = module._judged(rollouts, rewarded(rewards))
-    batch_ = module._with_counts(module._credited(by_group(advantages.centered), batch_))
+    batch_ = contract.with_counts(contract.credited(by_group(advantages.centered), batch_))
     old = logprobs.token_stats(exact.MODEL, exact.MODEL.init(jax.random.key(8)), rollouts).logp
     batch_ = batch_.replace(old_logp=old, named_logp={'reference': old})
     objective = objectives.add(

@@ -1,7 +1,6 @@
 """Cutting a minibatch into micro-batches, rows and widths changes nothing but rounding."""
 
 import dataclasses
-import re
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from sirl.optimization import (
   advantages,
   buckets,
   by_group,
+  contract,
   make_optimize,
   objectives,
   optimize,
@@ -119,7 +119,7 @@ def test_numbers_below_one_are_refused(cuts):
 def credited(rollouts):
   """The Experience from which pieces are cut."""
   judged = optimize._judged(rollouts, REWARDS)
-  return optimize._with_counts(optimize._credited(CREDIT, judged))
+  return contract.with_counts(contract.credited(CREDIT, judged))
 
 
 def test_pieces_are_sorted_by_length_and_hold_every_row_once(rollouts):
