@@ -36,6 +36,7 @@ def test_a_box_after_an_equals_sign_or_before_a_unit_is_whole(text):
 @pytest.mark.parametrize(
   'text',
   [
+    r'If we assume that the answer is \boxed{5}', '5 is wrong.', 'The answer 5 is incorrect.',
     r'The answer is not \boxed{5}', r'I do not think it is \boxed{5}', 'Suppose the answer is 5.', 'If the answer is 5, we fail.',
     'It is false that the answer is 5.', 'The wrong answer is 5.', 'The answer may be 5.', 'Let x = 5.', 'when x = 5',
     'The answer is 5. No wait, 6.', 'The answer is 5. Actually, it is 6.', 'The answer is 5 if x is 2 and 6 otherwise.',
@@ -76,6 +77,7 @@ def test_a_circumstance_or_the_number_of_a_step_is_no_answer(text, gold):
     ('Her earnings are $400 + $60 = $460 this week.', '460'), (r'He pays \$694 in total.', '694'), (r'The value is $\$694$.', '694'),
     (r'\[ x = \frac{-b \pm \sqrt{b^2-4ac}}{2a} \] Thus $x = 3$.', '3'), ('The answer is 20 - 5 = 15, so he has 15 apples.', '15'),
     ('She makes 9 eggs * $2/egg = $18 per day.', '18'), ("Let's verify: 3 * 5 = 15. Yes.", '15'), ('Answer: E) 12', 'E'),
+    ('The answer is 60 (since 30 + 30 = 60).', '60'), ('### 5', '5'), ('(x,y)=(1,2)', '(1,2)'),
     ('Since it cannot be negative, the answer is 5.', '5'),
   ],
 )  # fmt: skip
@@ -88,6 +90,8 @@ def test_the_claim_of_a_sentence_is_found_among_its_circumstances(text, gold):
   [
     ('x<1 and x>3', 'x<1 or x>3'), ('x>1 and x<3', r'(1,\infty)\cup(-\infty,3)'), (r'x > 1 \land x<3', r'x>1 \text{ or } x<3'),
     ('(C) and (D)', 'C'), (r'\text{(C)}, \text{(D)}', 'C'), ('(C) or (D)', 'C'),
+    ('A) 5 B) 6', 'A'), ('(A) 5, (B) 6', 'A'), (r'(A) 5 \quad (B) 6', 'A'), ('A) B) C) D)', 'A'), ('(A) B', 'A'),
+    ('(y,x)=(1,2)', '(x,y)=(1,2)'), ('(a,b)=(1,2)', '(x,y)=(1,2)'),
     ('x=x', 'x'), ('x = 2y-x', '2y-x'), ('3!!', '720'), ('3!!', '3'), (r'\sin x y', r'y\sin x'),
     (r'\infty/\infty', '1'), (r'\infty-\infty', '0'), (r'2\infty', r'\infty'),
     (r'\frac{dy}{dx}', r'\frac{y}{x}'), ('d/dx', '1/x'),

@@ -29,7 +29,7 @@ _LEAD = re.compile(
   re.IGNORECASE,
 )
 _REASON = re.compile(
-  r'[,;]?\s+(?:because|since|as|which|where|given|after|when|for)\s.*|,\s+so\s.*', re.DOTALL
+  r'[,;]?\s+\(?(?:because|since|as|which|where|given|after|when|for)\s.*|,\s+so\s.*', re.DOTALL
 )
 _CONDITION = re.compile(
   r'\b(?:if|unless|otherwise|assuming|except|depending)\b|\b(?:when|for)\b[^,;]*(?:=|\bothers?\b|\band\b.*\bfor\b)',
@@ -42,7 +42,7 @@ _AFTERTHOUGHT = re.compile(
 )
 _SUPPOSED = re.compile(
   r'(?:\b(?:if|suppose|assume|assuming|whether|wrong|incorrect|false|may think|might think|often say)'
-  r'(?:\s+that)?(?:\s+(?:the|an?|final|correct))*)\s*$',
+  r'(?:\s+(?:that|the|an?|final|correct|answer|it|is|we|have))*)[\s$(\\]*$',
   re.IGNORECASE,
 )
 _PREMISE = re.compile(
@@ -54,7 +54,7 @@ _RETRACTED = re.compile(
 )
 _LIST_MARKS = re.compile(
   r'^[ \t]{0,8}(?:#{1,6} )?(?:\*\*)?(?:[0-9]{1,2}[.)]|(?:step|part|case|problem|question|example) [0-9]{1,2}\b[.:]?)(?:\*\*)?'
-  r'(?=\s+[a-zA-Z*]|\s*$)',
+  r'(?=\s+[a-zA-Z*]|\s*$)|^#{1,6} (?=[^a-zA-Z*\s])',
   re.IGNORECASE | re.MULTILINE,
 )
 _NOT = re.compile(
@@ -70,7 +70,7 @@ _INSTEAD = re.compile(
 )
 _HEDGE = re.compile(
   r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
-  r'nearly|almost|may be|at least|at most|more than|less than|fewer than|greater than|or so|about|unknown|'
+  r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|more than|less than|fewer than|greater than|or so|about|unknown|'
   r'somewhere|between|one of)\b',
   re.IGNORECASE,
 )

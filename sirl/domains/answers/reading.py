@@ -28,7 +28,7 @@ _WORD_SIGNS = re.compile(
 )
 _AND = re.compile(r'(?<![a-zA-Z])(?:and|\\land|\\wedge)(?![a-zA-Z])')
 _LABELLED = re.compile(
-  r'(?:⟦?\(?([A-J])\)\s*⟧?\s+(?=[\w\\⟦])|⟦\(([A-J])\)\s*⟧)(?!\s*(?:[,;]|⟦\(|⟦?\s*(?:and|or|is|not)\b))'
+  r'(?:⟦?\(?([A-J])\)\s*⟧?\s+(?=[\w\\⟦])|⟦\(([A-J])\)\s*⟧)(?!\s*(?:[,;]|⟦?\s*(?:and|or|is|not)\b|⟦?[A-J]⟧?$)|.*(?<![a-zA-Z])[A-J]\))'
 )
 _MATRIX = re.compile(
   r'\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}', re.DOTALL
@@ -124,7 +124,7 @@ def _list(text):
 
 
 def _is_interval(item):
-  return isinstance(item, Named) and isinstance(item.item, Brackets)
+  return isinstance(item, Named) and isinstance(item.item, Brackets) and item.name[0] != '('
 
 
 def _check_parts(parts):
@@ -283,7 +283,7 @@ def _equation(sides):
       if not (_is_name(name) and _mentions(named.item, quantities.quantity(name).tree)):
         return named  # x = 2y - x does not say what x is
   if re.fullmatch(r'\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\)', left):
-    return _single(right)  # (x, y) = (1, 2)
+    return Named(_name(left), _single(right))  # (x, y) = (1, 2)
   first, last = quantities.quantity(left), _single(right)
   if not isinstance(last, Quantity) or not _letters(first.tree):
     return last
