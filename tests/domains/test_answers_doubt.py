@@ -25,7 +25,7 @@ def test_a_box_that_is_one_part_of_a_formula_is_no_answer(text):
 @pytest.mark.parametrize(
   'text',
   [
-    r'$x = \boxed{5}$', r'$= \boxed{5}\text{ cm}$', r'$$\boxed{5}$$', r'**\boxed{5}**', r'- \boxed{5}', r'so \(\boxed{5}\).',
+    r'$x = \boxed{5}$', r'$= \boxed{5}\text{ cm}$', r'$$\boxed{5}$$', r'**\boxed{5}**', r'- \boxed{5}', 'There are 4\n\\boxed{5}', r'so \(\boxed{5}\).',
     r'\$\boxed{5}', r'$\color{red}{\boxed{5}}$', r'The answer is $\boxed{5}$ apples!', r'It cannot be 4, so \boxed{5}',
   ],
 )  # fmt: skip

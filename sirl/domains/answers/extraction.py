@@ -24,7 +24,7 @@ _BARE_BOX = re.compile(
 # A box that is one part of a formula: -\boxed{5}, \boxed{5}^2.
 _BOUND_BEFORE = re.compile(
   r'(?:[0-9})]\s*[-+/^]\s*|[=($ \n{][-+/^]|^[-+/^]|[0-9]|\\[dtc]?frac\{[^{}]{0,20}\}\{|\\(?:times|cdot|div)\s*'
-  r'|\\(?:[dtc]?frac|sqrt)\s*\{?\s*|\bnot[\s$*]{0,4}(?:\\\()?\s?)$'
+  r'|\\(?:[dtc]?frac|sqrt)\s*\{?\s*|\bnot[\s$*]{0,4}(?:\\\()?\s?)\Z'
 )
 _BOUND_AFTER = re.compile(
   r'\s*[/^]|\.?[0-9]|\s*[-+]\s*[0-9\\(]|\s*\\(?:times|cdot|div|pi|sqrt|[dtc]?frac)(?![a-zA-Z])|[a-zA-Z](?![a-zA-Z])'
