@@ -116,3 +116,28 @@ def test_what_may_be_read_in_two_ways_is_equal_to_neither(answer, gold):
 )
 def test_a_power_or_function_that_changes_nothing_does_not_turn_the_question_into_an_answer(text):
   assert not answers.equal(text, '7')
+
+
+@pytest.mark.parametrize(
+  ('text', 'gold'),
+  [
+    ('7=5', '5'), ('2+2=5', '5'), ('0=1=2=9', '9'),  # a false equation states nothing
+    ('x=1,y=2', '1,2'), ('x=1,y=2', '2,1'),  # names that differ are part of the answer
+    ('3:04', '3:4'), ('£5', '5 lbs'), (r'\mathbb{N}', 'N'), ('xY', 'xy'), ('AB', 'ab'),
+    ('10/3=3.33', '10/3'),
+  ],
+)  # fmt: skip
+def test_what_looks_alike_but_says_something_else_is_not_equal(text, gold):
+  assert not right(text, gold)
+
+
+@pytest.mark.parametrize(
+  ('text', 'gold'),
+  [
+    ('20-5=15', '15'), ('10/3 = 3.33', '3.33'), (r'\sqrt{2} \approx 1.41', '1.41'), ('x=1,y=2', 'y=2,x=1'),
+    ('x=1 or x=2', '1,2'), ('£5', '5'), ('7:30 PM', '7:30 p.m.'), ('Yes', 'yes'), ('15.<|im_end|>', '15'),
+    ('15</s>', '15'),
+  ],
+)  # fmt: skip
+def test_the_same_with_other_marks_is_equal(text, gold):
+  assert right(text, gold)

@@ -1,8 +1,6 @@
 """Whether two answers are the same value. docs/answers.md says what counts as equal."""
 
 import functools
-import math
-from fractions import Fraction
 
 from sirl.domains.answers import algebra, expression, meaning, reading, typography
 from sirl.domains.answers.algebra import Unread
@@ -17,8 +15,6 @@ from sirl.domains.answers.values import (
   Union,
   Words,
 )  # fmt: skip
-
-ROUNDED = 2  # decimals from which on a gold may be a rounded number
 
 
 @functools.lru_cache(maxsize=4096)
@@ -85,7 +81,7 @@ def _same(a, b):
       and all(_same_row(row_a, row_b) for row_a, row_b in rows)
     )
   if isinstance(a, Parts):
-    return a.kind == b.kind and _same_parts(a.parts, b.parts)
+    return a == b
   assert isinstance(a, Relation)
   return _same_relation(a, b)
 
@@ -95,14 +91,15 @@ def _same_row(a, b):
 
 
 def _same_parts(a, b):
-  if len(a) != len(b):
-    return False
-  return all(x == y if isinstance(x, str) else _same(x, y) for x, y in zip(a, b))
+  return a == b
 
 
 def _same_set(a, b):
-  """Whether every item of one has a partner of its own in the other."""
-  if len(a) != len(b):
+  """Whether every item of one has a partner of its own in the other.
+
+  x = 1, y = 2 is not 1, 2: only a name that all items share may be left out.
+  """
+  if len(a) != len(b) or (_names(a) != _names(b) and max(len(_names(a)), len(_names(b))) > 1):
     return False
   rest = list(b)
   for item in a:
@@ -111,6 +108,10 @@ def _same_set(a, b):
       return False
     del rest[partner]
   return True
+
+
+def _names(items):
+  return {item.name for item in items if isinstance(item, Named)}
 
 
 def _same_named(a, b):
@@ -145,31 +146,4 @@ def _same_quantity(a, b):
     ready_a, ready_b = meaning.finished(a.tree), meaning.finished(b.tree)
     if not (ready_a and ready_b):  # 12-5 is a question, not the answer 7
       return meaning.shape(a.tree) == meaning.shape(b.tree)
-  return algebra.equal(a.value, b.value) or _rounds_to(a, b)
-
-
-def _rounds_to(answer, gold):
-  """Whether the answer is more exact than a gold with decimals, and rounds to it, half up."""
-  place = meaning.last_place(gold.tree)
-  exact = algebra.rational(gold.value)
-  if place is None or place[1] < ROUNDED or exact is None or _mantissa_is_whole(exact, place):
-    return False
-  own = meaning.last_place(answer.tree)
-  if meaning.repeats(answer.tree):  # 0.272727... is not a slip of 0.27
-    return False
-  if own is not None and own[0] >= place[0]:
-    return False
-  number = algebra.approximate(answer.value)
-  if number is None or (own is None and not _one_number(answer)):
-    return False
-  rounded = math.floor(abs(number) / place[0] + Fraction(1, 2)) * place[0]
-  return rounded == abs(exact) and (number < 0) == (exact < 0)
-
-
-def _one_number(answer):
-  return algebra.rational(answer.value) is None or meaning.finished(answer.tree)
-
-
-def _mantissa_is_whole(exact, place):
-  """Whether 1.50 10^3 or 18.00 has no decimals that count."""
-  return (exact / place[0] / 10 ** place[1]).denominator == 1
+  return algebra.equal(a.value, b.value) or meaning.rounds_to(a, b)

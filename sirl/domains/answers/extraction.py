@@ -30,6 +30,7 @@ _BOUND_AFTER = re.compile(
   r'\s*[/^]|\.?[0-9]|\s*[-+]\s*[0-9\\(]|\s*\\(?:times|cdot|div|pi|sqrt|[dtc]?frac)(?![a-zA-Z])|[a-zA-Z](?![a-zA-Z])'
 )
 _MARKED = re.compile(r'^[ \t]*####(.*)$', re.MULTILINE)
+_END = re.compile(r'(?:<\|[a-z_]{1,20}\|>|</s>|<eos>|<end_of_turn>)\s{0,20}$')  # end marks of chats
 _MOST_BOXES = 16  # different contents; a text with more is no answer
 
 
@@ -118,6 +119,7 @@ def final(text):
   follows the last 'answer is', the whole text if it is one answer, else the last expression. A form
   that is there but broken gives None; the next one is not tried.
   """
+  text = _END.sub('', text)
   if '</think>' in text:
     text = text.rpartition('</think>')[2]
   elif '<think>' in text:

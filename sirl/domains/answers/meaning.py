@@ -6,6 +6,8 @@ from fractions import Fraction
 from sirl.domains.answers import algebra
 from sirl.domains.answers.expression import Tree
 
+ROUNDED = 2  # decimals from which on a gold may be a rounded number
+
 
 def value(tree):
   """The exact algebra.Value of a Tree. Raises: Unread for zero denominators and huge numbers."""
@@ -105,3 +107,48 @@ def last_place(tree):
     inner, scale = last_place(operands[0]), algebra.rational(value(operands[1]))
     return None if inner is None or scale is None else (inner[0] * scale, inner[1])
   return None
+
+
+# ---------------------------------------------------------------- rounding
+
+
+def rounds_to(answer, gold):
+  """Whether the answer is more exact than a gold with decimals, and rounds to it, half up.
+
+  Args: answer, gold: values.Quantity.
+  """
+  place, exact = last_place(gold.tree), algebra.rational(gold.value)
+  if place is None or place[1] < ROUNDED or exact is None or _is_whole(exact, place):
+    return False
+  if repeats(answer.tree):  # 0.272727... is not a slip of 0.27
+    return False
+  own = last_place(answer.tree)
+  if own is not None and own[0] >= place[0]:
+    return False
+  if own is None and algebra.rational(answer.value) is not None and not finished(answer.tree):
+    return False
+  return _rounded(answer.value, place[0]) == exact
+
+
+def agree(first, last):
+  """Whether two sides of an equation of numbers are equal, the last one perhaps rounded."""
+  place = last_place(last.tree)
+  if algebra.equal(first.value, last.value) or first.unit != last.unit:
+    return True
+  return bool(place and place[1]) and _rounded(first.value, place[0]) == algebra.rational(
+    last.value
+  )
+
+
+def _rounded(exact, place):
+  """The number to a place, half up and away from zero; None if it is no real number."""
+  number = algebra.approximate(exact)
+  if number is None:
+    return None
+  rounded = math.floor(abs(number) / place + Fraction(1, 2)) * place
+  return -rounded if number < 0 else rounded
+
+
+def _is_whole(exact, place):
+  """Whether 1.50 10^3 or 18.00 has no decimals that count."""
+  return (exact / place[0] / 10 ** place[1]).denominator == 1

@@ -19,7 +19,9 @@ def quantity(text):
   text = text.strip()
   unit, before = (), re.fullmatch(r'([-+]?)\s*⟦dollars⟧\s*(.*)|([-+]?)\s*[€£]\s*(.*)', text)
   if before:
-    unit = (('dollars' if before[2] is not None else 'euros' if '€' in text else 'pounds', 1),)
+    unit = (
+      ('dollars' if before[2] is not None else 'euros' if '€' in text else 'pounds sterling', 1),
+    )
     text = (before[1] or before[3] or '') + (before[2] if before[2] is not None else before[4])
   text = _SCALED.sub(
     lambda m: rf'{m[1]} \times 10^{{{_SCALES[m[2]]}}} {"⟦" if m[3] else ""}', text, count=1

@@ -7,7 +7,7 @@ to the same words.
 import functools
 import re
 
-from sirl.domains.answers import expression, meaning, quantities, typography
+from sirl.domains.answers import expression, meaning, quantities, typography, wording
 from sirl.domains.answers.algebra import Unread
 from sirl.domains.answers.expression import Tree
 from sirl.domains.answers.values import (
@@ -45,29 +45,9 @@ def read(text):
   if not plain or len(text.strip()) > typography.LIMIT:
     return Words(plain)
   try:
-    return _answer(_ready(plain))
+    return _answer(wording.signs(plain))
   except (Unread, RecursionError):
-    return Words(words_of(plain), plain)
-
-
-def words_of(plain):
-  """Words without case, brackets of text groups and spaces that do not part two words."""
-  text = re.sub('[⟦⟧]', ' ', plain)
-  text = re.sub(r'[a-zA-Z]{2,}', lambda m: m[0].lower(), text)
-  text = re.sub(r'\s+', ' ', text).strip().strip('"\'').rstrip('.')
-  return re.sub(r'(?<![\w.]) | (?![\w.])', '', text)
-
-
-def _ready(plain):
-  """Words that stand for a sign are replaced by it."""
-  text = re.sub(r'\\(?:ldots|dots|cdots)(?![a-zA-Z])|\.\.\.|…', '…', plain)
-  text = re.sub(r'⟦\s*(?:is\s+)?(?:in|belongs to)\s*⟧', r'\\in ', text)
-  text = re.sub(r'⟦\s*(pi|sqrt)\s*⟧|(?<![a-zA-Z\\])(infinity|inf|oo)(?![a-zA-Z])', _sign_of, text)
-  return re.sub(r'\\(?:lang|langle)(?![a-zA-Z])', '\\\\langle ', text)
-
-
-def _sign_of(match):
-  return {'pi': '\\pi ', 'sqrt': '\\sqrt '}.get(match[1], '\\infty ')
+    return Words(wording.words_of(plain), plain)
 
 
 def _answer(text):
@@ -182,7 +162,7 @@ def _structured(text):
   if re.fullmatch(
     r'[0-9]{1,3}(?:\s*:\s*[0-9]+(?:\.[0-9]+)?)+|[0-9a-z]+(?:\s*:\s*[0-9a-z]+)+', text
   ):
-    return Parts(':', tuple(quantities.quantity(part) for part in text.split(':')))
+    return Parts(':', tuple(part.strip() for part in text.split(':')))
   base = re.fullmatch(
     r'\(?([0-9A-Fa-f]+)\)?_\{?\s*⟦?([0-9]{1,2}|two|eight|ten|sixteen)⟧?\s*\}?', text
   )
@@ -285,7 +265,11 @@ def _equation(sides):
   if re.fullmatch(r'\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\)', left):
     return Named(_name(left), _single(right))  # (x, y) = (1, 2)
   first, last = quantities.quantity(left), _single(right)
-  if not isinstance(last, Quantity) or not _letters(first.tree):
+  if not isinstance(last, Quantity):
+    return last
+  if not _letters(first.tree):
+    if not meaning.agree(first, last):
+      raise Unread('two sides of different value')
     return last
   if len(sides) > 2:
     return last

@@ -29,7 +29,7 @@ _GREEK = {
 _HIGH = dict(zip('⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ', '0123456789+-n'))
 _LOW = dict(zip('₀₁₂₃₄₅₆₇₈₉', '0123456789'))
 _FRACTION = re.compile('[¼-¾⅐-⅞]')  # vulgar fractions, such as ½
-_FONTS = r'mathrm|mathbf|mathit|mathsf|mathtt|mathcal|mathbb|boldsymbol|bm|operatorname\*?|vec|hat'
+_FONTS = r'mathrm|mathbf|mathit|mathsf|mathtt|mathcal|boldsymbol|bm|operatorname\*?|vec|hat'
 _TEXTS = r'text(?:normal|rm|bf|it|sf|tt|up|md)?|mbox|hbox'
 
 _REWRITES = [
@@ -47,6 +47,7 @@ _REWRITES = [
     (r'\\(?:[dtc]|nice)frac(?![a-zA-Z])', r'\\frac'),
     (r'\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}', r'\\frac{\1}{\2}'),
     (r'^\s*\\approx(?![a-zA-Z])', ''),
+    (r'\\approx(?![a-zA-Z])', '='),
     (r'\\[dt]binom(?![a-zA-Z])', r'\\binom'),
     (r'\\(?:leq|leqslant|leqq)(?![a-zA-Z])|<=', r'\\le '),
     (r'\\(?:geq|geqslant|geqq)(?![a-zA-Z])|>=', r'\\ge '),

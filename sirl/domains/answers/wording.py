@@ -1,0 +1,29 @@
+"""Words in an answer: those that stand for a sign, and how two texts of words compare."""
+
+import re
+
+
+def signs(plain):
+  """Replaces words that stand for a sign, such as infinity, by the sign."""
+  text = re.sub(r'\\(?:ldots|dots|cdots)(?![a-zA-Z])|\.\.\.|…', '…', plain)
+  text = re.sub(r'⟦\s*(?:is\s+)?(?:in|belongs to)\s*⟧', r'\\in ', text)
+  text = re.sub(r'⟦\s*(pi|sqrt)\s*⟧|(?<![a-zA-Z\\])(infinity|inf|oo)(?![a-zA-Z])', _sign, text)
+  return re.sub(r'\\(?:lang|langle)(?![a-zA-Z])', '\\\\langle ', text)
+
+
+def _sign(match):
+  return {'pi': '\\pi ', 'sqrt': '\\sqrt '}.get(match[1], '\\infty ')
+
+
+def words_of(plain):
+  """Words without case, brackets of text groups and spaces that do not part two words.
+
+  Two or three letters that mix cases, such as xY or AB, are names and keep theirs.
+  """
+  text = re.sub('[⟦⟧]', ' ', plain)
+  text = re.sub(r'(?<![a-zA-Z])([APap])\.?[Mm](?![a-zA-Z])\.?', lambda m: m[1].lower() + 'm', text)
+  text = re.sub(
+    r'(?<![a-zA-Z])(?:[a-zA-Z]{4,}|[A-Z][a-z]{1,2})(?![a-zA-Z])', lambda m: m[0].lower(), text
+  )
+  text = re.sub(r'\s+', ' ', text).strip().strip('"\'').rstrip('.')
+  return re.sub(r'(?<![\w.]) | (?![\w.])', '', text)
