@@ -183,6 +183,12 @@ def test_only_a_gold_with_decimals_is_rounded_and_by_its_own_last_digit(gold, an
   assert answers.equal(answer, gold) == right
 
 
+def test_no_answer_is_wrong_and_a_number_that_is_no_text_is_named():
+  assert not answers.equal(answers.final('I could not say what it is'), '5')
+  with pytest.raises(TypeError, match=r'gold=5 is int; expected a text, such as str\(5\)'):
+    answers.equal('5', 5)
+
+
 def test_a_sum_that_is_still_to_be_worked_out_is_no_answer():
   """The question itself would be right: 12-5 for 'What is 12-5?'."""
   for text in ('12-5', '3+4', '2(3)+1', r'\frac{14}{1+1}'):

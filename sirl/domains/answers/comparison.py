@@ -26,9 +26,17 @@ def equal(answer, gold):
   a root that rounds to it. What is not read as a value is equal to the same text only.
   The order of the arguments counts: 1/3 is right where the gold is 0.33, and not the reverse.
 
-  Args: answer, gold: str.
+  Args: answer: str, or None for a text without an answer, which is wrong; gold: str.
   Returns: bool. Never raises on any text.
+  Raises: TypeError for what is no text, such as the number 5.
   """
+  if answer is None:
+    return False
+  for name, value in (('answer', answer), ('gold', gold)):
+    if not isinstance(value, str):
+      raise TypeError(
+        f'{name}={value!r} is {type(value).__name__}; expected a text, such as str({value!r})'
+      )
   plain = typography.plain(answer)
   if not plain:
     return False
