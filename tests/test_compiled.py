@@ -71,7 +71,11 @@ def abstract_update(chunk=4, model=MODEL, credit=CREDIT, **cuts):
 
 
 @pytest.mark.parametrize(
-  'cuts', [{}, {'rows': 4, 'widths': (16,)}], ids=['whole batch', 'rows by length']
+  'cuts',
+  [
+    pytest.param({}, id='whole batch'),
+    pytest.param({'rows': 4, 'widths': (16,)}, id='rows by length', marks=pytest.mark.all),
+  ],
 )
 def test_the_update_writes_into_the_state_it_was_given_and_never_holds_all_logits(cuts):
   compiled, state = abstract_update(**cuts)

@@ -100,6 +100,7 @@ def test_samples_of_a_task_and_tasks_have_noise_of_their_own(whole):
   )[0]
 
 
+@pytest.mark.all
 def test_compilation_changes_no_sample():
   tasks = TASKS[:2]
   compiled, _ = draw(tasks, group_size=2, max_new=4)
@@ -196,6 +197,7 @@ def test_micro_batches_change_no_sample_and_weights_by_rounding_only():
       np.testing.assert_array_equal(theirs, mine)
 
 
+@pytest.mark.all
 def test_prompt_widths_change_no_sample_and_compile_once_each():
   """Batches of short and of long prompts in turn; two slices of a batch have one width."""
   step, learners, counts = step_of(1, prompt_widths=(3,), slices=2), fresh(), []

@@ -30,12 +30,10 @@ RUNS = {
 }  # fmt: skip
 # After its warm start some answers of a group are right, so there is something to learn.
 LEARNS = 'gsm8k_grpo'
-FAST = ('quickstart',)  # the others are of `make test-all`
 
 
-@pytest.mark.parametrize(
-  'name', [pytest.param(name, marks=[pytest.mark.all] * (name not in FAST)) for name in RUNS]
-)
+@pytest.mark.all
+@pytest.mark.parametrize('name', RUNS)
 def test_experiment_runs_small_and_reports_its_parts(name, tmp_path, capsys):
   small, weights, answered = RUNS[name]
   numbers = [item for number in ('debug=true', *small) for item in ('--set', number)]

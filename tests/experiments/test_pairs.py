@@ -67,11 +67,11 @@ def check_one_step(workdir):
 
 
 def pairs():
-  """Each method with each task; three kinds of method on the first task stay in the fast tier."""
+  """Each method with each task; two kinds of method on the first task stay in the fast tier."""
   for file in METHODS:
     for i, task in enumerate(settings.TASKS):
       name = f'{pathlib.Path(file).stem}-{task}'
-      fast = i == 0 and pathlib.Path(file).stem in ('grpo', 'supervised', 'majority_vote')
+      fast = i == 0 and pathlib.Path(file).stem in ('grpo', 'supervised')
       yield pytest.param(file, task, id=name, marks=[pytest.mark.all] * (not fast))
 
 

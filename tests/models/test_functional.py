@@ -44,7 +44,7 @@ def test_unknown_names_suggest_the_nearest():
   [
     ({'kv_heads': 3}, 'heads=4 cannot be shared evenly by kv_heads=3'),
     ({'head_width': 31}, 'head_width=31 is odd'),
-    ({'layers': 0}, 'layers=0 must be at least 1'),
+    ({'layers': 0}, 'layers=0; expected an int of at least 1'),
     ({'local_layers': (0,)}, 'need a window'),
     ({'local_layers': (9,), 'sliding_window': 4}, 'indices below layers=3'),
     ({'dtype': 'float8'}, "dtype='float8' is unknown; expected one of float32"),
