@@ -242,8 +242,8 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
   selector, steer = m.selector or s.selector, m.steer or s.steer
   choices = preflight.Choices(
     config=c, setting=s, generate=generate, reward=reward, keep=m.keep,
-    updates={'policy': optimize, **m.others}, objective=m.objective, acquire=acquire,
-    selector=selector, evaluators=(evaluate, own_evaluate), steer=steer,
+    updates={'policy': optimize, **m.others}, objective=m.objective, credit=m.credit,
+    acquire=acquire, selector=selector, evaluators=(evaluate, own_evaluate), steer=steer,
     weights=_starting_weights(learners), parts=m.parts,
   )  # fmt: skip
   return Experiment(

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import re
 
 import chex
@@ -15,7 +16,7 @@ from sirl.evaluation import steering
 from sirl.runs import checkpoint, digests, question, retention
 from sirl.selection import selectors
 from sirl.slots import Acquirer
-from sirl.types import Action, Decision
+from sirl.types import Action, Decision, Outcome, Samples
 
 from support import compiles, toy
 
@@ -500,3 +501,23 @@ def test_after_the_first_round_nothing_compiles(tmp_path):
   loop.run(experiment, tmp_path)
   assert counts[1] > 0  # the listener works
   assert counts[-1] == counts[5], 'a program was compiled after the first step of the second round'
+
+
+@pytest.mark.parametrize(
+  ('gap', 'advantage', 'first'),
+  [
+    (0.0, 0.5, 'the loss or its gradient'),
+    (0.0, math.nan, 'the advantages'),
+    (math.inf, math.nan, 'the log-probs'),
+  ],
+)
+def test_a_step_that_is_not_finite_names_the_quantity_that_came_first(
+  gap, advantage, first, caplog
+):
+  metrics = {
+    'loss': math.nan,
+    'advantage_abs_mean': advantage,
+    'sampling/sampling_logp_difference/max': gap,
+  }
+  loop.warn_if_not_finite(0, 0, Outcome(Samples([], [], None), None, metrics))  # ty: ignore[invalid-argument-type]
+  assert f'loss is nan; {first} came first; ' in caplog.text

@@ -4,6 +4,7 @@ The functions here call them and check what they return. `check_sums` tries an o
 made-up batch: the whole must equal the sum of its pieces.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -70,6 +71,17 @@ def _shown(value):
   return f'{value!r}' if value is None or isinstance(value, int | float) else type(value).__name__
 
 
+def check_ties(credit, experience: Experience):
+  """Raises ValueError for an advantage that is not finite where the rewards of a group are equal."""
+  experience = jax.tree.map(jnp.asarray, experience)
+  tied = experience.replace(rewards=experience.rewards.at[0].set(1.0))
+  if not jnp.isfinite(credited(credit, tied).advantages).all():
+    raise ValueError(
+      'advantage: it is not finite for a group whose rewards are all equal, as those of a task that '
+      'is always solved; their standard deviation is 0, so divide by std + 1e-4 in place of std'
+    )
+
+
 # ---------------------------------------------------------------- a made-up batch
 
 
@@ -88,7 +100,7 @@ def check_sums(objective, stats: TokenStats, experience: Experience) -> bool:
   piece, as `.mean()` does, would depend on the cut.
 
   Returns: whether the loss depends on the log-probs before the update, as a ratio pi / pi_old does.
-  Raises: ValueError for an objective whose halves do not add up.
+  Raises: ValueError for a loss that is not finite, or an objective whose halves do not add up.
   """
 
   @jax.jit
@@ -104,6 +116,12 @@ def check_sums(objective, stats: TokenStats, experience: Experience) -> bool:
     ]
 
   whole, *halves, moved = jax.tree.map(float, jax.device_get(tried(stats, experience)))
+  if not math.isfinite(whole['the loss']):
+    raise ValueError(
+      f'objective: the loss of {slots.name_of(objective)!r} is {whole["the loss"]} for a made-up '
+      'batch in which every number is finite; look for a division by 0, and for the logarithm or '
+      'root of a log-prob, which is below 0'
+    )
   for name, value in whole.items():
     parts = [half[name] for half in halves]
     if abs(sum(parts) - value) > APART * max(map(abs, [value, *parts])):  # NaN compares as False

@@ -39,6 +39,7 @@ from sirl.types import (
 
 log = logging.getLogger(__name__)
 
+TRACED = jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError
 SMALL = 20_000_000  # numbers of a model that a reward may read here
 
 
@@ -74,6 +75,7 @@ class Choices:
   keep: slots.Keep
   updates: Mapping[str, slots.Optimize]  # of every learner, by its name
   objective: slots.Objective
+  credit: slots.Credit | None = None
   acquire: slots.Acquirer
   selector: slots.Selector
   evaluators: Sequence[slots.Evaluator]
@@ -116,8 +118,14 @@ def _tasks(choices):
     context = Context(0, 0.0, keys.at(c.seed, 'acquire', 0))
     result = choices.acquire.acquire(start, _Weights(), pool, context)
     found = _pair('acquire', result, '(list of Task, state)')[0]
+    again = choices.acquire.acquire(start, _Weights(), pool, context)[0]
     if wrong := [task for task in found if not isinstance(task, Task)]:
       raise ValueError(f'got {wrong[0]!r}; expected {slots.form("acquire")}')
+    if [task.id for task in found] != [task.id for task in again]:
+      raise ValueError(
+        'two calls with one seed gave other tasks, so no resumed run would see the same ones; '
+        'draw from the rng or key that the function gets, not from the global random or the clock'
+      )
   pool = pool.in_memory(found or choices.setting.heldout)
   state, rows = choices.selector.init(), None
   with _slot('selector'):
@@ -227,13 +235,16 @@ def _update(choices, learners, rollouts, rewards):
 
 
 def _objective(choices, rollouts):
-  """Tries the objective on two halves of a made-up batch."""
+  """Tries the advantage on a tied group, and the objective on two halves, of a made-up batch."""
   _, G, T = rollouts.tokens.shape
-  with _slot('objective'):
+  with _slot('advantage'):
     made = contract.made_up(
       group_size=G, prompt_width=rollouts.prompt_width, width=T, parts=choices.parts,
       named=[name for name in choices.weights if name != 'policy'], values=choices.setting.model.value is not None,
     )  # fmt: skip
+    if choices.credit is not None:
+      contract.check_ties(choices.credit, made[1])
+  with _slot('objective'):
     if (
       contract.check_sums(choices.objective, *made)
       and choices.config.epochs * choices.config.minibatches == 1
@@ -295,6 +306,11 @@ def _slot(name, *, lined=True):
     pass
   except Exception as error:
     what = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
+    if isinstance(error, TRACED):
+      what = (
+        f'{type(error).__name__}: it is traced by JAX, where arrays have no values yet; use jnp in '
+        'place of numpy and float(), and jnp.where in place of if'
+      )
     line = worker.line_of(error) if lined else ''
     said = what if what.startswith(name) else f'{name}: {what}'
     raise ValueError(f'{said}{f" ({line})" if line else ""}') from error

@@ -34,7 +34,7 @@ from sirl.reporting.signal import (
   learning_rate,
   weak_start,
 )
-from sirl.runs import changes, identity
+from sirl.runs import changes, identity, means
 from sirl.types import Action
 
 TIED = 0.95  # share of groups whose rewards are all equal: a problem; TIED_SOME is a warning
@@ -208,7 +208,13 @@ def sampler_gap(run):
 def skipped_updates(run):
   """Updates that were not finite; a step may hold several."""
   skipped = last_value(run, 'updates_skipped')
-  if skipped > 0:
+  if all(means.not_finite(row) for row in run.steps):
+    yield Finding(
+      'problem', 'no update was ever finite', f'updates_skipped {skipped:.0f}, from step 0 on',
+      'The weights never moved, so no learning rate mends it: the objective, or the advantage that '
+      'it reads, is not finite. advantage_abs_mean in steps.jsonl tells which.',
+    )  # fmt: skip
+  elif skipped > 0:
     yield Finding(
       'problem' if skipped / len(run.steps) > SKIPPED else 'warning',
       'updates were skipped because they were not finite',
@@ -295,6 +301,7 @@ def unfinished(run):
 CHECKS = (
   ended_badly,
   debugged,
+  skipped_updates,
   nothing_judged,
   weak_start,
   tied_groups,
@@ -309,7 +316,6 @@ CHECKS = (
   no_gain,
   learning_rate,
   sampler_gap,
-  skipped_updates,
   scorers,
   constant_parts,
   length_drift,

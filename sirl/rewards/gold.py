@@ -40,6 +40,18 @@ def warning(
     shown = [(task, form.format(right), form.format(wrong)) for task, right, wrong in pairs]
     try:
       totals = _totals(reward, shown, seed=0)
+      if np.isnan(totals).all():
+        first = first or (
+          f'the reward gives no number for {_cut(shown[0][1])}, nor for {_cut(shown[0][2])}, of the '
+          f'task {_cut(shown[0][0].text)}. Does it return one? None and NaN mean not judged'
+        )
+        continue
+      if np.isnan(totals[:, 1]).all():
+        return (
+          f'the reward gives no number for a wrong answer, {_cut(shown[0][2])}, of the task '
+          f'{_cut(shown[0][0].text)}. Return 0 for it: None and NaN mean not judged, and '
+          'right answers alone give a group no contrast'
+        )
       right, wrong = np.nan_to_num(totals).T
       if np.all(right >= wrong) and np.any(right > wrong):
         return None

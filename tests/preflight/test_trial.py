@@ -1,6 +1,7 @@
 """Every slot is tried on one task before anything is trained, and the error names slot and line."""
 
 import logging
+import time
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from sirl.rewards import heuristic
 from sirl.runtime import sharding
 from sirl.selection import selectors
 from sirl.slots import Evaluator
+from sirl.tasks import Task
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 TINY = ('debug=true', 'heldout=4', 'prompts=4', 'acquired=8', 'width=16', 'layers=1')
@@ -65,6 +67,23 @@ def one_number(rewards_PG, judged_PG):
   return jnp.mean(rewards_PG)
 
 
+def no_array(rewards_PG, judged_PG):
+  return rewards_PG - np.asarray(rewards_PG).mean()
+
+
+def no_floor(rewards_PG, judged_PG):
+  """0 / 0 where the rewards of a group are equal."""
+  return (rewards_PG - rewards_PG.mean(1, keepdims=True)) / rewards_PG.std(1, keepdims=True)
+
+
+def a_log(stats, experience):
+  return objectives.token_mean(jnp.log(stats.logp), experience), {}
+
+
+def clocked(weights, pool, context):
+  return [Task(id=str(time.perf_counter_ns()), prompt='1+1=', answer='2')]
+
+
 def picks_texts(state, pool, key, n):
   return [task.id for task in pool][:n]
 
@@ -87,6 +106,10 @@ def listed(weights, record, context):
     (scored(nothing), r"reward: it left every completion unjudged, also '\d+', the solution of .*does it return"),
     (scored(a_crash), r'a_crash.* raised ZeroDivisionError.*test_trial.py, line \d+'),
     (scored(a_word), r"a_word.* returned 'right'"),
+    (dict(credit=by_group(no_array)), r"the update: Tracer.*: it is traced by JAX.*use jnp.*line \d+"),
+    (dict(credit=by_group(no_floor)), 'advantage: it is not finite for a group whose rewards are all equal'),
+    (objective_of(a_log), r"objective: the loss of 'a_log' is nan for a made-up batch"),
+    (dict(acquire=clocked), r'acquire: two calls with one seed gave other tasks.*draw from the rng'),
     (dict(keep=dropped), r'keep returned .*; expected sirl.types.Rewards'),
     (dict(credit=by_group(one_number)), r"advantage: 'one_number' returned an array of shape \[\]"),
     (objective_of(a_mean), r"the loss of 'a_mean' is .*in place of .mean\(\)"),

@@ -133,6 +133,10 @@ ILLNESSES = {
     {'step': lambda row: row | {'updates_skipped': float(row['serial'] >= 30)}} ,
     'problem', 'updates were skipped', 'updates_skipped 1 in 40 steps', 'learning rate',
   ),
+  'never finite': (
+    {'step': lambda row: row | {'loss': None, 'grad_norm': float('nan'), 'updates_skipped': row['serial'] + 1.0}},
+    'problem', 'no update was ever finite', 'updates_skipped 40, from step 0 on', 'no learning rate mends it',
+  ),
   'scorer': (
     always(rewards__correct_error__mean=0.05),
     'warning', "the scorer 'correct' raises errors", 'rewards/correct_error/mean 0.05', 'not judged',

@@ -30,7 +30,6 @@ def right(task, text):
     lambda task, text: float(text == f'#### {task.answer}'),
     lambda task, text: right(task, text) - 0.01 * len(text),
     lambda task, text: {'score': right(task, text), 'size': len(text)},
-    lambda task, text: right(task, text) or None,
   ],
 )
 def test_a_reward_that_pays_the_right_answer_in_some_form_passes(fn):
@@ -44,7 +43,8 @@ def test_a_reward_that_pays_the_right_answer_in_some_form_passes(fn):
       lambda task, text: 0.0,
       "no more than a wrong one: 0 for '0', 0 for '2', of the task '0[+]0='",
     ),
-    (lambda task, text: None, 'no more than a wrong one'),
+    (lambda task, text: None, "gives no number for '0', nor for '2'.* Does it return one?"),
+    (lambda task, text: right(task, text) or None, "no number for a wrong answer, '2'.* Return 0"),
     (lambda task, text: float(text == task.meta.get('gold')), 'no more than a wrong one'),
     (lambda task, text: 1 - right(task, text), "less than a wrong one: 0 for '0', 1 for '2'"),
     (
