@@ -1,6 +1,7 @@
 """Whether two answers are the same value. docs/answers.md says what counts as equal."""
 
 import functools
+from typing import Any
 
 from sirl.domains.answers import algebra, expression, meaning, reading, typography
 from sirl.domains.answers.algebra import Unread
@@ -67,7 +68,7 @@ def _exact(text):
   return None if number is None or not meaning.finished(read.tree) else (number, read.unit)
 
 
-def _same(a, b):
+def _same(a: Any, b: Any):
   a, b = (reading.product_of(x) if isinstance(y, Quantity) else x for x, y in ((a, b), (b, a)))
   if isinstance(a, Words) or isinstance(b, Words):
     return type(a) is type(b) and a.text == b.text != ''

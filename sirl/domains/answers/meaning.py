@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 from sirl.domains.answers import algebra
 from sirl.domains.answers.expression import Tree
@@ -32,7 +33,7 @@ def value(tree):
 
 
 def _call(name, arguments):
-  numbers = [algebra.rational(argument) for argument in arguments]
+  numbers: list[Any] = [algebra.rational(argument) for argument in arguments]
   known = all(n is not None for n in numbers)
   whole = known and all(n.denominator == 1 and 0 <= n <= 200 for n in numbers)
   if name == 'factorial' and whole:
@@ -135,9 +136,9 @@ def agree(first, last):
   place = last_place(last.tree)
   if algebra.equal(first.value, last.value) or first.unit != last.unit:
     return True
-  return bool(place and place[1]) and _rounded(first.value, place[0]) == algebra.rational(
-    last.value
-  )
+  if place is None or not place[1]:
+    return False
+  return _rounded(first.value, place[0]) == algebra.rational(last.value)
 
 
 def _rounded(exact, place):

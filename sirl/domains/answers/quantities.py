@@ -51,7 +51,7 @@ def _without_unit(text):
       continue
     spaced = match.group() or tail.startswith('⟦')
     first = re.match(r'⟦?\s*([a-zA-Z]+)', tail)
-    if first and len(first[1]) == 1 and not spaced:
+    if first is None or (len(first[1]) == 1 and not spaced):
       continue  # 5m is five times m
     unit = units.read(tail)
     if (

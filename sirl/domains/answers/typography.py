@@ -103,8 +103,12 @@ def plain(text):
 
 def _unicode(text):
   text = re.sub(f'([0-9])?\\s*({_FRACTION.pattern})', _vulgar, text)
-  text = re.sub(f'[{"".join(_HIGH)}]+', lambda m: '^{' + ''.join(map(_HIGH.get, m[0])) + '}', text)
-  text = re.sub(f'[{"".join(_LOW)}]+', lambda m: '_{' + ''.join(map(_LOW.get, m[0])) + '}', text)
+  text = re.sub(
+    f'[{"".join(_HIGH)}]+', lambda m: '^{' + ''.join(map(_HIGH.__getitem__, m[0])) + '}', text
+  )
+  text = re.sub(
+    f'[{"".join(_LOW)}]+', lambda m: '_{' + ''.join(map(_LOW.__getitem__, m[0])) + '}', text
+  )
   text = unicodedata.normalize('NFKC', text.translate(_SIGNS)).translate(_SIGNS)
   return ''.join(f'\\{_GREEK[c]} ' if c in _GREEK else c for c in text)
 
