@@ -384,6 +384,7 @@ def folder(tmp_path_factory):
   return gguf.convert(tiny_gguf.write(path / 'tiny.gguf', tiny_gguf.llama_weights()), path / 'tiny')
 
 
+@pytest.mark.all
 def test_a_truncated_safetensors_file(folder, tmp_path, capsys):
   model = shutil.copytree(folder, tmp_path / 'model')
   file = write(tmp_path, PRETRAINED.format(weights=str(model), words=str(folder)), head='')

@@ -87,6 +87,7 @@ def test_the_update_writes_into_the_state_it_was_given_and_never_holds_all_logit
   assert largest <= 4 * P * G * N * V / 4
 
 
+@pytest.mark.all
 def test_without_chunks_all_logits_would_be_there():
   """A counter-check: with one chunk as long as the completions, the array [B, N, V] exists."""
   program = abstract_update(chunk=N)[0].as_text()
@@ -113,6 +114,7 @@ def test_recomputing_layers_stores_only_their_inputs():
   assert f'[{L},{P * G},{K},{S + N},{H}]' not in program
 
 
+@pytest.mark.all
 def test_an_update_computes_the_cosines_of_its_positions_once():
   """Once for prompts and once for completions, not in every head of every layer."""
   model = models.build(models.preset('toy', vocab=8, width=16, layers=2, head_width=8, ffw=32))

@@ -184,6 +184,7 @@ def two_steps(microbatches):
   return weights, tokens
 
 
+@pytest.mark.all
 def test_micro_batches_change_no_sample_and_weights_by_rounding_only():
   weights, tokens = two_steps(1)
   largest = lambda tree: max(np.abs(leaf).max() for leaf in jax.tree.leaves(tree))
@@ -234,10 +235,15 @@ def test_a_step_fetches_its_numbers_at_once(monkeypatch):
 @pytest.mark.parametrize(
   'choices',
   [
-    dict(microbatches=2),
-    dict(minibatches=2, microbatches=1, rows=8, widths=(3, 6), decode=refill.decoder(6), slices=2),
+    pytest.param(dict(microbatches=2), id='plain'),
+    pytest.param(
+      dict(
+        minibatches=2, microbatches=1, rows=8, widths=(3, 6), decode=refill.decoder(6), slices=2
+      ),
+      id='minibatches, refilled slots, slices, rows by length',
+      marks=pytest.mark.all,
+    ),
   ],
-  ids=['plain', 'minibatches, refilled slots, slices, rows by length'],
 )
 def test_a_second_step_compiles_nothing(choices):
   """Other tasks, prompts and answers of other lengths: the same programs."""

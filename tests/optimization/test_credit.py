@@ -76,7 +76,8 @@ def plain(experience):
   return jnp.broadcast_to(experience.rewards[..., None], experience.mask.shape)
 
 
-@pytest.mark.parametrize('epochs', [1, pytest.param(2, marks=pytest.mark.all)])
+@pytest.mark.all
+@pytest.mark.parametrize('epochs', [1, 2])
 @pytest.mark.parametrize('pieces', PIECES)
 def test_a_credit_reads_the_learners_own_numbers(rollouts, rewards, pieces, epochs):
   """A credit may read `token_stats` of the weights before the update; pieces do not change them."""

@@ -77,7 +77,16 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize('cuts', CUTS.values(), ids=CUTS)
+FAST = ('in every minibatch', 'of a decoder')  # the others are of `make test-all`
+
+
+@pytest.mark.parametrize(
+  'cuts',
+  [
+    pytest.param(c, id=name, marks=[pytest.mark.all] * (name not in FAST))
+    for name, c in CUTS.items()
+  ],
+)
 def test_rows_sorted_by_length_give_the_same_update(rollouts, cuts):
   turns = {name: value for name, value in cuts.items() if name in FOUR}
   moved, metrics = update(rollouts, model=cuts.get('model', TABLE), **turns)

@@ -146,6 +146,7 @@ def test_equal_lengths_leave_no_slot_idle():
   assert refill.slot_use(rollouts, slot_turns) == (2 * 4 * 11, 2 * 4 * 11)
 
 
+@pytest.mark.all
 def test_explore_and_ask_give_the_same_texts_with_slots():
   codec = tokenizer.characters('ab')
   model = tabular.tabular(codec.vocab, 7)
@@ -181,6 +182,7 @@ def test_numbers_that_make_no_schedule_are_refused(slots, block, message):
 # ---------------------------------------------------------------- the compiled program
 
 
+@pytest.mark.all
 @pytest.mark.parametrize('rewrites', [False, True], ids=['', 'a model that rewrites its cache'])
 def test_no_turn_copies_the_cache(rewrites):
   """Only scatters make arrays of the cache's shape, and no memory is reserved for a second one."""

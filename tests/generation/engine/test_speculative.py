@@ -82,7 +82,9 @@ def scored_as_drawn(model, params, rollouts, sampler=PLAIN):
 
 
 @pytest.mark.parametrize(
-  ('draft', 'width'), [(LOOKUP, 5), (OTHER, 2), (ITSELF, 2)], ids=['lookup', 'other', 'itself']
+  ('draft', 'width'),
+  [(LOOKUP, 5), pytest.param(OTHER, 2, marks=pytest.mark.all), (ITSELF, 2)],
+  ids=['lookup', 'other', 'itself'],
 )
 def test_samples_are_those_of_the_plain_decoder(draft, width):
   rollouts, statistics = speculate(TABLE, PARAMS, draft, width)
@@ -92,6 +94,7 @@ def test_samples_are_those_of_the_plain_decoder(draft, width):
   assert statistics.accepted.sum() > 0
 
 
+@pytest.mark.all
 @pytest.mark.parametrize(
   'sampler',
   [sampling.sampler(temperature=0.5, top_k=3, top_p=0.7), sampling.greedy()],
@@ -137,6 +140,7 @@ def test_decoder_has_the_signature_of_decode_and_says_how_the_guesses_fared():
   assert 0 < counts.accepted.sum() < counts.tested.sum()
 
 
+@pytest.mark.all
 @pytest.mark.parametrize('remat', ['none', 'block'])
 def test_no_round_copies_the_cache(remat):
   """Holds whatever training recomputes: a pass over guesses writes keys and values in place."""
@@ -207,7 +211,11 @@ def check_law(rollouts, laws):
 
 @pytest.mark.parametrize(
   ('draft', 'rule'),
-  [(LOOKUP, speculative.rejection), (OTHER, speculative.rejection), (OTHER, speculative.coupled)],
+  [
+    (LOOKUP, speculative.rejection),
+    pytest.param(OTHER, speculative.rejection, marks=pytest.mark.all),
+    pytest.param(OTHER, speculative.coupled, marks=pytest.mark.all),
+  ],
   ids=['lookup-rejection', 'other-rejection', 'other-coupled'],
 )
 def test_samples_follow_the_exact_law(draft, rule):
@@ -246,6 +254,7 @@ def test_rejection_with_a_transformer_follows_the_exact_law():
   check_law(rollouts, [law])
 
 
+@pytest.mark.all
 def test_rejection_accepts_one_minus_total_variation_and_coupling_less():
   # The same two distributions at every position and after every token.
   constant = lambda law: {
