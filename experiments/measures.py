@@ -46,7 +46,10 @@ def measured(domain, sets, ask, ask_greedy, with_answers, *, samples, own):
 
 
 def refined(domain, heldout, ask):
-  """The gain of voting over eight answers, and of choosing the best of eight, at inference."""
+  """The gain at inference of voting over eight answers, and of the one that the check prefers.
+
+  A check reads no answer and may accept a wrong one, as casting out nines does.
+  """
   best = {} if domain.check is None else {'best8': voting.best_of_n(ask, 8, domain.check)}
   vote = voting.self_consistency(ask, 8, domain.extract, domain.same)
   return benchmarks.refined(

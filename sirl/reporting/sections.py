@@ -63,7 +63,8 @@ def headline(run):
     rows.append([code(name), before, *(after if trained else [])])
   if not rows:
     return faint('This run measured no accuracy.')
-  after = (round_name(last), 'change', 'best') if trained else ()
+  now = round_name(last) if last is not first else 'now, as before'
+  after = (now, 'change', 'best') if trained else ()
   head = ['', *map(number, (round_name(first), *after))]
   note = (
     '<p class="faint small">Brackets are 95 % intervals'

@@ -12,7 +12,7 @@ LABELS = (  # pattern of a metric -> label; in the order of the table's rows
   (r'heldout/pass@(\d+)', 'pass@{}, sampled'),
   (r'heldout/greedy', 'greedy'),
   (r'heldout/maj@(\d+)', 'majority of {}'),
-  (r'refined/best8', 'best of 8, verified'),
+  (r'refined/best8', 'best of 8 by check'),
   (r'fresh/pass@1', 'fresh tasks, pass@1'),
 )
 
@@ -43,6 +43,8 @@ def headline(history):
 def before_and_after(history, rows=None):
   """A table of metrics before training, at the end, and the change; 95 % intervals where known.
 
+  A row ends with the metric's name in history.jsonl.
+
   The end is the newest report on the path that led to the final weights.
 
   Args:
@@ -52,16 +54,18 @@ def before_and_after(history, rows=None):
   rows = headline(history) if rows is None else rows
   first, last = history[0], lineage.final(history)
   if len(history) == 1:
-    lines = [f'{"held-out":<22}{"before":>22}', '-' * 44]
-    lines += [f'{label:<22}{shown(first, name):>22}' for label, name in rows.items()]
+    lines = [f'{"held-out":<22}{"before":>22}  metric', '-' * 62]
+    lines += [f'{label:<22}{shown(first, name):>22}  {name}' for label, name in rows.items()]
     return '\n'.join([*lines, 'no round was trained'])
-  lines = [f'{"held-out":<22}{"before":>22}{"after":>22}{"change":>10}', '-' * 76]
+  lines = [f'{"held-out":<22}{"before":>22}{"after":>22}{"change":>10}  metric', '-' * 94]
   for label, name in rows.items():
     if name in first.metrics and name in last.metrics:
       change = last.metrics[name] - first.metrics[name]
-      lines.append(f'{label:<22}{shown(first, name):>22}{shown(last, name):>22}{change:>+10.3f}')
+      numbers = f'{shown(first, name):>22}{shown(last, name):>22}{change:>+10.3f}'
+      lines.append(f'{label:<22}{numbers}  {name}')
   decision = history[-1].decision
-  lines.append(f'{len(history) - 1} rounds; last decision: {decision.action}, {decision.reason}')
+  done = reading.counted(len(history) - 1)
+  lines.append(f'{done}; last decision: {decision.action}, {decision.reason}')
   return '\n'.join(lines)
 
 
@@ -118,12 +122,13 @@ def _workdirs(folder):
 
 def _cells(run):
   """What the table says of a run."""
-  failed = ', last attempt failed' if identity.last_error(run.workdir) else ''
+  marks = ', last attempt failed' if identity.last_error(run.workdir) else ''
+  marks += ', a debug run' if run.config.get('debug') else ''
   return [
     run.name,
     *(str(run.config.get(key, '–')) for key in ('task', 'model', 'seed')),
     f'{len(run.trained)} of {run.config.get("max_rounds", "?")}',
-    run.status() + failed,
+    run.status() + marks,
     first_accuracy(run) or '–',
     _before_after(run),
   ]

@@ -18,7 +18,7 @@ STEP = {
   'reward_std': 'Mean over groups of the standard deviation (n - 1) of the total reward within the '
   'group. 0 means nothing to learn from. TRL\'s is over the whole batch.',
   'frac_reward_zero_std': 'Share of groups whose judged rewards are all equal: with a group '
-  'baseline they give no gradient. Healthy below 0.8.',
+  'baseline they give no gradient. Healthy below 0.8. `tied` on the console.',
   'rewards/{part}_error/mean': 'Share of completions whose scorer raised an exception; written by '
   'rewards.tolerant. Normal: 0.',
   'rewards/{part}/mean': 'Mean of one named, unweighted part over the completions it applied to.',
@@ -41,7 +41,7 @@ STEP = {
   'completions/min_length': 'Shortest completion of the step, tokens.',
   'completions/max_length': 'Longest completion of the step, tokens.',
   'completions/clipped_ratio': 'Share of completions that ran into max_new without an end token '
-  '(truncated). Healthy below 0.1.',
+  '(truncated). Healthy below 0.1. `truncated` on the console.',
   'completions/mean_terminated_length': 'Mean length of completions that ended by themselves, '
   'tokens; NaN when none did.',
   'entropy': 'Mean entropy of the policy at the completion tokens, nats. Near 0: it no longer '
@@ -89,7 +89,8 @@ ROUND = {
   'memorisation.',
   '{set}/plain': 'Accuracy of one sampled answer per task, without refinement.',
   '{set}/{refiner}': 'Accuracy of that refiner\'s answer, one per task: vote8 is the majority of '
-  'eight samples.',
+  'eight samples; best8 the sample of eight that the domain\'s check scores highest. A check '
+  'reads no answer and may accept a wrong one (for sums it casts out nines): it is no verifier.',
   '{set}/{refiner}_gain': 'What the refiner gains over plain answers, paired over tasks.',
   '{set}/{refiner}_gain_p': 'One-sided p-value of that gain, of the hypothesis that there is none.',
   '{set}/{refiner}_fixed': 'Share of tasks that the refiner turns from wrong to right.',
@@ -250,11 +251,12 @@ def markdown():
     'step. `{part}` is the name of a',
     "reward's part, `{set}` a set of tasks that never enter the pool: `heldout` is frozen, `fresh` "
     'is drawn anew in every round,',
-    '`refined` is where refiners are compared, `development` ends a warm start. `NaN` (null in the '
-    'files) means that the quantity',
-    'does not exist in that step or round, which is not zero: nothing was counted that it could be '
-    'the mean of, as when every',
-    'completion of a step is unjudged or left out. A name that is not here is defined by its '
+    '`refined` holds the tasks of `heldout` again, answered through refiners, and `development` ends '
+    'a warm start. `NaN` (null in',
+    'the files) means that the quantity does not exist in that step or round, which is not zero: '
+    'nothing was counted that it',
+    'could be the mean of, as when every completion of a step is unjudged or left out. A name that '
+    'is not here is defined by its',
     'experiment.',
     '',
     'Where the last column says so, a report holds beside `<name>` its standard error `<name>_sem` '

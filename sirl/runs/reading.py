@@ -70,15 +70,15 @@ class Run:
     limit = self.config.get('max_rounds')
     decision = self.history[-1].decision if self.history else None
     if decision is not None and decision.action is Action.STOP:
-      return f'stopped after {rounds} rounds'
+      return f'stopped after {counted(rounds)}'
     if decision is not None and decision.action is Action.ASK_HUMAN:
-      return f'waits for a human after {rounds} rounds'
+      return f'waits for a human after {counted(rounds)}'
     if limit == 0:
       return 'no rounds: max_rounds=0'
     if limit is not None and self.history and self.history[-1].round + 1 >= limit:
-      return f'finished all {limit} rounds'
+      return f'finished all {limit} rounds' if limit > 1 else 'finished its one round'
     return (
-      f'unfinished: {rounds} rounds'
+      f'unfinished: {counted(rounds)}'
       + (f' of at most {limit}' if limit is not None else '')
       + ' reported'
     )
@@ -112,6 +112,11 @@ def _samples(folder):
   rounds = sorted(int(path.stem.removeprefix('round_')) for path in folder.glob('round_*.jsonl'))
   ends = sorted({*rounds[:1], *rounds[-1:]})
   return {i: read_rows(folder / f'round_{i:05d}.jsonl') for i in ends}
+
+
+def counted(rounds):
+  """'1 round', '2 rounds'."""
+  return f'{rounds} round' + 's' * (rounds != 1)
 
 
 def mean(values):

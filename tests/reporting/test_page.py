@@ -102,6 +102,18 @@ def test_a_run_that_was_brought_back_shows_the_weights_it_ended_with(tmp_path):
   assert 'those at the end of round 2: the decision in round 9 brought them back' in text
 
 
+def test_a_run_brought_back_to_its_start_has_no_two_columns_of_one_name(tmp_path):
+  def stop(row):
+    row['decision'] |= (
+      {'action': 'stop', 'reason': 'it fell', 'round': -1} if row['round'] == 9 else {}
+    )
+    return row
+
+  text = page_of(synthetic_run.write(tmp_path, report=stop))
+  head = re.findall(r'<th class="number">(.*?)</th>', text)
+  assert head[:4] == ['before', 'now, as before', 'change', 'best']
+
+
 def test_decisions_are_told_with_reason_and_target(tmp_path):
   text = page_of(synthetic_run.write(tmp_path, report=roll_back))
   assert 'accuracy &lt;fell&gt;' in text

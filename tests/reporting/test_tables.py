@@ -6,6 +6,7 @@ import pytest
 
 from sirl.reporting import tables
 from sirl.runs import reading
+from sirl.types import Report
 
 from support import synthetic_run
 
@@ -95,8 +96,35 @@ def test_before_and_after_hold_the_change(tmp_path):
   text = tables.before_and_after(history)
   line = next(line for line in text.splitlines() if line.startswith('pass@1, sampled'))
   # accuracy(0) = .3, accuracy(10) = .3 + .5 (1 - e^-2.5) = .759
-  assert line.split()[2:] == ['0.300', '[0.260,', '0.340]', '0.759', '[0.719,', '0.799]', '+0.459']
+  assert line.split()[2:] == [
+    '0.300',
+    '[0.260,',
+    '0.340]',
+    '0.759',
+    '[0.719,',
+    '0.799]',
+    '+0.459',
+    'heldout/pass@1',
+  ]
   assert text.endswith('10 rounds; last decision: continue, no rule fired')
+
+
+def test_a_row_says_which_metric_it_shows_and_a_check_is_not_called_a_verifier():
+  measured = {'heldout/maj@8': 0.5, 'refined/best8': 0.6, 'refined/vote8': 0.5}
+  rows = tables.headline([Report(-1, measured, None)])
+  assert rows == {'majority of 8': 'heldout/maj@8', 'best of 8 by check': 'refined/best8'}
+  text = tables.before_and_after([Report(-1, measured, None)])
+  assert [line.split()[-1] for line in text.splitlines()[2:4]] == list(rows.values())
+
+
+def test_a_debug_run_is_marked_and_one_round_is_not_called_rounds(tmp_path):
+  written(tmp_path / 'a', 0, rounds=1, config={'debug': True, 'max_rounds': 1})
+  written(tmp_path / 'b', 0, rounds=1, config={'max_rounds': 3})
+  found = cells(tables.runs(tmp_path, now=NOW))
+  assert found['a'][5] == 'finished its one round, a debug run'
+  assert found['b'][5] == 'unfinished: 1 round of at most 3 reported'
+  history = reading.read(tmp_path / 'a').history
+  assert tables.before_and_after(history).splitlines()[-1].startswith('1 round; last decision')
 
 
 def test_columns_begin_below_each_other():
@@ -108,6 +136,6 @@ def test_columns_begin_below_each_other():
 def test_a_run_of_no_rounds_has_no_after_and_no_change(tmp_path):
   history = reading.read(synthetic_run.write(tmp_path, rounds=0)).history
   lines = tables.before_and_after(history).splitlines()
-  assert lines[0].split() == ['held-out', 'before']
-  assert lines[2].split() == ['pass@1,', 'sampled', '0.300', '[0.260,', '0.340]']
+  assert lines[0].split() == ['held-out', 'before', 'metric']
+  assert lines[2].split() == ['pass@1,', 'sampled', '0.300', '[0.260,', '0.340]', 'heldout/pass@1']
   assert lines[-1] == 'no round was trained'
