@@ -284,19 +284,23 @@ def is_warm_started(learner) -> bool:
 
 
 def starting_params(experiment: Experiment, workdir, progress, accepted):
-  """{name of a learner: its starting weights}. Runs the warm starts first."""
+  """{name of a learner: its starting weights}. Runs the warm starts that have rounds first."""
   params = {}
   for name, learner in experiment.learners.items():
     params[name] = learner.params
     if is_warm_started(learner):
       folder = workdir / ('warm' if name == 'policy' else f'warm_{name}')
+      if not learner.params.config.max_rounds and not folder.exists():
+        params |= {name: starting_params(learner.params, folder, progress, accepted)['policy']}
+        continue
       warm = run(learner.params, folder, progress=progress, accepted=accepted)
       decision = warm.history[-1].decision
       if decision is not None and decision.action is Action.ASK_HUMAN:
         raise WaitsForHuman(folder, decision.reason)
       if decision is not None and decision.action is not Action.STOP:
+        said = ' (as is to be expected of a debug run)' if experiment.config.debug else ''
         events.warning(
-          'the warm start in %s used all its rounds and did not reach its goal', folder
+          'the warm start in %s used all its rounds and did not reach its goal%s', folder, said
         )
       params[name] = warm.state.learners['policy'].params
   return params

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from sirl import loop, rewards
+from sirl import gro, loop, rewards
 from sirl.evaluation import steering
 from sirl.runs import checkpoint, digests, question, retention
 from sirl.selection import selectors
@@ -480,6 +480,17 @@ def test_a_warm_start_is_a_run_of_its_own(tmp_path):
   assert run.history[0].metrics['heldout/pass@1'] > warmed.history[0].metrics['heldout/pass@1']
   chex.assert_trees_all_equal(
     run.state.learners['policy'].others['reference'], warmed.state.learners['policy'].params
+  )
+
+
+def test_a_warm_start_without_rounds_is_left_out_and_not_called_short_of_its_goal(tmp_path, caplog):
+  warm = toy.build(toy.Config(max_rounds=0))
+  left_out = loop.run(toy.build(toy.Config(max_rounds=0), params=warm), tmp_path)
+  assert not (tmp_path / 'warm').exists()
+  assert 'did not reach its goal' not in caplog.text
+  learner = warm.learners['policy']
+  chex.assert_trees_all_equal(
+    left_out.state.learners['policy'].params, gro.start(learner, learner.params).params
   )
 
 

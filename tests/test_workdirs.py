@@ -13,10 +13,10 @@ import pytest
 from sirl import cli, commands, config
 from sirl.models.files import gguf, weights
 from sirl.reporting import doctor, page
-from sirl.runs import changes, identity, lock, sources
+from sirl.runs import changes, identity, lock, reading, sources
 from sirl.runtime import files
 
-from support import tiny_experiment, tiny_gguf
+from support import synthetic_run, tiny_experiment, tiny_gguf
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -300,6 +300,27 @@ def test_a_second_process_is_refused_and_a_killed_one_blocks_nobody(tmp_path, ex
   assert str(first.pid) in (tmp_path / 'w' / lock.FILE).read_text()  # it had no time to tidy up
   assert run(experiment, tmp_path / 'w') == 0, capsys.readouterr().err
   assert (tmp_path / 'w' / lock.FILE).read_text() == ''
+
+
+def test_a_killed_run_is_not_called_alive_and_asking_frees_no_lock(tmp_path):
+  workdir = synthetic_run.write(tmp_path, config={'max_rounds': 20})
+  said = lambda: [finding.what for finding in doctor.diagnose(workdir)]
+  status = lambda: reading.read(workdir).status()
+  assert status() == 'unfinished: 10 rounds of at most 20 reported'  # of a notebook, without a lock
+  first = held_elsewhere(workdir)
+  try:
+    assert status() == 'unfinished: 10 rounds of at most 20 reported, running'
+    assert said() == ['nothing ails this run (' + status() + ')']
+  finally:
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+  assert status() == 'unfinished: 10 rounds of at most 20 reported, no process runs it'
+  assert said()[0] == 'the run was cut off: no process holds it'
+  with lock.held(workdir):
+    assert status().endswith(', running')
+    code = 'import sys; from sirl.runs import lock; print(lock.is_held(sys.argv[1]))'
+    asked = [sys.executable, '-c', code, str(workdir)]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == 'True\n'
 
 
 def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path):

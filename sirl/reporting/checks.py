@@ -34,6 +34,7 @@ from sirl.reporting.signal import (
   learning_rate,
   weak_start,
 )
+from sirl.reporting.under_way import unfinished
 from sirl.runs import changes, identity, means
 from sirl.types import Action
 
@@ -283,18 +284,6 @@ def changed(run):
       'note', f'{n} change{"s" * (n > 1)} between rounds, earlier rounds ran without',
       '; '.join(changes.in_words(row) for row in run.changes),
       'Compare rounds before and after a change as two runs.',
-    )  # fmt: skip
-
-
-def unfinished(run):
-  """Steps after the last report. Whether a process is alive cannot be read from files."""
-  row = run.steps[-1]
-  reported = run.history[-1].round if run.history else None
-  if reported is None or row['round'] > reported:
-    yield Finding(
-      'note', 'a round is under way',
-      f'the last row is round {row["round"]}, step {row["step"]}; its report is not written yet',
-      'If no process is running, the same command resumes the run.',
     )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def _notes(found, differing, differences):
     if groups.changed_files(group):
       yield f'The experiment file of {group.name} was changed between its runs.'
   for run in runs:
-    if run.status().startswith('unfinished'):
+    if run.is_unfinished:
       yield f'{run.workdir} is {run.status()}.'
   if len({len(run.trained) for run in runs}) > 1:
     yield 'The runs have trained for different numbers of rounds.'

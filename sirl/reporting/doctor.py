@@ -7,7 +7,7 @@ import math
 
 from sirl.reporting import checks, numbers
 from sirl.reporting.findings import SEVERITIES, Finding, render
-from sirl.runs import metrics, reading
+from sirl.runs import lock, metrics, reading
 
 __all__ = ['SEVERITIES', 'Finding', 'diagnose', 'examine', 'render']
 
@@ -39,6 +39,11 @@ def no_steps(run):
     )  # fmt: skip
   done = 'the baseline was measured' if run.history else 'no report either'
   warm = f', the warm start has {len(run.warm.steps)} steps' if run.warm else ''
+  if lock.is_held(run.workdir) is False:
+    return Finding(
+      'note', 'no GRO step yet, and no process runs it', f'steps.jsonl is empty; {done}{warm}',
+      'The same command starts it again, or resumes it.',
+    )  # fmt: skip
   return Finding(
     'note', 'no GRO step yet', f'steps.jsonl is empty; {done}{warm}',
     'The first step compiles for a while. If no process is running, start the run again: it '

@@ -18,6 +18,7 @@ from sirl import config as configs
 log = logging.getLogger(__name__)
 
 FILE = '.lock'
+_own = set()  # workdirs that this process holds; a lock of its own is not seen by asking for it
 
 
 @contextlib.contextmanager
@@ -41,9 +42,11 @@ def held(workdir):
       log.warning('%s cannot be locked (%s); start one run at a time in it', path, error)
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f'process {os.getpid()} on {socket.gethostname()}'.encode(), 0)
+    _own.add(workdir.resolve())
     try:
       yield
     finally:
+      _own.discard(workdir.resolve())
       os.truncate(descriptor, 0)
       if made and list(workdir.iterdir()) == [path]:
         path.unlink()
@@ -52,6 +55,21 @@ def held(workdir):
             folder.rmdir()
   finally:
     os.close(descriptor)
+
+
+def is_held(workdir):
+  """Whether a process runs in this workdir; None where none ever locked it, as from a notebook."""
+  path = pathlib.Path(workdir) / FILE
+  if path.parent.resolve() in _own:
+    return True  # to open and close the file here would end this process's lock
+  if not path.exists():
+    return None
+  with open(path, encoding='utf-8') as file:
+    try:
+      fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+      return True if error.errno in (errno.EAGAIN, errno.EACCES) else None
+  return False
 
 
 def busy(workdir, owner):

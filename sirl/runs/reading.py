@@ -5,7 +5,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from sirl.runs import changes, lineage, metrics
+from sirl.runs import changes, lineage, lock, metrics
 from sirl.runs.identity import read as read_identity
 from sirl.runs.record import read_rows
 from sirl.types import Action, Report
@@ -64,7 +64,7 @@ class Run:
   def status(self):
     """A phrase: how many rounds are done, and why the run ended, if it did.
 
-    It cannot tell whether a process is running.
+    For an unfinished run it also says whether a process holds the workdir, where that is known.
     """
     rounds = len(self.trained)
     limit = self.config.get('max_rounds')
@@ -77,11 +77,14 @@ class Run:
       return 'no rounds: max_rounds=0'
     if limit is not None and self.history and self.history[-1].round + 1 >= limit:
       return f'finished all {limit} rounds' if limit > 1 else 'finished its one round'
-    return (
-      f'unfinished: {counted(rounds)}'
-      + (f' of at most {limit}' if limit is not None else '')
-      + ' reported'
-    )
+    held = {True: ', running', False: ', no process runs it', None: ''}[lock.is_held(self.workdir)]
+    most = f' of at most {limit}' if limit is not None else ''
+    return f'unfinished: {counted(rounds)}{most} reported{held}'
+
+  @property
+  def is_unfinished(self):
+    """Whether rounds are left to run, and no decision ended the run."""
+    return self.status().startswith('unfinished')
 
 
 def read(workdir):
