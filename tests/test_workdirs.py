@@ -90,6 +90,10 @@ def test_a_module_beside_the_file_is_imported_and_its_change_is_said_and_kept(
   [_, row] = changes.read(tmp_path / 'w')
   assert (row['round'], row['step'], row['name']) == (1, 0, 'modules.worth')
   assert len(row['from']) == len(row['to']) == 64
+  copies = tmp_path / 'w' / 'modules'
+  assert (copies / 'worth.py').read_text() == 'ONE = 2.0\n'
+  assert (copies / f'worth_{row["from"][:12]}.py').read_text() == 'ONE = 1.0\n'
+  assert (copies / 'own_rewards.py').exists()
   for name in ('own_rewards', 'worth'):
     del sys.modules[name]
 
@@ -119,12 +123,20 @@ def test_the_revision_of_the_library_stands_beside_that_of_the_experiment(
 # ---------------------------------------------------------------- another experiment, other numbers
 
 
-def test_a_finished_run_keeps_its_identity_when_nothing_is_computed(tmp_path, experiment, capsys):
+def test_a_debug_run_is_said_to_be_one_below_its_table(tmp_path, experiment, capsys):
+  assert run(experiment, tmp_path / 'w', 'debug=true') == 0, capsys.readouterr().err
+  assert 'this is a debug run: its numbers are too small' in capsys.readouterr().out
+
+
+def test_a_finished_run_keeps_its_identity_and_says_what_changed_when_nothing_is_computed(
+  tmp_path, experiment, capsys, caplog
+):
   assert run(experiment, tmp_path / 'w') == 0, capsys.readouterr().err
   before = contents(tmp_path / 'w')
   experiment.write_text(experiment.read_text() + '# edited\n')
   assert run(experiment, tmp_path / 'w') == 0
   assert 'nothing was computed' in capsys.readouterr().out
+  assert f'changed since {tmp_path}/w was last run: {experiment}' in caplog.text
   assert contents(tmp_path / 'w') == before
 
 

@@ -96,11 +96,14 @@ def run_in(workdir, source, module, config, arguments):
 
   identity.forget_error(workdir)
   if recorded(workdir) == before:
+    identity.warn_of_reading(workdir, source, experiment)
     print(
       f'nothing was computed: the run in {workdir} had ended before; raise max_rounds or take '
       'another --workdir'
     )
   print((experiment_file.summary(module) or tables.before_and_after)(history))
+  if config.debug:
+    print('this is a debug run: its numbers are too small to learn anything')
   print(f'report: {reports.write(workdir)}')
   decision = history[-1].decision
   if decision is not None and decision.action is Action.ASK_HUMAN:

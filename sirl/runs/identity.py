@@ -139,28 +139,34 @@ def check_processes(identities):
 
 
 def write(workdir, source, identity):
-  """Writes config.json and a copy of the experiment file; says and records what has changed.
+  """Writes config.json and copies of the code; says and records what has changed.
 
+  The experiment file is kept as experiment.py, its own modules in modules/. Where one has changed,
+  the earlier copy stays beside the new one, with the beginning of its digest in its name.
   Args: identity: as `describe` gives it.
   """
-  text = source.read_text(encoding='utf-8')
-  copy = workdir / 'experiment.py'
   if known := _known(workdir):
     found = changes.between(known, identity)
     warn_of_code(source, found)
     if found:
       round, step = changes.place(workdir, known['config']['steps_per_round'])
       changes.add(workdir, found, round=round, step=step, digest=identity['digest'])
-    if 'source_sha256' in found and copy.exists():
-      old = copy.read_text(encoding='utf-8')
-      files.atomic_write(workdir / f'experiment_{known["source_sha256"][:12]}.py', old)
   files.atomic_write(workdir / 'config.json', json_text.dumps(identity, indent=2) + '\n')
-  files.atomic_write(copy, text)
+  keep_copy(source, workdir / 'experiment.py')
+  for name, path in sources.own(source).items():
+    keep_copy(path, workdir / 'modules' / f'{name}.py')
+
+
+def keep_copy(path, copy):
+  """Copies a file; an earlier copy of other contents is kept under its digest."""
+  if copy.exists() and copy.read_bytes() != path.read_bytes():
+    copy.rename(copy.with_stem(f'{copy.stem}_{_sha256(copy.read_bytes())[:12]}'))
+  files.atomic_write(copy, path.read_text(encoding='utf-8'))
 
 
 def warn_of_reading(workdir, source, experiment):
-  """Warns if what now reads the weights of a workdir is not what trained them."""
-  known = read(workdir)
+  """Warns if what now reads the weights of a workdir is not what trained them, where that is known."""
+  known = _known(workdir)
   now = {
     'source_sha256': _sha256(source.read_bytes()),
     'modules': sources.imported(source),

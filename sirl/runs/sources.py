@@ -14,7 +14,12 @@ LIBRARY = pathlib.Path(__file__).resolve().parent.parent
 
 
 def imported(source):
-  """{module: SHA-256} of an experiment's own modules: what the file imports, also indirectly.
+  """{module: SHA-256} of the files of `own`."""
+  return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in own(source).items()}
+
+
+def own(source):
+  """{module: its file} of an experiment's own modules: what the file imports, also indirectly.
 
   Leaves out the library, Python's own modules and installed packages, whose versions are recorded.
   A module inside a package that is not loaded yet is not seen.
@@ -28,8 +33,8 @@ def imported(source):
       seen.add(name)
       file = spec and spec.origin
       if file and file.endswith('.py') and _is_own(file):
-        found[name] = hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
-        waiting.append((pathlib.Path(file), spec.parent or ''))
+        found[name] = pathlib.Path(file)
+        waiting.append((found[name], spec.parent or ''))
   return dict(sorted(found.items()))
 
 
