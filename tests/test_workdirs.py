@@ -123,6 +123,23 @@ def test_the_revision_of_the_library_stands_beside_that_of_the_experiment(
 # ---------------------------------------------------------------- another experiment, other numbers
 
 
+WARNS = """
+  import logging
+
+  def build(c, plain=build):
+    logging.getLogger('sirl').warning('the reward pays a wrong answer %.1f', 1.0)
+    return plain(c)
+"""
+
+
+def test_the_doctor_repeats_what_the_build_warned_of_once_also_after_a_resume(tmp_path, capsys):
+  file = tiny_experiment.write(tmp_path / 'mine' / 'tiny.py', WARNS)
+  for rounds in (1, 2):
+    assert run(file, tmp_path / 'w', f'max_rounds={rounds}') == 0, capsys.readouterr().err
+  said = [(f.severity, f.evidence) for f in doctor.diagnose(tmp_path / 'w')]
+  assert said.count(('warning', 'the reward pays a wrong answer 1.0')) == 1
+
+
 def test_a_debug_run_is_said_to_be_one_below_its_table(tmp_path, experiment, capsys):
   assert run(experiment, tmp_path / 'w', 'debug=true') == 0, capsys.readouterr().err
   assert 'this is a debug run: its numbers are too small' in capsys.readouterr().out

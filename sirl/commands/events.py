@@ -1,6 +1,9 @@
-"""Prints sirl's log messages on stderr."""
+"""Prints sirl's log messages on stderr, and keeps its warnings."""
 
+import contextlib
 import logging
+import logging.handlers
+import queue
 import sys
 
 
@@ -16,6 +19,26 @@ def show():
     handler = Stderr()
     handler.setFormatter(logging.Formatter('%(levelname)s %(message)s'))
     logging.root.addHandler(handler)
+
+
+@contextlib.contextmanager
+def kept():
+  """Gives a function that returns the texts of sirl's warnings since the beginning."""
+  records = queue.SimpleQueue()
+  handler = logging.handlers.QueueHandler(records)
+  handler.setLevel(logging.WARNING)
+  texts = []
+
+  def warnings():
+    while not records.empty():
+      texts.append(records.get().getMessage())
+    return texts
+
+  logging.getLogger('sirl').addHandler(handler)
+  try:
+    yield warnings
+  finally:
+    logging.getLogger('sirl').removeHandler(handler)
 
 
 class Stderr(logging.Handler):

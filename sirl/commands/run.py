@@ -6,7 +6,7 @@ import shutil
 
 from sirl import config as configs
 from sirl import experiment_file
-from sirl.commands import DONE, WAITING, message_of, sweep
+from sirl.commands import DONE, WAITING, events, message_of, sweep
 
 
 def run(arguments):
@@ -35,12 +35,16 @@ def run(arguments):
   if arguments.distributed:
     hosts.initialize()
   cache_compilations(jax)
-  with lock.held(workdir) if hosts.is_first() else contextlib.nullcontext():
-    return run_in(workdir, source, module, config, arguments)
+  alone = lock.held(workdir) if hosts.is_first() else contextlib.nullcontext()
+  with alone, events.kept() as warnings:
+    return run_in(workdir, source, module, config, arguments, warnings)
 
 
-def run_in(workdir, source, module, config, arguments):
-  """Runs an experiment in a workdir that no other process uses; returns the exit code."""
+def run_in(workdir, source, module, config, arguments, warnings):
+  """Runs an experiment in a workdir that no other process uses; returns the exit code.
+
+  Args: warnings: a function that gives the warnings so far, as of the build; they are kept.
+  """
   from sirl import loop
   from sirl.experiment import Experiment
   from sirl.reporting import page as reports
@@ -69,6 +73,7 @@ def run_in(workdir, source, module, config, arguments):
   def accepted():
     own.append(True)
     if first:
+      identity.keep_warnings(workdir, warnings())
       identity.write(workdir, source, own_identity)
       identity.forget_error(workdir)
 

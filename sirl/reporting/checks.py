@@ -34,7 +34,7 @@ from sirl.reporting.signal import (
   learning_rate,
   weak_start,
 )
-from sirl.reporting.under_way import unfinished
+from sirl.reporting.under_way import unfinished, warned
 from sirl.runs import changes, identity, means
 from sirl.types import Action
 
@@ -290,6 +290,7 @@ def changed(run):
 CHECKS = (
   ended_badly,
   debugged,
+  warned,
   skipped_updates,
   nothing_judged,
   weak_start,

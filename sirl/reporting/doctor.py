@@ -23,7 +23,7 @@ def diagnose(workdir):
 def examine(run):
   """Findings about a Run, worst first."""
   if not run.steps:
-    return [*checks.ended_badly(run), no_steps(run)]
+    return [*checks.ended_badly(run), *checks.warned(run), no_steps(run)]
   found = [finding for check in checks.CHECKS for finding in check(run)]
   if not any(finding.severity in ('problem', 'warning') for finding in found):
     found.append(healthy(run))

@@ -1,7 +1,16 @@
-"""The doctor's check of a run that has not ended: whether a process goes on with it."""
+"""The doctor's checks of how a run began, and of whether a process goes on with it."""
 
 from sirl.reporting.findings import Finding
 from sirl.runs import identity, lock
+
+
+def warned(run):
+  """What was warned of before the first step, as of a reward that pays wrong answers."""
+  for line in identity.last_warnings(run.workdir):
+    yield Finding(
+      'warning', 'the run began with a warning', line,
+      'It was printed before the first step: mend its cause, or know that it is meant.',
+    )  # fmt: skip
 
 
 def unfinished(run):

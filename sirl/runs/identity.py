@@ -17,7 +17,7 @@ from sirl.runtime import files, json_text
 
 log = logging.getLogger(__name__)
 
-ERROR = 'error.txt'
+ERROR, WARNINGS = 'error.txt', 'warnings.txt'
 
 
 def check(workdir, config, source=None):
@@ -207,6 +207,20 @@ def keep_error(workdir, message):
   """
   with contextlib.suppress(OSError):
     files.atomic_write(workdir / ERROR, message + '\n')
+
+
+def keep_warnings(workdir, texts):
+  """Writes what was warned of before the run began, below what was when it began the first time."""
+  known = last_warnings(workdir) if _known(workdir) else []
+  lines = dict.fromkeys([*known, *(' '.join(text.split()) for text in texts)])
+  if lines or (workdir / WARNINGS).exists():
+    files.atomic_write(workdir / WARNINGS, ''.join(f'{line}\n' for line in lines))
+
+
+def last_warnings(workdir):
+  """What was warned of before the run began: a list of lines."""
+  path = pathlib.Path(workdir) / WARNINGS
+  return path.read_text(encoding='utf-8').splitlines() if path.exists() else []
 
 
 def forget_error(workdir):
