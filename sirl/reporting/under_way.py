@@ -9,7 +9,7 @@ def warned(run):
   for line in identity.last_warnings(run.workdir):
     yield Finding(
       'warning', 'the run began with a warning', line,
-      'It was printed before the first step: mend its cause, or know that it is meant.',
+      'It was printed before the first step. Mend its cause, unless it is what you want.',
     )  # fmt: skip
 
 
