@@ -42,7 +42,7 @@ def toy(c, domain):
   shape = models.preset(
     'toy', vocab=codec.vocab, width=c.width, layers=c.layers, head_width=c.width // 4
   )
-  return models.build(shape, constrain=_constrain(c)), None, codec
+  return models.build(shape, constrain=sharding.pin), None, codec
 
 
 def load(c, domain):
@@ -54,7 +54,7 @@ def load(c, domain):
   _check_exists(c.model)
   remat = 'block' if c.dtype != 'float32' else 'none'
   codec = tokenizer.pretrained(c.model, date=c.date)
-  model, params, _ = pretrained.load(c.model, dtype=c.dtype, remat=remat, constrain=_constrain(c))
+  model, params, _ = pretrained.load(c.model, dtype=c.dtype, remat=remat, constrain=sharding.pin)
   return model, params, codec
 
 
@@ -315,12 +315,6 @@ def _tokens(task, domain, codec):
   solution = domain.solution(task)
   new = 0 if solution is None else len(codec.encode(solution)) + 1
   return len(codec.render(turns(task.prompt))), new
-
-
-def _constrain(c):
-  """Pins the residual stream to rows if weights are split over devices; see `sharding`."""
-  mesh = sharding.make_mesh(c.mesh)
-  return sharding.constrain(mesh) if mesh.size > 1 else None
 
 
 def _batch(c):

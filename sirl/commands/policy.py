@@ -19,6 +19,7 @@ class Opened(NamedTuple):
   setting: Any  # recipe.Setting
   weights: Any  # {name: params}
   round: int  # number of completed rounds
+  mesh: Any  # jax.sharding.Mesh that the weights are placed on
 
 
 def opened(workdir) -> Opened:
@@ -49,7 +50,9 @@ def opened(workdir) -> Opened:
   identity.warn_of_reading(workdir, source, experiment)
   mesh = sharding.make_mesh(config.mesh)
   state = checkpoint.newest(workdir, config, loop.abstract_state(experiment, mesh))
-  return Opened(workdir, module, config, setting, gro.weights_of(state.learners), int(state.round))
+  return Opened(
+    workdir, module, config, setting, gro.weights_of(state.learners), int(state.round), mesh
+  )
 
 
 def assignments(numbers):
@@ -88,7 +91,8 @@ def sample(arguments):
     task = tasks.get(prompt)
     answer = '' if task is None or task.answer is None else f'   (answer {task.answer})'
     try:
-      (texts,) = ask(run.weights, [prompt if task is None else task.prompt], key, arguments.n)
+      with jax.set_mesh(run.mesh):
+        (texts,) = ask(run.weights, [prompt if task is None else task.prompt], key, arguments.n)
     except ValueError as error:  # too long, or unknown characters
       print(f'{prompt!r}: {error}', file=sys.stderr)
       continue
@@ -123,6 +127,8 @@ def evaluate(arguments):
 
   The assignments, such as task=chains, change the task or other numbers. Trains nothing.
   """
+  import jax
+
   from sirl.ops import keys
   from sirl.runs import digests
   from sirl.runs import metrics as metrics_table
@@ -136,7 +142,10 @@ def evaluate(arguments):
   check_fit(run.setting, setting, config)
   evaluator = setting.evaluate(setting.answered)
   context = Context(run.round, 0.0, keys.at(config.seed, 'evaluate', run.round))
-  metrics, _ = evaluator.evaluate(evaluator.init(), run.weights, Record(Pool(), None, []), context)
+  with jax.set_mesh(run.mesh):
+    metrics, _ = evaluator.evaluate(
+      evaluator.init(), run.weights, Record(Pool(), None, []), context
+    )
   print(f'{config.task}, {len(setting.heldout)} held-out tasks, weights after {run.round} rounds')
   for metric in metrics_table.accuracies(metrics):
     print(f'  {metric:<24}{metrics_table.with_interval(metrics, metric)}')

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from sirl.ops.platform import platform
+
 FEW_ROWS = 64  # most tokens for which a CPU has the weight as left factor; slower from 128 on
 
 
@@ -18,7 +20,7 @@ def product(x, weight, dtype):
   """
   x_RI = x.reshape(-1, x.shape[-1])
   weight = weight.astype(x.dtype)
-  if len(x_RI) <= FEW_ROWS and jax.default_backend() == 'cpu':
+  if len(x_RI) <= FEW_ROWS and platform() == 'cpu':
     y_OR = jnp.einsum('OI,RI->OR', weight, x_RI, preferred_element_type=dtype)
     y_RO = jax.lax.optimization_barrier(y_OR).T
   else:

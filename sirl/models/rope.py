@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl import ranges
+from sirl.ops.platform import platform
 
 KINDS = ('linear', 'llama3', 'yarn')
 
@@ -61,7 +62,7 @@ def kept(x):
   ignores `optimization_barrier` when it fuses, but never fuses across a matrix product, so x is
   multiplied by the identity.
   """
-  if jax.default_backend() != 'cpu':
+  if platform() != 'cpu':
     return x
   return jnp.einsum('...h,hk->...k', x, jnp.eye(x.shape[-1], dtype=x.dtype), precision='highest')
 

@@ -6,6 +6,8 @@ In the learner, gradients flow through it.
 import jax
 import jax.numpy as jnp
 
+from sirl.ops.platform import platform
+
 PIECE = 1024  # tokens per pass on a CPU
 
 
@@ -39,7 +41,7 @@ def in_pieces(model, params, prompts_PS, valid_PS):
   n = max((n for n in range(1, P + 1) if P % n == 0 and n * S <= PIECE), default=P)
   mesh = jax.sharding.get_abstract_mesh()
   split = any(size > 1 for axis, size in mesh.shape.items() if axis not in mesh.manual_axes)
-  if jax.default_backend() != 'cpu' or n == P or n * S < PIECE // 4 or split:
+  if platform() != 'cpu' or n == P or n * S < PIECE // 4 or split:
     return whole(model, params, prompts_PS, valid_PS)
   pieces = prompts_PS.reshape(-1, n, S), valid_PS.reshape(-1, n, S)
   state = jax.lax.map(lambda piece: whole(model, params, *piece), pieces)

@@ -2,7 +2,7 @@
 
 Tasks are split over (data, fsdp). A weight is split over fsdp on one axis and over tensor on the
 other. Under jit the compiler inserts the collectives, so model code contains no sharding. If
-weights are split, the caller must also pin the residual stream with `constrain`. Otherwise the
+weights are split, the caller must also pin the residual stream with `pin`. Otherwise the
 compiler shards features and reduces activations.
 """
 
@@ -169,19 +169,17 @@ def data_shards(rows, parts=1):
   return 1 if rows % (shards * parts) else shards
 
 
-def constrain(mesh):
-  """The `constrain` argument of a model with split weights: pins x_BTD's rows to (data, fsdp)."""
+def pin(x_BTD):
+  """Pins rows to (data, fsdp) of the mesh in use: the `constrain` of a model with split weights.
 
-  def pin(x_BTD):
-    axes, over = ROWS, mesh
-    here = jax.sharding.get_abstract_mesh()
-    if 'data' in here.manual_axes:  # inside `on_data_shards`: these are the rows of one shard
-      axes, over = ROWS[1:], here
-    if x_BTD.shape[0] % math.prod(mesh.shape[axis] for axis in axes):
-      return x_BTD
-    return jax.lax.with_sharding_constraint(x_BTD, NamedSharding(over, P(axes)))
-
-  return pin if mesh.size > 1 else lambda x_BTD: x_BTD
+  Without a mesh, on one device, or if the rows do not divide, x_BTD is returned unchanged.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  # inside `on_data_shards`, these are the rows of one shard of the data axis
+  axes = tuple(axis for axis in ROWS if axis not in mesh.manual_axes)
+  if mesh.size <= 1 or x_BTD.shape[0] % math.prod(mesh.shape.get(axis, 1) for axis in axes):
+    return x_BTD
+  return jax.lax.with_sharding_constraint(x_BTD, NamedSharding(mesh, P(axes)))
 
 
 def _dividing(spec, shape, mesh, name):

@@ -122,7 +122,9 @@ def test_eight_devices():
       assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
     x = jnp.ones((8, 6, 16))
-    assert split(jax.jit(sharding.constrain(mesh))(x)) == (2, 6, 16)
+    with jax.set_mesh(mesh):
+      assert split(jax.jit(sharding.pin)(x)) == (2, 6, 16)
+    assert split(jax.jit(sharding.pin)(x)) == (8, 6, 16)  # no mesh in use
     odd = sharding.place({'embed': {'weight': jnp.ones((7, 16))}}, mesh)
     assert split(odd['embed']['weight']) == (7, 8)  # 7 rows do not divide by tensor=2
 

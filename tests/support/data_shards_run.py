@@ -94,7 +94,7 @@ def with_split_weights():
   mesh = sharding.make_mesh(config.Mesh(data=2, fsdp=2))
   with jax.set_mesh(mesh):
     rollouts, _ = sample(decode)
-    params, _ = update(rollouts, models.build(NUMBERS, constrain=sharding.constrain(mesh)))
+    params, _ = update(rollouts, models.build(NUMBERS, constrain=sharding.pin))
   return jax.tree.map(np.asarray, (rollouts.tokens, params))
 
 
