@@ -63,3 +63,8 @@ def test_data_shards_work_apart_until_gradients_are_summed():
   assert found['split weights differ by'] < 1e-5
   assert found['in loops'] == {'decode': [], 'refill': [], 'speculate': [], 'update': []}
   assert found['sums of the update'] > 0  # gradients are summed after the loops
+
+
+@pytest.mark.all
+def test_an_update_leaves_weights_where_they_were_so_a_second_one_compiles_nothing():
+  assert printed('second_update_run.py') == {'tensor=1': [0, 0], 'tensor=2': [0, 0]}

@@ -20,6 +20,7 @@ from sirl.optimization import contract, passes
 from sirl.optimization.objectives import token_mean
 from sirl.optimization.passes import Pieces
 from sirl.optimization.transforms import learning_rate_of
+from sirl.runtime import sharding
 from sirl.slots import Credit, Objective, Optimize, check_function
 from sirl.types import Experience, Model, Rewards, Sampler
 
@@ -131,6 +132,7 @@ def make_optimize(
       gap = sampler_gap(experience.old_logp, rollouts)
     # Means over judged tokens do not exist without one; the loss and the gradient are then 0.
     counted = jnp.sum(tokens) > 0
+    state = sharding.kept(state)
     metrics = jax.tree.map(lambda x: jnp.where(counted, x, jnp.nan), metrics)
     return state, metrics | moved | _gap_metrics(gap) | _batch_metrics(state, rollouts, experience)
 

@@ -86,6 +86,18 @@ def shardings(tree, mesh, table=TABLE):
   return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
+def kept(tree):
+  """The tree under jit, each leaf pinned to its place in the table, on the mesh in use.
+
+  Otherwise the compiler may return weights that lie differently from those it was given, and the
+  next call would compile again.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.size <= 1 or not set(AXES) <= set(mesh.shape):
+    return tree
+  return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
+
+
 def place(tree, mesh, table=TABLE):
   """The tree on the mesh, split by the table. Raises as `shardings` does."""
   return jax.tree.map(_put, tree, shardings(tree, mesh, table))
