@@ -8,7 +8,6 @@ Source: Su et al. 2021, arXiv 2104.09864.
 import dataclasses
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
