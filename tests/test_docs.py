@@ -71,9 +71,7 @@ def test_an_excerpt_stands_in_its_file(name):
 
 @pytest.mark.parametrize(
   'path',
-  sorted(
-    set(re.findall(r'\b(?:sirl|experiments|docs|tests|launch)/[\w/.]*\w/?', TEXT))
-  ),
+  sorted(set(re.findall(r'\b(?:sirl|experiments|docs|tests|launch)/[\w/.]*\w/?', TEXT))),
 )
 def test_every_path_exists(path):
   assert (ROOT / path).exists()
