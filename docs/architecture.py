@@ -151,7 +151,8 @@ LAYOUT = {
   'tasks': (40, 858, 390, 38, 'Task, Message, Pool'),
   'runtime': (40, 918, 560, 38, 'hosts, mesh, sharding, files'),
   'config': (640, 918, 350, 38, 'numbers of a run'),
-  'ranges': (40, 978, 950, 38, 'checks of numbers'),
+  'ranges': (40, 978, 600, 38, 'checks of numbers'),
+  'names': (680, 978, 310, 38, 'misspelt names'),
 }  # fmt: skip
 # Arrows that are not straight down: their corners.
 ROUTES = {
@@ -172,6 +173,8 @@ ROUTES = {
   (FRAME, 'slots'): [(222, 608), (222, 751), (240, 751)],
   ('experiment', 'config'): [(415, 704), (415, 719), (690, 719), (690, 918)],
   ('runs', 'types'): [(775, 624), (775, 815), (430, 815)],
+  ('tasks', 'names'): [(430, 877), (625, 877), (625, 967), (710, 967), (710, 978)],
+  ('config', 'ranges'): [(655, 956), (610, 978)],
 }  # fmt: skip
 HIDDEN = ('sirl', '__main__')  # names for notebooks, `python -m sirl`
 INK, FAINT, LINE, FILL, METHOD = '#16222d', '#4d5963', '#5b6770', '#f3f6fb', '#dfe9f7'

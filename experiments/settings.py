@@ -8,7 +8,6 @@ reward; `built` combines it with a setting. docs/architecture.md has an example 
 """
 
 import dataclasses
-import difflib
 import functools
 import logging
 import pathlib
@@ -16,7 +15,7 @@ import pathlib
 from experiments import arithmetic, measures, questions
 from experiments.defaults import SMALL, Pretrained, PretrainedText, Toy, ToyText
 from sirl import config as configs
-from sirl import models, recipe
+from sirl import models, names, recipe
 from sirl.acquisition import hygiene, once, procedural
 from sirl.generation import greedy, make_ask
 from sirl.generation.engine import refill, sampling
@@ -72,13 +71,11 @@ MODELS = {'toy': toy}  # any other name is a path or hub name for `load`
 def numbers(c):
   """(class of default numbers, its debug numbers) for c.task on c.model.
 
-  Raises: ValueError for an unknown task; the message names the nearest one.
+  Raises: ValueError for an unknown task or a misspelt model; the message names the nearest one.
   """
   if c.task not in TASKS:
-    near = difflib.get_close_matches(c.task, TASKS, n=1)
-    hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(TASKS)}'
-    raise ValueError(f'task={c.task}: no such task; {hint}')
-  if c.model in MODELS:
+    raise ValueError(f'task={c.task}: no such task; {names.hint(c.task, TASKS)}')
+  if is_own(c.model):
     kind = ToyText if c.task in IN_WORDS else Toy
   else:
     kind = PretrainedText if c.task in IN_WORDS else Pretrained
@@ -102,7 +99,7 @@ def built(
   return recipe.Recipe(
     setting=setting or (lambda c: make_setting(c, domain_of(c))),
     method=method,
-    numbers=(lambda c: (_kind_of_own(c), SMALL[_kind_of_own(c)])) if domain else numbers,
+    numbers=_numbers_of_own if domain else numbers,
     small=small or {},
     changes=changes,
     summary=summary,
@@ -110,8 +107,19 @@ def built(
   )
 
 
-def _kind_of_own(c):
-  return Toy if c.model in MODELS else Pretrained
+def _numbers_of_own(c):
+  """`numbers` for a domain of a file's own."""
+  kind = Toy if is_own(c.model) else Pretrained
+  return kind, SMALL[kind]
+
+
+def is_own(model):
+  """Whether the model is one of MODELS. Raises ValueError for a name that misspells one of them."""
+  if model in MODELS:
+    return True
+  if names.nearest(model, MODELS) and not pathlib.Path(model).exists():
+    raise ValueError(f'model={model}: no such model; {names.hint(model, MODELS)}')
+  return False
 
 
 def examples(task):
@@ -324,12 +332,9 @@ def _batch(c):
 
 
 def _check_exists(model):
-  """Raises if a model of `sirl fetch` is missing, or if a name is misspelt."""
+  """Raises FileNotFoundError if a model of `sirl fetch` is missing."""
   folder = pathlib.Path(model)
   if folder.parts[:1] == ('weights',) and not folder.exists():
     raise FileNotFoundError(
       f'{model} is missing; run: {configs.command("fetch", folder.name, model)}'
     )
-  near = difflib.get_close_matches(model, MODELS, n=1)
-  if near and not folder.exists():
-    raise ValueError(f'model={model}: no such model; did you mean {near[0]}?')

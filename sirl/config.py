@@ -5,7 +5,6 @@ Choices of functions (reward, objective) are not config; the experiment's `build
 
 import ast
 import dataclasses
-import difflib
 import hashlib
 import inspect
 import itertools
@@ -17,7 +16,7 @@ import types
 import typing
 from typing import Annotated
 
-from sirl import ranges
+from sirl import names, ranges
 
 # Fields that may differ between a checkpoint and the run that resumes it. They decide when a run
 # ends and how often it is saved, not what it computes.
@@ -78,9 +77,10 @@ class Base:
     ranges.check(self)
 
 
-def override(config, assignments):
+def override(config, assignments, owner=''):
   """The config with assignments such as 'kl=0.01' or 'mesh.fsdp=2' applied, left to right.
 
+  Args: owner: whose numbers these are, for the message about an unknown one.
   Raises: ValueError for an assignment without '=', for an unknown name (suggests the nearest one)
     and for a value of another type.
   """
@@ -88,7 +88,7 @@ def override(config, assignments):
     path, equals, text = assignment.partition('=')
     if not equals:
       raise ValueError(f'--set {assignment!r}: expected NAME=VALUE, for example --set seed=1')
-    config = _replace(config, path.strip().split('.'), text.strip(), path.strip())
+    config = _replace(config, path.strip().split('.'), text.strip(), path.strip(), owner)
   return config
 
 
@@ -97,18 +97,15 @@ def setting(assignments, names):
   return [a for a in assignments if a.partition('=')[0].strip() in names]
 
 
-def _replace(config, names, text, path):
-  fields = {field.name: field for field in dataclasses.fields(config)}
-  name = names[0]
-  if name not in fields:
-    near = difflib.get_close_matches(name, fields, n=1)
-    hint = f'did you mean {near[0]!r}?' if near else f'known names: {", ".join(fields)}.'
-    raise ValueError(f'--set {path}: {type(config).__name__} has no {name!r}; {hint}')
+def _replace(config, parts, text, path, owner=''):
+  fields = [field.name for field in dataclasses.fields(config)]
+  name = parts[0]
+  names.check([name], fields, f'--set {path}: {owner or type(config).__name__}')
   value = getattr(config, name)
-  if len(names) > 1:
+  if len(parts) > 1:
     if not dataclasses.is_dataclass(value):
       raise ValueError(f'--set {path}: {name!r} is a single value, not a group of them')
-    return dataclasses.replace(config, **{name: _replace(value, names[1:], text, path)})
+    return dataclasses.replace(config, **{name: _replace(value, parts[1:], text, path)})
   if dataclasses.is_dataclass(value):
     inner = ', '.join(f'{name}.{field.name}' for field in dataclasses.fields(value))
     raise ValueError(f'--set {path}: {name!r} is a group; set one of {inner}')

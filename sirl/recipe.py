@@ -327,7 +327,7 @@ class Recipe:
     )
     if c.debug:
       c = dataclasses.replace(c, **{**small, **self.small})
-    c = configs.override(c, assignments)
+    c = configs.override(c, assignments, f'Config (task={c.task}, model={c.model})')
     return c if self.domain is None else self._named(self.domain(c).name, c, first)
 
   def _named(self, name, c, first):

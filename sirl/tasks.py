@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sirl import ranges
+from sirl import names, ranges
 from sirl.runtime import files, hosts
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Message:
 Prompt: TypeAlias = str | tuple[Message, ...]  # a str is a single user turn
 
 
+@names.by_name(id='tasks.content_id(name, prompt)')
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
   """One problem to attempt. Lives on the host only."""

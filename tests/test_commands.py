@@ -190,7 +190,7 @@ def test_a_printed_sweep_is_the_product_and_runs_nothing(tmp_path, capsys):
 @pytest.mark.parametrize(
   ('swept', 'message'),
   [
-    ('lrr=1,2', "--set lrr: Config has no 'lrr'; did you mean 'lr'?"),
+    ('lrr=1,2', "--set lrr: Config (task=addition, model=toy) has no 'lrr'; did you mean 'lr'?"),
     ('lr=fast', '--set lr=fast: expected float; for example --set lr=0.0005'),
     ('lr=1e-4,', "--sweep 'lr=1e-4,': expected NAME=VALUE,VALUE, for example --sweep seed=0,1,2"),
     ('lr', "--sweep 'lr': expected NAME=VALUE,VALUE, for example --sweep seed=0,1,2"),
@@ -223,9 +223,9 @@ def test_methods_and_tasks_are_listed_with_what_they_are(capsys):
     (['run', 'gprpo'], 'no experiment file gprpo; did you mean experiments/methods/grpo.py?'),
     (
       line('run', 'grpo', numbers=['task=additon']),
-      'task=additon: no such task; did you mean addition?',
+      "task=additon: no such task; did you mean 'addition'?",
     ),
-    (line('run', 'grpo', numbers=['model=toi']), 'model=toi: no such model; did you mean toy?'),
+    (line('run', 'grpo', numbers=['model=toi']), "model=toi: no such model; did you mean 'toy'?"),
     (
       line('run', 'grpo', numbers=['model=weights/smollm2']),
       'weights/smollm2 is missing; run: sirl fetch smollm2 weights/smollm2',

@@ -25,13 +25,14 @@ def loaded(path):
 architecture = loaded(ROOT / 'docs' / 'architecture.py')
 METHODS = set(architecture.METHODS)
 # What every method package may use.
-BELOW = {'ranges', 'runtime', 'config', 'tasks', 'types', 'slots', 'ops'}
+BELOW = {'names', 'ranges', 'runtime', 'config', 'tasks', 'types', 'slots', 'ops'}
 # Each room and those that it may use, from the bottom up.
 ALLOWED = {
+  'names': set(),
   'ranges': set(),
   'runtime': {'ranges'},
-  'config': {'ranges'},
-  'tasks': {'ranges', 'runtime'},  # the pool writes files
+  'config': {'names', 'ranges'},
+  'tasks': {'names', 'ranges', 'runtime'},  # the pool writes files
   'types': {'ranges', 'tasks', 'runtime'},
   'slots': {'tasks', 'types'},
   'ops': {'ranges', 'types'},

@@ -187,17 +187,38 @@ def test_the_numbers_of_a_run_are_those_of_method_and_setting(module, task, mode
 @pytest.mark.parametrize(
   ('number', 'message'),
   [
-    ('task=adition', 'task=adition: no such task; did you mean addition?'),
+    ('task=adition', "task=adition: no such task; did you mean 'addition'?"),
     ('task=poetry', 'task=poetry: no such task; there are addition, chains, gsm8k, jsonl'),
-    ('model=toyy', 'model=toyy: no such model; did you mean toy?'),
+    ('model=toyy', "model=toyy: no such model; did you mean 'toy'?"),
     ('model=weights/tiny', 'weights/tiny is missing; run: sirl fetch tiny weights/tiny'),
-    ('clop=0.1', "--set clop: Config has no 'clop'; did you mean 'clip'?"),
-    ('data=x', "--set data: Config has no 'data'"),  # of tasks in files, not of sums
+    (
+      'clop=0.1',
+      "--set clop: Config (task=addition, model=toy) has no 'clop'; did you mean 'clip'?",
+    ),
+    # `data` is of tasks in files, not of sums
+    ('data=x', "--set data: Config (task=addition, model=toy) has no 'data'; there are "),
   ],
 )
 def test_a_misspelt_choice_is_one_line(number, message, tmp_path, capsys):
   assert refused(capsys, GRPO, tmp_path / 'run', number).startswith(message)
   assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+  ('domain', 'choice'),
+  [(None, 'task=adition'), (None, 'model=toyy'), (settings.TASKS['addition'], 'model=toyy')],
+)
+def test_what_chooses_the_numbers_is_checked_before_their_names(domain, choice):
+  # A pretrained model has no warm_rounds: the message must not be about that.
+  build = settings.built(grpo.method, domain=domain)
+  with pytest.raises(ValueError, match=f'{choice}: no such .*; did you mean'):
+    build.configured(grpo.Config, ['warm_rounds=0', choice])
+
+
+def test_an_unknown_number_is_told_with_the_choices_that_made_the_numbers():
+  build = settings.built(grpo.method)
+  with pytest.raises(ValueError, match=r"Config \(task=addition, model=some/folder\) has no 'warm_rounds'"):  # fmt: skip
+    build.configured(grpo.Config, ['model=some/folder', 'warm_rounds=0'])
 
 
 @pytest.fixture
