@@ -51,6 +51,15 @@ def bytes_codec():
   return Codec(encode, decode, render, pad, (eos,), eos + 1, save, about)
 
 
+def absent(vocab):
+  """A stand-in for a tokenizer of `vocab` ids that is not here; it says so when it is asked."""
+
+  def refuse(*_):
+    raise ValueError('this setting was made without a tokenizer, for a plan; build the run instead')
+
+  return Codec(refuse, refuse, refuse, 0, (1,), vocab)
+
+
 def characters(alphabet, *, end_of_prompt=''):
   """A vocabulary of single characters: pad 0, eos 1, then the alphabet from 2 on.
 

@@ -52,6 +52,7 @@ def make_optimize(
     parts: names of the reward's parts that credit and objective read, see `Experience.parts`.
     scored_by: names in `state.others` whose log-probs credit and objective may read. Names that the
       state lacks are ignored.
+  `optimize.trace` is that of the compiled function, see `jax.jit`; its arguments may be shapes.
   An update whose loss or gradient is not finite changes neither weights nor optimizer, and is
   counted. Metrics are float32 scalars on the device, named as in docs/metrics.md. A mean over judged
   tokens is NaN when no token was judged.
@@ -140,6 +141,10 @@ def make_optimize(
     # Passes only the parts that are read: another set of parts would recompile the program.
     return compiled(state, rollouts, _with_parts(rewards, parts), key)
 
+  def trace(state, rollouts, rewards, key):
+    return compiled.trace(state, rollouts, _with_parts(rewards, parts), key)
+
+  optimize.trace = trace
   return optimize
 
 

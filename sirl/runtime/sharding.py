@@ -44,19 +44,24 @@ def make_mesh(config, devices=None):
   Raises: ValueError when the axes do not multiply to the number of devices.
   """
   devices = jax.devices() if devices is None else devices
+  shape = mesh_shape(config, len(devices))
+  # make_mesh defaults to Explicit axes, which the scatter into the cache does not accept.
+  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def mesh_shape(config, devices):
+  """The sizes of the axes (data, fsdp, tensor) for a number of devices. Raises as `make_mesh`."""
   sizes = [getattr(config, axis) for axis in AXES]
   asked = ', '.join(f'mesh.{axis}={size}' for axis, size in zip(AXES, sizes))
   if sizes.count(-1) > 1:
     raise ValueError(f'{asked}: expected at most one -1, which takes the rest')
   known = math.prod(size for size in sizes if size != -1)
-  if len(devices) % known or (-1 not in sizes and known != len(devices)):
+  if devices % known or (-1 not in sizes and known != devices):
     raise ValueError(
-      f'{asked}: {len(devices)} devices cannot be arranged so; the product must be {len(devices)}, '
+      f'{asked}: {devices} devices cannot be arranged so; the product must be {devices}, '
       'or leave one axis at -1 to take the rest'
     )
-  shape = tuple(len(devices) // known if size == -1 else size for size in sizes)
-  # make_mesh defaults to Explicit axes, which the scatter into the cache does not accept.
-  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+  return tuple(devices // known if size == -1 else size for size in sizes)
 
 
 def shardings(tree, mesh, table=TABLE):
@@ -96,6 +101,17 @@ def kept(tree):
   if mesh.size <= 1 or not set(AXES) <= set(mesh.shape):
     return tree
   return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
+
+
+def gathered(tree):
+  """The tree under jit, no longer split over fsdp; it stays split over tensor."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.shape.get('fsdp', 1) == 1:
+    return tree
+  table = tuple(
+    (pattern, P(*(None if axis == 'fsdp' else axis for axis in spec))) for pattern, spec in TABLE
+  )
+  return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh, table))
 
 
 def place(tree, mesh, table=TABLE):

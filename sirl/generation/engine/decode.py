@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from sirl.generation.engine import layout, sampling
+from sirl.generation.engine.weights import for_decoding
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
 from sirl.runtime import sharding
@@ -28,6 +29,7 @@ def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
     sampling_params: a `SamplingParams`.
   Returns: Rollouts [P, G, S + max_new].
   """
+  params = for_decoding(model, params)
   rows = functools.partial(_rows, model, sampling_params)
   return sharding.on_data_shards(rows, (params, key), (prompts_PS, valid_PS, address))
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from sirl import ranges
 from sirl.generation.engine import layout
 from sirl.generation.engine.decode import blank, draw, ends, write
+from sirl.generation.engine.weights import for_decoding
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
 from sirl.runtime import sharding
@@ -82,6 +83,7 @@ def decode(
   shards = sharding.data_shards(P)
   W = min(-(-slots // shards), P * sampling_params.group_size // shards)
   E = _block(slots, block, shards, W)
+  params = for_decoding(model, params)
   rows = functools.partial(_rows, model, sampling_params, W, E)
   rollouts, slot_turns = sharding.on_data_shards(
     rows, (params, key), (prompts_PS, valid_PS, address)

@@ -28,6 +28,7 @@ from flax import struct
 from sirl import ranges
 from sirl.generation.engine import drafts, layout, sampling
 from sirl.generation.engine.decode import ends
+from sirl.generation.engine.weights import for_decoding
 from sirl.ops import keys as addressed
 from sirl.ops import logprobs, prefill, trees
 from sirl.runtime import sharding
@@ -186,6 +187,7 @@ def speculate(
   Raises: ValueError for width < 1.
   """
   ranges.whole('width', width)
+  params = for_decoding(model, params)
   rows = functools.partial(_rows, model, sampling_params, width, rule)
   return sharding.on_data_shards(rows, (params, key, draft), (prompts_PS, valid_PS, address))
 

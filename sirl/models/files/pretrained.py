@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sirl.models import functional
+from sirl.models import functional, presets
 from sirl.models.files import families, gguf_cache, unused, weights
 from sirl.models.transformer import Architecture
 
@@ -172,6 +172,27 @@ def locate(path_or_name):
     f'{path} does not exist; expected a folder with {CONFIG}, a .gguf file or a hub name like '
     f'Qwen/Qwen3-0.6B'
   )
+
+
+def architecture_named(path_or_name, **changes):
+  """The Architecture of a model without its weights: nothing is downloaded.
+
+  Args:
+    path_or_name: a folder, a .gguf file, a preset such as 'qwen3-8b', or a hub name whose preset is
+      known, such as 'Qwen/Qwen3-8B'.
+    changes: fields of the Architecture.
+  Raises: ValueError for a name that is none of these; FileNotFoundError as `locate`.
+  """
+  if pathlib.Path(path_or_name).exists():
+    return read_architecture(locate(path_or_name), **changes)
+  name = re.sub(r'-(instruct|it|base|chat|pt)$', '', str(path_or_name).split('/')[-1].lower())
+  name = name.replace('-3-', '3-').replace('-3.', '3.')  # gemma-3-1b, llama-3.2-1b
+  if name not in presets.PRESETS:
+    raise ValueError(
+      f'model={path_or_name}: no such folder, and no architecture of that name is known'
+      f'{presets.nearest(name, presets.PRESETS)}; known: {", ".join(presets.PRESETS)}'
+    )
+  return presets.preset(name, **changes)
 
 
 def read_architecture(folder, **changes):
