@@ -1,17 +1,21 @@
 """Commands on a finished run: sample, evaluate, export, sweeps, and the lists of choices."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 
-from sirl import cli, commands
+from sirl import cli, commands, recipe
 from sirl.commands import sweep
+from sirl.models import tokenizer
 from sirl.models.files import pretrained
+from sirl.tasks import Task
 
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
@@ -116,7 +120,7 @@ def test_evaluating_measures_the_run_s_weights_and_trains_nothing(finished, caps
   capsys.readouterr()
   assert cli.main(line('evaluate', str(finished), numbers=['heldout=12'])) == commands.DONE
   out = capsys.readouterr().out
-  assert out.startswith('addition, 12 held-out tasks, weights after 1 rounds\n')
+  assert out.startswith('addition, 12 held-out tasks, weights after 1 round\n')
   row = json.loads((finished / 'evaluations' / 'heldout=12.json').read_text())
   assert row['config']['heldout'] == 12
   assert row['config']['width'] == 32  # what the run was given stays
@@ -124,12 +128,33 @@ def test_evaluating_measures_the_run_s_weights_and_trains_nothing(finished, caps
   assert files_of(finished) == before
 
 
-def test_a_task_that_the_tokenizer_does_not_read_is_refused(finished, capsys):
-  message = refused(capsys, *line('evaluate', str(finished), numbers=['task=chains']))
-  assert (
-    message == "task=chains does not fit the tokenizer of this run: it reads '6+4+4=' as other ids"
-  )
-  assert not (finished / 'evaluations' / 'task=chains.json').exists()
+@pytest.mark.parametrize(
+  ('task', 'lacking'), [('chains', "'-'"), ('gsm8k', r"'T', 'o', 'm', ' ', 'h' and \d+ others")]
+)
+def test_a_task_with_other_characters_is_refused_with_what_the_alphabet_lacks(
+  finished, task, lacking, capsys
+):
+  message = refused(capsys, *line('evaluate', str(finished), numbers=[f'task={task}']))
+  assert re.fullmatch(
+    rf"task={task} does not fit the tokenizer of this run: its alphabet '0123456789\+=' lacks "
+    rf'{lacking}; train a run on task={task}, or give both tasks one alphabet \(recipe.Domain\) and '
+    'train this run again',
+    message,
+  ), message
+  assert not (finished / 'evaluations' / f'task={task}.json').exists()
+
+
+def test_known_characters_under_other_ids_are_refused_too():
+  def setting(alphabet):
+    domain = recipe.Domain(name='sums', splits={'train': [], 'heldout': []}, alphabet=alphabet)
+    tasks = [Task(id='t', prompt='1+1=')]
+    return types.SimpleNamespace(domain=domain, heldout=tasks, codec=tokenizer.characters(alphabet))
+
+  chains, sums = setting('1+-='), setting('1+=')
+  config = types.SimpleNamespace(task='addition')
+  commands.policy.check_fit(sums, sums, config)
+  with pytest.raises(ValueError, match=r"reads '1\+1=' as other ids; train a run on task=addition"):
+    commands.policy.check_fit(chains, sums, config)
 
 
 def test_an_export_holds_the_policy_and_is_never_written_over(finished, tmp_path, capsys):

@@ -179,19 +179,33 @@ def check_fit(own, other, config):
   """Raises ValueError if the run's tokenizer encodes the other setting's prompts differently."""
   from sirl.tasks import turns
 
-  for task in other.heldout:
-    said = turns(task.prompt)
+  wrong = f'task={config.task} does not fit the tokenizer of this run: '
+  todo = (
+    f'; train a run on task={config.task}, or give both tasks one alphabet (recipe.Domain) and '
+    'train this run again'
+  )
+  prompts = [turns(task.prompt) for task in other.heldout]
+  if unknown := refused(own.codec, ''.join(turn.content for said in prompts for turn in said)):
+    here = own.domain.alphabet
+    lacks = 'it does not encode' if here is None else f'its alphabet {here!r} lacks'
+    more = f' and {len(unknown) - 5} others' if len(unknown) > 5 else ''
+    raise ValueError(f'{wrong}{lacks} {", ".join(map(repr, unknown[:5]))}{more}{todo}')
+  for task, said in zip(other.heldout, prompts):
+    if own.codec.render(said) != other.codec.render(said):
+      raise ValueError(f'{wrong}it reads {task.text[:40]!r} as other ids{todo}')
+
+
+def refused(codec, text):
+  """The characters of a text that a codec does not encode, each once."""
+
+  def known(character):
     try:
-      same = own.codec.render(said) == other.codec.render(said)
-    except ValueError as error:
-      raise ValueError(
-        f'task={config.task} does not fit the tokenizer of this run: {error}'
-      ) from None
-    if not same:
-      raise ValueError(
-        f'task={config.task} does not fit the tokenizer of this run: it reads {task.text[:40]!r} '
-        'as other ids'
-      )
+      codec.encode(character)
+    except ValueError:
+      return False
+    return True
+
+  return [character for character in dict.fromkeys(text) if not known(character)]
 
 
 # ---------------------------------------------------------------- export
