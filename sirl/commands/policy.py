@@ -8,6 +8,7 @@ from sirl import config as configs
 from sirl import experiment_file
 from sirl.commands import DONE
 from sirl.commands.workdirs import existing
+from sirl.runtime import plural
 
 
 class Opened(NamedTuple):
@@ -146,7 +147,8 @@ def evaluate(arguments):
     metrics, _ = evaluator.evaluate(
       evaluator.init(), run.weights, Record(Pool(), None, []), context
     )
-  print(f'{config.task}, {len(setting.heldout)} held-out tasks, weights after {run.round} rounds')
+  asked = plural.counted(len(setting.heldout), 'held-out task')
+  print(f'{config.task}, {asked}, weights after {plural.counted(run.round, "round")}')
   for metric in metrics_table.accuracies(metrics):
     print(f'  {metric:<24}{metrics_table.with_interval(metrics, metric)}')
   name = ','.join(arguments.set).replace('/', '_') or f'task={config.task}'
@@ -227,5 +229,5 @@ def export(arguments):
     sampler=s.sampler,
     max_new=s.max_new,
   )
-  print(f'exported after {run.round} rounds: {folder}')
+  print(f'exported after {plural.counted(run.round, "round")}: {folder}')
   return DONE

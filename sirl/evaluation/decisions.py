@@ -2,6 +2,7 @@
 
 from sirl import ranges
 from sirl.runs import lineage, retention
+from sirl.runtime import plural
 from sirl.types import Action, Decision
 
 
@@ -16,8 +17,8 @@ def back(reports, round, reason, limit):
   if taken < limit:
     return Decision(Action.ROLLBACK, f'{reason} Back to round {round}.', round=round)
   return stop(
-    f'{reason} The run has rolled back {taken} times already, the limit is {limit}; round {round} '
-    'was sound.',
+    f'{reason} The run has rolled back {plural.counted(taken, "time")} already, the limit is '
+    f'{limit}; round {round} was sound.',
     round,
   )
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from sirl import ranges
 from sirl.evaluation import decisions
 from sirl.runs import lineage, retention
+from sirl.runtime import plural
 from sirl.slots import Rule
 from sirl.types import Action, Decision
 
@@ -92,9 +93,9 @@ def stop_after_plateau(metric: str, rounds: int, *, sems: float = 1.0) -> Rule:
     if gain > sems * noise:
       return None
     return decisions.stop(
-      f'{metric} reached {lineage.with_round(recent, metric)} in the last {rounds} rounds and '
-      f'{lineage.with_round(before, metric)} before: a gain of {gain:.4g}, not above {sems:g} x '
-      f'{noise:.4g}.'
+      f'{metric} reached {lineage.with_round(recent, metric)} in the last '
+      f'{plural.counted(rounds, "round")} and {lineage.with_round(before, metric)} before: '
+      f'a gain of {gain:.4g}, not above {sems:g} x {noise:.4g}.'
     )
 
   return rule
@@ -220,7 +221,7 @@ def rollback_if(
     since = f' (it began at {first:.4g})' if relative else ''
     reason = f'In round {newest.round} {said}{since}.'
     if not healthy:
-      return decisions.stop(f'{reason} None of the last {horizon} rounds is within the limits.')
+      return decisions.stop(f'{reason} No round in horizon={horizon} is within the limits.')
     return decisions.back(reports, healthy[-1].round, reason, limit)
 
   return rule
@@ -343,7 +344,7 @@ def ask_every(rounds: int) -> Rule:
     since = reports[-1].round - (seen[-1] if seen else -1)
     if since < rounds:
       return None
-    said = f'{since} rounds since a human was asked; the limit is {rounds}.'
+    said = f'{plural.counted(since, "round")} since a human was asked; the limit is {rounds}.'
     return Decision(Action.ASK_HUMAN, said)
 
   return rule

@@ -36,6 +36,7 @@ from sirl.reporting.signal import (
 )
 from sirl.reporting.under_way import unfinished, warned
 from sirl.runs import changes, identity, means
+from sirl.runtime import plural
 from sirl.types import Action
 
 TIED = 0.95  # share of groups whose rewards are all equal: a problem; TIED_SOME is a warning
@@ -219,7 +220,7 @@ def skipped_updates(run):
     yield Finding(
       'problem' if skipped / len(run.steps) > SKIPPED else 'warning',
       'updates were skipped because they were not finite',
-      f'updates_skipped {skipped:.0f} in {len(run.steps)} steps',
+      f'updates_skipped {skipped:.0f} in {plural.counted(len(run.steps), "step")}',
       'Lower the learning rate or clip the gradient; weights and optimizer were left as they were.',
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from sirl.reporting import drawing, groups, tables
 from sirl.reporting.comparison import Comparison, difference, row_of
 from sirl.runs import reading
+from sirl.runtime import plural
 
 INTERVALS = (
   "Brackets are 95 % intervals. A group of several seeds has Student's t over its seeds, a single "
@@ -144,7 +145,7 @@ def _table(comparison, name):
     before = '–' if math.isnan(score.before) else f'{score.before:.3f}'
     line = [label, before, f'{score.after:.3f}{_interval(score, ".3f")}']
     if found := differences.get(row.name):
-      how = f'paired, {found.pairs} seeds' if found.pairs else 'unpaired'
+      how = f'paired, {plural.counted(found.pairs, "seed")}' if found.pairs else 'unpaired'
       line += [f'{found.value:+.3f}{_interval(found, "+.3f")}', how, verdict(found)]
     lines.append(line)
   return tables.aligned(lines)

@@ -8,6 +8,7 @@ import math
 from sirl.reporting import checks, numbers
 from sirl.reporting.findings import SEVERITIES, Finding, render
 from sirl.runs import lock, metrics, reading
+from sirl.runtime import plural
 
 __all__ = ['SEVERITIES', 'Finding', 'diagnose', 'examine', 'render']
 
@@ -38,7 +39,7 @@ def no_steps(run):
       'Raise max_rounds to train.',
     )  # fmt: skip
   done = 'the baseline was measured' if run.history else 'no report either'
-  warm = f', the warm start has {len(run.warm.steps)} steps' if run.warm else ''
+  warm = f', the warm start has {plural.counted(len(run.warm.steps), "step")}' if run.warm else ''
   if lock.is_held(run.workdir) is False:
     return Finding(
       'note', 'no GRO step yet, and no process runs it', f'steps.jsonl is empty; {done}{warm}',

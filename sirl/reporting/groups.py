@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from sirl import config as configs
 from sirl.runs import metrics
 from sirl.runs.reading import Run, finite
+from sirl.runtime import plural
 
 FIRST = ('task', 'model')  # of the numbers in a group's name
 NUMBERS = 4  # most numbers in a group's name
@@ -115,7 +116,7 @@ def _check_sets(runs):
   for name, versions in sets.items():
     if len(versions) > 1:
       each = '; '.join(
-        f'{tasks} tasks, sha256 {sha256[:12]}, in {", ".join(workdirs)}'
+        f'{plural.counted(tasks, "task")}, sha256 {sha256[:12]}, in {", ".join(workdirs)}'
         for sha256, (tasks, workdirs) in versions.items()
       )
       raise ValueError(

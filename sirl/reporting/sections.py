@@ -10,6 +10,7 @@ from sirl.reporting import doctor, figures, monitor_figures
 from sirl.reporting.markup import card, code, faint, grid, number, table, tag, text
 from sirl.runs import changes as history_of
 from sirl.runs import metrics, reading
+from sirl.runtime import plural
 from sirl.types import Action
 
 # What the sample tables show: tasks, completions of each task, characters of each text.
@@ -30,7 +31,7 @@ def header(run):
     f'library {library[:12]}' if library and library != revision else None,
     ', '.join(f'{name} {version}' for name, version in versions.items()),
   ]
-  done = f'{run.status()}, {len(run.steps)} GRO steps'
+  done = f'{run.status()}, {plural.counted(len(run.steps), "GRO step")}'
   if 'step_tokens' in run.step_names:
     tokens = sum(reading.finite(row.get('step_tokens'), 0.0) for row in run.steps)
     done += f', {tokens:,.0f} tokens'
@@ -141,7 +142,11 @@ def completion(row):
     for name, value in row['parts'].items()
   ]
   total = 'not judged' if row['reward'] is None else f'reward {row["reward"]:.3g}'
-  words = [f'<b>{text(total)}</b>', *(text(part) for part in parts), f'{row["tokens"]} tokens']
+  words = [
+    f'<b>{text(total)}</b>',
+    *(text(part) for part in parts),
+    f'{plural.counted(row["tokens"], "token")}',
+  ]
   cut = f' {tag("truncated", "warning")}' if row['truncated'] else ''
   about = f'<span class="small">{" · ".join(words)}</span>{cut}'
   body = short(row['completion'])
@@ -204,7 +209,7 @@ def warm_start(run):
     return ''
   cards = [card(svg, title) for title, svg in figures.svgs(run.warm, WARM_CURVES).items()]
   return (
-    f'<p>{len(run.warm.steps)} steps before round 0 of the run.</p>'
+    f'<p>{plural.counted(len(run.warm.steps), "step")} before round 0 of the run.</p>'
     f'{headline(run.warm)}{grid(cards)}'
   )
 

@@ -6,6 +6,7 @@ from sirl.reporting.findings import Finding
 from sirl.reporting.numbers import WINDOW, first, first_accuracy, outcome_name, part_means, recent
 from sirl.reporting.numbers import window as last_steps
 from sirl.runs import lineage
+from sirl.runtime import plural
 
 RIGHT, BEST = 'rewards/correct/mean', 'rewards/correct/best'
 TIED_SOME = 0.8  # share of groups whose rewards are all equal, above
@@ -89,7 +90,8 @@ def constant_parts(run):
     )
     yield Finding(
       'warning' if value <= 0 else 'note', f'the part {part!r} of the reward is constant',
-      f'{value:.3g} for every completion of round {last[-1]["round"]}, in {len(last)} steps', advice,
+      f'{value:.3g} for every completion of round {last[-1]["round"]}, in '
+      f'{plural.counted(len(last), "step")}', advice,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import time
 
 from sirl.reporting.numbers import first_accuracy
 from sirl.runs import identity, lineage, metrics, reading
+from sirl.runtime import plural
 
 LABELS = (  # pattern of a metric -> label; in the order of the table's rows
   (r'heldout/pass@(\d+)', 'pass@{}, sampled'),
@@ -64,7 +65,7 @@ def before_and_after(history, rows=None):
       numbers = f'{shown(first, name):>22}{shown(last, name):>22}{change:>+10.3f}'
       lines.append(f'{label:<22}{numbers}  {name}')
   decision = history[-1].decision
-  done = reading.counted(len(history) - 1)
+  done = plural.counted(len(history) - 1, 'round')
   lines.append(f'{done}; last decision: {decision.action}, {decision.reason}')
   return '\n'.join(lines)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sirl.rewards import calls
-from sirl.runtime import worker
+from sirl.runtime import plural, worker
 
 SHOWN = 500  # characters of a text in an error message
 LARGEST = float(np.finfo(np.float32).max)
@@ -43,7 +43,10 @@ def listed(scores, n):
   scores = list(scores)
   if len(scores) != n:
     return [
-      Bad(f'returned {len(scores)} scores for {n} completions; return one score, or None, for each')
+      Bad(
+        f'returned {plural.counted(len(scores), "score")} for {plural.counted(n, "completion")}; '
+        'return one score, or None, for each'
+      )
     ] * n
   return scores
 

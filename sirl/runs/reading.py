@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from sirl.runs import changes, lineage, lock, metrics
 from sirl.runs.identity import read as read_identity
 from sirl.runs.record import read_rows
+from sirl.runtime import plural
 from sirl.types import Action, Report
 
 
@@ -66,20 +67,20 @@ class Run:
 
     For an unfinished run it also says whether a process holds the workdir, where that is known.
     """
-    rounds = len(self.trained)
+    done = plural.counted(len(self.trained), 'round')
     limit = self.config.get('max_rounds')
     decision = self.history[-1].decision if self.history else None
     if decision is not None and decision.action is Action.STOP:
-      return f'stopped after {counted(rounds)}'
+      return f'stopped after {done}'
     if decision is not None and decision.action is Action.ASK_HUMAN:
-      return f'waits for a human after {counted(rounds)}'
+      return f'waits for a human after {done}'
     if limit == 0:
       return 'no rounds: max_rounds=0'
     if limit is not None and self.history and self.history[-1].round + 1 >= limit:
       return f'finished all {limit} rounds' if limit > 1 else 'finished its one round'
     held = {True: ', running', False: ', no process runs it', None: ''}[lock.is_held(self.workdir)]
     most = f' of at most {limit}' if limit is not None else ''
-    return f'unfinished: {counted(rounds)}{most} reported{held}'
+    return f'unfinished: {done}{most} reported{held}'
 
   @property
   def is_unfinished(self):
@@ -115,11 +116,6 @@ def _samples(folder):
   rounds = sorted(int(path.stem.removeprefix('round_')) for path in folder.glob('round_*.jsonl'))
   ends = sorted({*rounds[:1], *rounds[-1:]})
   return {i: read_rows(folder / f'round_{i:05d}.jsonl') for i in ends}
-
-
-def counted(rounds):
-  """'1 round', '2 rounds'."""
-  return f'{rounds} round' + 's' * (rounds != 1)
 
 
 def mean(values):

@@ -225,6 +225,16 @@ def test_after_so_many_rollbacks_it_stops_at_the_same_round():
   assert 'rolled back 2 times already' in decision.reason
 
 
+def test_reasons_say_one_round_and_one_time_not_1_rounds_and_1_times():
+  reports = rounds({1: back_to(0)}, acc=[0.3, 0.6, 0.1, 0.1])
+  stopped = steering.rollback_if_regressed('acc', limit=1)(reports)
+  asked = steering.ask_every(1)(rounds(acc=[0.5] * 2))
+  flat = steering.stop_after_plateau('acc', 1)(rounds(acc=[0.5, 0.5]))
+  assert 'rolled back 1 time already' in stopped.reason
+  assert '1 round since a human' in asked.reason
+  assert 'in the last 1 round and' in flat.reason
+
+
 @pytest.mark.parametrize(
   ('limits', 'values', 'action'),
   [

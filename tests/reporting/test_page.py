@@ -134,6 +134,7 @@ def test_samples_are_shown_as_text_and_never_become_markup(tmp_path):
 def test_a_running_workdir_with_one_round_or_none_is_reported(tmp_path):
   one = page_of(synthetic_run.write(tmp_path / 'one', rounds=1))
   assert 'Held-out accuracy' in one
+  assert 'finished its one round' in one
 
   started = synthetic_run.write(tmp_path / 'started', rounds=1)
   for name in ('history.jsonl', 'config.json'):

@@ -252,7 +252,7 @@ def test_a_crash_on_a_task_without_answer_says_so_and_long_texts_are_cut():
 @pytest.mark.parametrize(
   ('scores', 'said'),
   [
-    ([1.0], 'returned 1 scores for 3 completions'),
+    ([1.0], 'returned 1 score for 3 completions'),
     ([1.0] * 4, 'returned 4 scores for 3 completions'),
     (1.0, 'returned float, expected a list of 3 scores'),
     (None, 'returned NoneType, expected a list of 3 scores'),

@@ -121,7 +121,7 @@ def test_what_a_trl_function_logs_becomes_parts_and_what_cannot_is_counted():
 @pytest.mark.parametrize(
   ('fn', 'said'),
   [
-    (lambda completions, **kwargs: [1.0], 'returned 1 scores for 4 completions'),
+    (lambda completions, **kwargs: [1.0], 'returned 1 score for 4 completions'),
     (lambda completions, **kwargs: 1.0, 'returned float, expected a list of 4'),
     (lambda completions, **kwargs: [np.inf] * 4, 'returned inf'),
     (lambda completions, **kwargs: 1 / 0, "raised ZeroDivisionError.*\n.*task 'a', completion 0"),
