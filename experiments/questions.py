@@ -15,7 +15,7 @@ from sirl import recipe, rewards
 from sirl.acquisition import curated, procedural
 from sirl.domains import answers, mathematics
 from sirl.rewards import heuristic
-from sirl.runtime import json_text
+from sirl.runtime import json_text, plural
 
 SPLITS = ('train', 'test')
 GENERATED = 'generated'  # a value of `data`: small questions, written on demand
@@ -79,7 +79,7 @@ def jsonl(c) -> recipe.Domain:
   tasks = sorted(first, key=lambda task: (task.answer is None, task.id))
   if len(tasks) < 4:
     raise ValueError(
-      f'{c.data} holds {len(tasks)} questions; at least 4 are needed to hold some out'
+      f'{c.data} holds {plural.counted(len(tasks), "question")}; at least 4 are needed to hold some out'
     )
   n = min(c.heldout, max(1, len(tasks) // 4))
   tasks = [_asked(task) for task in tasks]

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from sirl import names, ranges
-from sirl.runtime import files, hosts
+from sirl.runtime import files, hosts, plural
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,9 @@ class Pool(Sequence):
     pool = cls(folder=folder)
     for round in range(rounds):
       if pool.folder is None:
-        raise ValueError(f'a pool in memory has no {rounds} rounds to load; give their folder')
+        raise ValueError(
+          f'a pool in memory has no rounds to load, got rounds={rounds}; give their folder'
+        )
       path = pool.folder / _file(round)
       if not path.exists():
         raise ValueError(
@@ -149,7 +151,8 @@ class Pool(Sequence):
     expected = len(self._files)
     if round not in (None, expected):
       raise ValueError(
-        f'round={round}, but the pool holds {expected} rounds, so the next is round={expected}'
+        f'round={round}, but the pool holds {plural.counted(expected, "round")}, so the next is '
+        f'round={expected}'
       )
 
     fresh, dropped, conflicts = {}, 0, []
@@ -212,7 +215,8 @@ class Pool(Sequence):
     """Raises ValueError unless the pool equals the one that the manifest describes."""
     if len(manifest) != len(self._files):
       raise ValueError(
-        f'the pool holds {len(self._files)} rounds, the checkpoint was written with {len(manifest)}'
+        f'the pool holds {plural.counted(len(self._files), "round")}, the checkpoint was written '
+        f'with {len(manifest)}'
       )
     for have, want in zip(self._files, manifest):
       if have != dict(want):

@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from sirl import ranges
+from sirl.runtime import plural
 
 
 def initialize():
@@ -92,7 +93,8 @@ def share(items):
   n = count()
   if len(items) % n:
     raise ValueError(
-      f'{len(items)} tasks cannot be split over {n} processes; choose prompts as a multiple of {n}'
+      f'{plural.counted(len(items), "task")} cannot be split over {n} processes; choose prompts as '
+      f'a multiple of {n}'
     )
   size = len(items) // n
   return items[index() * size : (index() + 1) * size]
@@ -127,7 +129,9 @@ def local_rows(array) -> np.ndarray:
     return np.asarray(array)
   size, rest = divmod(array.shape[0], count())
   if rest:
-    raise ValueError(f'{array.shape[0]} rows cannot be split over {count()} processes')
+    raise ValueError(
+      f'{plural.counted(array.shape[0], "row")} cannot be split over {count()} processes'
+    )
   return assembled(array, index() * size, size)
 
 

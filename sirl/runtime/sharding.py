@@ -58,8 +58,8 @@ def mesh_shape(config, devices):
   known = math.prod(size for size in sizes if size != -1)
   if devices % known or (-1 not in sizes and known != devices):
     raise ValueError(
-      f'{asked}: {devices} devices cannot be arranged so; the product must be {devices}, '
-      'or leave one axis at -1 to take the rest'
+      f'{asked}: the product must be {devices}, the number of devices; or leave one axis at -1 to '
+      'take the rest'
     )
   return tuple(devices // known if size == -1 else size for size in sizes)
 

@@ -126,7 +126,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path):
 def test_rounds_follow_each_other():
   pool = Pool().extend([], round=0)
   with pytest.raises(
-    ValueError, match=r'round=3, but the pool holds 1 rounds, so the next is round=1'
+    ValueError, match=r'round=3, but the pool holds 1 round, so the next is round=1'
   ):
     pool.extend([], round=3)
 
@@ -180,7 +180,7 @@ def test_missing_files_say_which(tmp_path):
     ValueError, match=r'round_00000.jsonl is missing, but the run was committed up to round 1'
   ):
     Pool.load(tmp_path, rounds=2)
-  with pytest.raises(ValueError, match=r'a pool in memory has no 1 rounds to load'):
+  with pytest.raises(ValueError, match=r'a pool in memory has no rounds to load, got rounds=1'):
     Pool.load(None, rounds=1)
   assert len(Pool.load(None, rounds=0)) == 0
 
