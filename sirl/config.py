@@ -77,6 +77,44 @@ class Base:
     ranges.check(self)
 
 
+def check_class(kind):
+  """Raises ValueError for a subclass of Base that does not have the fields that it states.
+
+  Python ignores a field of a class that is no dataclass, and one without a type, without a word.
+  """
+  for base in kind.__mro__:
+    if not issubclass(base, Base):
+      continue
+    owner = f'class {base.__qualname__} of {inspect.getfile(base)}'
+    stated = inspect.get_annotations(base)
+    fields = [name for name, hint in stated.items() if 'ClassVar' not in str(hint)]
+    if fields and '__dataclass_params__' not in vars(base):
+      raise ValueError(
+        f'{owner} states {", ".join(fields)}, but is no dataclass, so Python makes no field of it; '
+        'write @dataclasses.dataclass(frozen=True, kw_only=True) above the class'
+      )
+    for name, value in vars(base).items():
+      plain = name.startswith('_') or callable(value) or hasattr(type(value), '__get__')
+      if not plain and name not in stated:
+        raise ValueError(
+          f'{owner}: {name} = {value!r} has no type, so it is no field; write '
+          f'{name}: {type(value).__name__} = {value!r}'
+        )
+  _check_fields(kind, f'class {kind.__qualname__} of {inspect.getfile(kind)}')
+
+
+def _check_fields(kind, owner):
+  """Raises ValueError for a field without a default, or with a type that does not exist."""
+  nothing = dataclasses.MISSING
+  for field in dataclasses.fields(kind):
+    if field.default is nothing and field.default_factory is nothing:
+      raise ValueError(f'{owner}: {field.name} has no value; write one after =, which --set changes')
+  try:
+    typing.get_type_hints(kind)
+  except NameError as error:
+    raise ValueError(f'{owner}: the type of a field does not exist: {error}') from error
+
+
 def override(config, assignments, owner=''):
   """The config with assignments such as 'kl=0.01' or 'mesh.fsdp=2' applied, left to right.
 

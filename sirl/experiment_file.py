@@ -61,6 +61,8 @@ def load(path):
   except Exception as error:
     missing = isinstance(error, ModuleNotFoundError) and error.name == 'experiments'
     hint = '; run it from the folder that holds experiments/, the clone' if missing else ''
+    if 'non-frozen dataclass' in str(error):
+      hint = '; write @dataclasses.dataclass(frozen=True, kw_only=True) above the class'
     raise ValueError(
       f'{path} cannot be loaded: {type(error).__name__}: {error}{_line_in(path, error)}{hint}'
     ) from error
@@ -73,6 +75,7 @@ def load(path):
       f'{path} has no Config; an experiment file defines Config, a subclass of sirl.config.Base, '
       f'and build(config){program if hasattr(module, "main") and not path.is_absolute() else ""}'
     )
+  configs.check_class(kind)
   if not callable(getattr(module, 'build', None)):
     what = 'no build' if not hasattr(module, 'build') else 'a build that is not a function'
     raise ValueError(

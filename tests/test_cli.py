@@ -252,6 +252,17 @@ FILES = {
   'returns_none.py': 'from sirl import config\nclass Config(config.Base): pass\ndef build(c): pass',
   'text.txt': '',
 }
+# Subclasses of Base that would not have the fields that they state, the old default among them.
+HEAD = 'import dataclasses as d\nfrom sirl.config import Base\n'
+FROZEN = '@d.dataclass(frozen=True, kw_only=True)\n'
+FILES |= {
+  'no_dataclass.py': f'{HEAD}class Config(Base):\n  prompts: int = 3',
+  'no_dataclass_below.py': f'{HEAD}class A(Base):\n  beta: float = 1\n{FROZEN}class Config(A): pass',
+  'no_type.py': f'{HEAD}{FROZEN}class Config(Base):\n  prompts = 3',
+  'no_default.py': f'{HEAD}{FROZEN}class Config(Base):\n  beta: float',
+  'no_such_type.py': f"{HEAD}{FROZEN}class Config(Base):\n  beta: 'flot' = 3.0",
+  'not_frozen.py': f'{HEAD}@d.dataclass\nclass Config(Base):\n  beta: float = 0.1',
+}
 
 
 @pytest.mark.parametrize(
@@ -260,6 +271,23 @@ FILES = {
     (['run', 'missing.py'], 'no experiment file {0}/missing.py; {0} holds: '),
     (['run', 'no_biuld.py'], 'did you mean {0}/no_build.py?'),
     (['run', 'text.txt'], 'text.txt is not a Python file'),
+    (
+      ['run', 'no_dataclass.py', '--set', 'prompts=4'],
+      'class Config of {0}/no_dataclass.py states prompts, but is no dataclass, so Python makes no '
+      'field of it; write @dataclasses.dataclass(frozen=True, kw_only=True) above the class',
+    ),
+    (['run', 'no_dataclass_below.py'], 'class A of {0}/no_dataclass_below.py states beta, but is'),
+    (
+      ['run', 'no_type.py'],
+      'class Config of {0}/no_type.py: prompts = 3 has no type, so it is no field; write '
+      'prompts: int = 3',
+    ),
+    (['run', 'no_default.py'], 'beta has no value; write one after =, which --set changes'),
+    (['run', 'no_such_type.py'], "the type of a field does not exist: name 'flot' is not defined"),
+    (
+      ['run', 'not_frozen.py'],
+      '(line 3); write @dataclasses.dataclass(frozen=True, kw_only=True) above the class',
+    ),
     (['run', 'no_config.py'], 'no_config.py has no Config; an experiment file defines Config'),
     (
       ['run', 'wrong_config.py'],

@@ -1,6 +1,7 @@
 """Overrides, hashes and sweeps of a config."""
 
 import dataclasses
+from typing import ClassVar
 
 import pytest
 
@@ -82,6 +83,26 @@ def test_a_number_with_a_range_may_be_none_where_its_type_says_so():
 def test_a_wrong_override_says_what_was_expected(assignment, message):
   with pytest.raises(ValueError, match=message):
     config.override(Config(), [assignment])
+
+
+def test_a_config_may_have_constants_and_functions_besides_its_fields():
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Own(Config):
+    beta: float = 0.1
+    LARGEST: ClassVar[int] = 3
+
+    @property
+    def twice(self):
+      return 2 * self.beta
+
+    def shrunk(self):
+      return dataclasses.replace(self, beta=0.0)
+
+  class Other(Own):
+    LEAST: ClassVar[int] = 1
+
+  config.check_class(Own)
+  config.check_class(Other)
 
 
 def test_a_gap_that_is_no_number_is_refused():
