@@ -319,13 +319,10 @@ def warn_if_not_finite(round, step, outcome: Outcome):
   """
   if said := means.not_finite(outcome.metrics):
     gap = outcome.metrics.get('sampling/sampling_logp_difference/max', math.nan)
-    advantages = outcome.metrics.get('advantage_abs_mean', 0.0)
-    named = {'the log-probs': gap == math.inf, 'the advantages': not math.isfinite(advantages)}
-    first = next((name for name in named if named[name]), 'the loss or its gradient')
     events.warning(
       'round %d, step %d is not finite: %s; %s came first; '
       'largest sampler-learner difference %.3g nats; tasks %s',
-      round, step, ', '.join(said), first, gap,
+      round, step, ', '.join(said), means.first_not_finite(outcome.metrics), gap,
       ', '.join(task.id for task in outcome.samples.tasks),
     )  # fmt: skip
 

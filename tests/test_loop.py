@@ -515,20 +515,25 @@ def test_after_the_first_round_nothing_compiles(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('gap', 'advantage', 'first'),
+  ('gap', 'advantage', 'loss', 'first'),
   [
-    (0.0, 0.5, 'the loss or its gradient'),
-    (0.0, math.nan, 'the advantages'),
-    (math.inf, math.nan, 'the log-probs'),
+    (0.0, 0.5, 1.0, 'the gradient'),
+    (0.0, 0.5, math.nan, 'the loss'),
+    (0.0, math.nan, math.nan, 'the advantages'),
+    (math.inf, math.nan, math.nan, 'the log-probs'),
   ],
 )
+@pytest.mark.parametrize('learner', ['', 'twin/'])
 def test_a_step_that_is_not_finite_names_the_quantity_that_came_first(
-  gap, advantage, first, caplog
+  gap, advantage, loss, first, learner, caplog
 ):
-  metrics = {
-    'loss': math.nan,
+  sound = {'loss': 1.0, 'grad_norm': 1.0, 'advantage_abs_mean': 0.5}
+  broken = {
+    'loss': loss,
+    'grad_norm': math.nan,
     'advantage_abs_mean': advantage,
     'sampling/sampling_logp_difference/max': gap,
   }
+  metrics = sound | {f'{learner}{name}': value for name, value in broken.items()}
   loop.warn_if_not_finite(0, 0, Outcome(Samples([], [], None), None, metrics))  # ty: ignore[invalid-argument-type]
-  assert f'loss is nan; {first} came first; ' in caplog.text
+  assert f'grad_norm is nan; {first} came first; ' in caplog.text

@@ -57,8 +57,30 @@ def not_finite(row):
     f'{name} is {row[name]}'
     for strict in STRICT
     for name in row
-    if of_learner(name) == strict and row[name] is not None and not math.isfinite(row[name])
+    if of_learner(name) == strict and not _finite(row[name])
   ]
+
+
+def first_not_finite(row):
+  """What stopped being finite first in a step for which `not_finite` says something.
+
+  One of 'the log-probs', 'the advantages', 'the loss' and 'the gradient', in the order in which an
+  update computes them.
+  """
+  broken = [
+    name for name, value in row.items() if of_learner(name) in STRICT and not _finite(value)
+  ]
+  learner = broken[0].removesuffix(of_learner(broken[0]))
+  found = {
+    'the log-probs': row.get(f'{learner}sampling/sampling_logp_difference/max') == math.inf,
+    'the advantages': not _finite(row.get(f'{learner}advantage_abs_mean')),
+    'the loss': f'{learner}loss' in broken,
+  }
+  return next((name for name in found if found[name]), 'the gradient')
+
+
+def _finite(value):
+  return value is None or math.isfinite(value)
 
 
 def of_learner(name):
