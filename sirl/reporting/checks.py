@@ -19,7 +19,6 @@ from sirl.reporting.heldout import (
 from sirl.reporting.numbers import (
   first,
   first_accuracy,
-  last_value,
   outcome_name,
   part_means,
   recent,
@@ -35,8 +34,8 @@ from sirl.reporting.signal import (
   weak_start,
 )
 from sirl.reporting.under_way import unfinished, warned
-from sirl.runs import changes, identity, means
-from sirl.runtime import plural
+from sirl.reporting.updates import skipped_updates
+from sirl.runs import changes, identity
 from sirl.types import Action
 
 TIED = 0.95  # share of groups whose rewards are all equal: a problem; TIED_SOME is a warning
@@ -46,7 +45,6 @@ PARSED, PARSED_SOME = 0.02, 0.3  # share of completions with an answer in the ex
 ENTROPY_GONE = 0.01  # nats per token, while the outcome is below ALL_RIGHT
 ENTROPY_RISE = (2.0, 0.5)  # times the early entropy, and nats above it
 GAP, GAP_SOME = 0.05, 1e-3  # mean |sampler - learner| log-prob, nats
-SKIPPED = 0.01  # share of updates that were skipped because they were not finite
 ERRORS = 0.1  # share of completions whose scorer raised
 UNJUDGED = 0.5  # share of completions that a part did not judge
 NOTHING_JUDGED = 0.02  # share of completions that reach the optimizer, below
@@ -122,6 +120,12 @@ def tied_groups(run):
       'problem', 'groups are tied: the reward calls everything right',
       f'{evidence}, but {heldout_name} is {held:.2f}',
       'The reward cannot tell right from wrong: read samples/ and mend it.',
+    )  # fmt: skip
+  elif outcome <= ALL_WRONG and held > 2 * max(outcome, ALL_WRONG):
+    yield Finding(
+      severity, 'groups are tied: all wrong', f'{evidence}, but {heldout_name} is {held:.2f}',
+      'Either the reward refuses answers that the check accepts, or the training tasks are far '
+      'harder than the held-out ones: read samples/.',
     )  # fmt: skip
   elif outcome >= ALL_RIGHT:
     yield Finding(
@@ -207,37 +211,22 @@ def sampler_gap(run):
     )  # fmt: skip
 
 
-def skipped_updates(run):
-  """Updates that were not finite; a step may hold several."""
-  skipped = last_value(run, 'updates_skipped')
-  if all(means.not_finite(row) for row in run.steps):
-    yield Finding(
-      'problem', 'no update was ever finite', f'updates_skipped {skipped:.0f}, from step 0 on',
-      'The weights never moved, so no learning rate mends it: the objective, or the advantage that '
-      'it reads, is not finite. advantage_abs_mean in steps.jsonl tells which.',
-    )  # fmt: skip
-  elif skipped > 0:
-    yield Finding(
-      'problem' if skipped / len(run.steps) > SKIPPED else 'warning',
-      'updates were skipped because they were not finite',
-      f'updates_skipped {skipped:.0f} in {plural.counted(len(run.steps), "step")}',
-      'Lower the learning rate or clip the gradient; weights and optimizer were left as they were.',
-    )  # fmt: skip
-
-
 def scorers(run):
   """Scorers that raise, and parts that do not judge."""
-  said = unjudged_parts(run) if recent(run, 'judged_ratio') < NOTHING_JUDGED else {}
+  said = [*unjudged_parts(run)] if recent(run, 'judged_ratio') < NOTHING_JUDGED else []
   for name in run.step_names:
     value = recent(run, name)
     if re.fullmatch(r'rewards/.*(_error/mean|/errors)', name) and value > 0:
       part = name.split('/')[1].removesuffix('_error')
+      said += [f'rewards/{part}/unjudged'] * (value > ERRORS)  # what raises is not judged
       yield Finding(
         'problem' if value > ERRORS else 'warning', f'the scorer {part!r} raises errors',
         f'{name} {value:.3g} over {window(run)}',
         'Those completions are not judged. The log names the task and the text: reproduce it and '
         'mend the scorer.',
       )  # fmt: skip
+  for name in run.step_names:
+    value = recent(run, name)
     if re.fullmatch(r'rewards/.+/unjudged', name) and value > UNJUDGED and name not in said:
       yield Finding(
         'warning', f'{name.split("/")[1]!r} leaves many completions unjudged',

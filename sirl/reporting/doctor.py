@@ -5,7 +5,7 @@ A check reads the recorded numbers and says what it saw and what to do; checks.p
 
 import math
 
-from sirl.reporting import checks, numbers
+from sirl.reporting import causes, checks, numbers
 from sirl.reporting.findings import SEVERITIES, Finding, render
 from sirl.runs import lock, metrics, reading
 from sirl.runtime import plural
@@ -25,7 +25,7 @@ def examine(run):
   """Findings about a Run, worst first."""
   if not run.steps:
     return [*checks.ended_badly(run), *checks.warned(run), no_steps(run)]
-  found = [finding for check in checks.CHECKS for finding in check(run)]
+  found = causes.joined(run, [(check, f) for check in checks.CHECKS for f in check(run)])
   if not any(finding.severity in ('problem', 'warning') for finding in found):
     found.append(healthy(run))
   return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))

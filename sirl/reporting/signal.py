@@ -43,6 +43,12 @@ def vocabulary_of(run):
   return run.identity.get('models', {}).get('policy', {}).get('vocab')
 
 
+def draws_at_random(run):
+  """Whether the policy draws its tokens nearly uniformly; False where its vocabulary is unknown."""
+  vocabulary = vocabulary_of(run)
+  return bool(vocabulary) and recent(run, 'entropy') > UNIFORM * math.log(vocabulary)
+
+
 def weak_start(run):
   """A policy that knows too little for the reward to say anything."""
   if not is_weak(run):
@@ -54,7 +60,7 @@ def weak_start(run):
   now, vocabulary = recent(run, 'entropy'), vocabulary_of(run)
   if vocabulary and not math.isnan(now):
     uniform = math.log(vocabulary)
-    drawn = ', nearly a uniform draw' if now > UNIFORM * uniform else ''
+    drawn = ', nearly a uniform draw' if draws_at_random(run) else ''
     said.append(
       f'entropy {now:.2f} nats per token, of at most log({vocabulary}) = {uniform:.2f}{drawn}'
     )

@@ -78,8 +78,12 @@ ILLNESSES = {
     'problem', 'groups are tied: the reward calls everything right', 'but heldout/pass@1 is 0.10', 'mend it',
   ),
   'all wrong': (
-    always(frac_reward_zero_std=0.99, rewards__correct__mean=0.0),
+    always(frac_reward_zero_std=0.99, rewards__correct__mean=0.0) | accuracies(lambda i: 0.1),
     'problem', 'groups are tied: all wrong', 'rewards/correct/mean 0.00', 'warm-start',
+  ),
+  'all wrong but for the truth': (
+    always(frac_reward_zero_std=0.99, rewards__correct__mean=0.0),
+    'problem', 'groups are tied: all wrong', 'but heldout/pass@1 is 0.76', 'refuses answers that the check accepts',
   ),
   'no diversity': (
     always(frac_reward_zero_std=0.9, rewards__correct__mean=0.5),
@@ -248,6 +252,100 @@ def test_a_reward_that_returns_nothing_is_the_one_cause_that_is_named(tmp_path):
   assert (found.severity, found.what) == ('problem', 'the reward judges nothing')
   assert 'rewards/correct/unjudged 1.00' in found.evidence
   assert 'Does the function return one in every case?' in found.advice
+
+
+UNABLE = {
+  'rewards/correct/mean': 0.0, 'rewards/correct/best': 0.0, 'frac_reward_zero_std': 1.0, 'grad_norm': 0.0,
+}  # fmt: skip
+NO_UPDATE = {
+  'never': (0, 'no update was ever finite', 'step 0, the loss came first', 'root of a number'),
+  'mostly': (
+    4,
+    'updates were skipped because',
+    'in 40 steps; in step 4, the loss',
+    'learning rate',
+  ),
+}
+
+
+@pytest.mark.parametrize(
+  ('begins', 'what', 'evidence', 'advice'), NO_UPDATE.values(), ids=NO_UPDATE
+)
+def test_where_nothing_could_be_learned_a_weak_start_is_no_second_finding(
+  tmp_path, begins, what, evidence, advice
+):
+  def step(row):
+    broken = row['serial'] >= begins
+    skipped = {'updates_skipped': max(row['serial'] + 1.0 - begins, 0.0)}
+    return row | UNABLE | skipped | ({'loss': None, 'grad_norm': None} if broken else {})
+
+  zero = accuracies(lambda i: 0.0)
+  found = doctor.diagnose(synthetic_run.write(tmp_path, step=step, **zero))
+  problems = [f for f in found if f.severity == 'problem']
+  assert len(problems) == 1, found
+  assert problems[0].what.startswith(what)
+  assert evidence in problems[0].evidence
+  assert advice in problems[0].advice
+  assert 'may follow from it (the start is too weak for this reward' in problems[0].advice
+  assert not any('warm start' in f.advice for f in found)
+
+
+@pytest.mark.parametrize(
+  ('first', 'broken', 'advice'),
+  [
+    ('the advantages', {'advantage_abs_mean': None, 'loss': None}, 'divide by a spread'),
+    ('the gradient', {'grad_norm': None}, 'no finite gradient'),
+    ('the log-probs', {'sampling/sampling_logp_difference/max': 'Infinity', 'loss': None}, 'dtype'),
+  ],
+)
+def test_advice_on_updates_that_are_not_finite_is_about_what_came_first(
+  tmp_path, first, broken, advice
+):
+  ill = lambda row: row | broken | {'updates_skipped': row['serial'] + 1.0}
+  found = doctor.diagnose(synthetic_run.write(tmp_path, step=ill))
+  (never,) = [f for f in found if f.what == 'no update was ever finite']
+  assert f'in step 0, {first} came first' in never.evidence
+  assert advice in never.advice
+
+
+FOLLOW = {
+  'answers in another form are called wrong': (
+    {'rewards/format/mean': 0.0, 'entropy': 0.9}, 'nothing is parsed',
+    'the start is too weak for this reward',
+  ),
+  'answers that are cut are called wrong': (
+    {'completions/clipped_ratio': 0.97, 'entropy': 0.9}, 'everything is truncated',
+    'the start is too weak for this reward',
+  ),
+  'who draws at random does not end': (
+    {'completions/clipped_ratio': 0.97, 'entropy': 2.55}, 'the start is too weak for this reward',
+    'everything is truncated',
+  ),
+  'a scorer that raises judges nothing': (
+    {'rewards/correct_error/mean': 1.0, 'rewards/correct/unjudged': 1.0, 'judged_ratio': 0.0, 'entropy': None,
+     'rewards/correct/mean': None},
+    "the scorer 'correct' raises errors", 'the reward judges nothing',
+  ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(('metrics', 'cause', 'follower'), FOLLOW.values(), ids=FOLLOW)
+def test_what_follows_from_a_cause_is_named_in_its_advice_and_is_no_finding_of_its_own(
+  tmp_path, metrics, cause, follower
+):
+  ill = always(**UNABLE | metrics) | accuracies(lambda i: 0.0)
+  found = doctor.diagnose(synthetic_run.write(tmp_path, **ill))
+  (first,) = [f for f in found if f.what == cause]
+  assert follower in first.advice
+  assert follower not in [f.what for f in found]
+
+
+def test_a_weak_start_after_a_warning_of_the_build_sends_to_the_warning_first(tmp_path):
+  ill = always(**UNABLE) | accuracies(lambda i: 0.0)
+  workdir = synthetic_run.write(tmp_path, **ill)
+  (workdir / 'warnings.txt').write_text('the reward pays a right answer no more than a wrong one\n')
+  (weak,) = [f for f in doctor.diagnose(workdir) if f.severity == 'problem']
+  assert weak.advice.startswith('First mend what was warned of before the first step.')
 
 
 def test_entropies_of_0_in_files_of_steps_without_completions_are_no_collapse(tmp_path):
