@@ -344,7 +344,7 @@ def test_a_weak_start_after_a_warning_of_the_build_sends_to_the_warning_first(tm
   ill = always(**UNABLE) | accuracies(lambda i: 0.0)
   workdir = synthetic_run.write(tmp_path, **ill)
   (workdir / 'warnings.txt').write_text('the reward pays a right answer no more than a wrong one\n')
-  (weak,) = [f for f in doctor.diagnose(workdir) if f.severity == 'problem']
+  (weak,) = [f for f in doctor.diagnose(workdir) if 'too weak' in f.what]
   assert weak.advice.startswith('First mend what was warned of before the first step.')
 
 
