@@ -66,6 +66,41 @@ def test_a_run_ends_with_its_summary_and_a_report(tmp_path, experiment, capsys):
   assert json.loads((workdir / 'config.json').read_text())['config']['seed'] == 3
 
 
+# What a run ends with: a rule that stops it, and a loss; and its last line.
+STOPPED = {
+  'no loss is finite': ('stop_if_not_finite()', 'float("nan")', 'no update was ever finite: sirl doctor '),
+  'a limit is left': (
+    'stop_if_collapsed({"train/entropy": (0.6, None)})', '0.1', 'a rule stopped the run: sirl doctor ',
+  ),
+  'the goal is reached': ('stop_when_reached("train/reward", 0.5)', '0.1', 'numbers in words: sirl doctor '),
+  'no rule speaks': ('first_of()', '0.1', 'report: '),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(('rule', 'loss', 'said'), STOPPED.values(), ids=STOPPED)
+def test_the_last_line_of_a_run_that_a_rule_stopped_sends_to_the_doctor(
+  tmp_path, rule, loss, said, capsys
+):
+  wrapped = f"""
+    from sirl.evaluation import steering
+
+    plain, sound = build, step
+
+    def step(learners, tasks, key):
+      moved, outcome = sound(learners, tasks, key)
+      return moved, dataclasses.replace(outcome, metrics=outcome.metrics | {{'loss': {loss}}})
+
+    def build(c):
+      return dataclasses.replace(plain(c), step=step, steer=steering.{rule})
+  """
+  file = tiny_experiment.write(tmp_path / 'stopped.py', wrapped)
+  workdir = tmp_path / 'w'
+  assert cli.main(['run', str(file), '--workdir', str(workdir)]) == 0
+  last = capsys.readouterr().out.splitlines()[-1]
+  assert last.startswith(said)
+  assert str(workdir) in last
+
+
 def test_a_workdir_that_refuses_a_run_keeps_what_it_says_of_itself(tmp_path, experiment, capsys):
   """The two runs have equal numbers and different models, so only the checkpoint can tell."""
   command = ['run', str(experiment), '--workdir', str(tmp_path / 'w'), '--set', 'max_rounds=1']

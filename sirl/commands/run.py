@@ -113,7 +113,25 @@ def run_in(workdir, source, module, config, arguments, warnings):
   decision = history[-1].decision
   if decision is not None and decision.action is Action.ASK_HUMAN:
     return waiting(workdir, decision.reason)
+  if said := diagnosis(workdir, config.debug):
+    print(said)
   return DONE
+
+
+def diagnosis(workdir, debug):
+  """A line that sends to the doctor, of a run that a rule stopped or that has a problem; else None.
+
+  A debug run has problems by design, so only the stop counts there.
+  """
+  from sirl.reporting import doctor
+  from sirl.runs import reading
+
+  run = reading.read(workdir)
+  worst = doctor.examine(run)[0]
+  if not run.is_stopped and (debug or worst.severity != 'problem'):
+    return None
+  said = f'{worst.what}: ' if worst.severity in ('problem', 'warning') else 'numbers in words: '
+  return f'{said}{configs.command("doctor", workdir)}'
 
 
 def take_warm_start(other, workdir):

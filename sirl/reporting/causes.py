@@ -19,7 +19,11 @@ def rules(run):
   untold = (signal.weak_start, checks.tied_groups, heldout.no_gain)
   gamed = heldout.reward_without_outcome
   return (
-    (updates.skipped_updates, updates.are_skipped(run), (checks.nothing_judged, gamed, *untold)),
+    (
+      updates.skipped_updates,
+      updates.are_skipped(run),
+      (checks.nothing_judged, gamed, checks.decisions, *untold),
+    ),
     (checks.scorers, True, (checks.nothing_judged, heldout.no_gain)),
     # A policy that draws at random does not end its answers, nor write their form.
     (signal.weak_start, signal.draws_at_random(run), (checks.truncation, checks.parsing)),

@@ -258,6 +258,15 @@ def decisions(run):
       'The run keeps failing the same way: lower the learning rate or mend the reward before '
       'running on.',
     )  # fmt: skip
+  if run.is_stopped:
+    last = decided[-1].decision
+    end = f'the end of round {last.round}' if last.round != -1 else 'before training'
+    kept = '' if last.round is None else f' It keeps the weights from {end}.'
+    yield Finding(
+      # A rule that stops at a goal, or on a plateau, keeps the newest weights.
+      'note' if last.round is None else 'warning',
+      f'a {last.by} stopped the run', f'{last.reason}{kept}', '',
+    )  # fmt: skip
   if decided and decided[-1].decision.action is Action.ASK_HUMAN:
     yield Finding(
       'note', 'the run waits for a human', decided[-1].decision.reason,

@@ -70,7 +70,7 @@ class Run:
     done = plural.counted(len(self.trained), 'round')
     limit = self.config.get('max_rounds')
     decision = self.history[-1].decision if self.history else None
-    if decision is not None and decision.action is Action.STOP:
+    if self.is_stopped:
       return f'stopped after {done}'
     if decision is not None and decision.action is Action.ASK_HUMAN:
       return f'waits for a human after {done}'
@@ -81,6 +81,12 @@ class Run:
     held = {True: ', running', False: ', no process runs it', None: ''}[lock.is_held(self.workdir)]
     most = f' of at most {limit}' if limit is not None else ''
     return f'unfinished: {done}{most} reported{held}'
+
+  @property
+  def is_stopped(self):
+    """Whether a rule, or a human, stopped the run."""
+    decision = self.history[-1].decision if self.history else None
+    return decision is not None and decision.action is Action.STOP
 
   @property
   def is_unfinished(self):

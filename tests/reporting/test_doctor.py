@@ -239,8 +239,32 @@ def test_the_weights_that_a_run_ends_with_are_judged_not_its_last_round(tmp_path
   workdir = synthetic_run.write(tmp_path, report=lambda row: back(illness(row)))
   found = doctor.diagnose(workdir)
   assert [f.what for f in found if 'fell below' in f.what or 'no measurable' in f.what] == []
-  (healthy,) = [f for f in found if f.severity == 'healthy']
+  healthy = doctor.healthy(reading.read(workdir))
   assert 'heldout/pass@1 0.300 [0.300, 0.300] -> 0.700' in healthy.evidence
+
+
+@pytest.mark.parametrize(
+  ('round', 'severity', 'evidence'),
+  [
+    (None, 'note', 'heldout/pass@1 0.76 lies above the goal.'),
+    (5, 'warning', 'the goal. It keeps the weights from the end of round 5.'),
+    (-1, 'warning', 'the goal. It keeps the weights from before training.'),
+  ],
+)
+def test_a_rule_that_stopped_the_run_is_a_warning_where_it_took_earlier_weights(
+  tmp_path, round, severity, evidence
+):
+  stop = last_decision('stop', 'heldout/pass@1 0.76 lies above the goal.')['report']
+
+  def report(row):
+    row = stop(row)
+    return row | {'decision': row['decision'] | {'round': round}} if row['round'] > 8 else row
+
+  found = doctor.diagnose(synthetic_run.write(tmp_path, report=report))
+  (stopped,) = [f for f in found if f.what == 'a rule stopped the run']
+  assert stopped.severity == severity
+  assert stopped.evidence.endswith(evidence)
+  assert any(f.severity == 'healthy' for f in found) == (severity == 'note')
 
 
 def test_a_reward_that_returns_nothing_is_the_one_cause_that_is_named(tmp_path):
