@@ -94,7 +94,11 @@ def built(
     summary: (history) -> text that is printed after the run.
     setting: (config) -> recipe.Setting, in place of `make_setting`.
     changes: fields of the Method to replace, such as reward=...
+  Raises: ValueError for an unknown name, and for a function of another form.
   """
+  own = ('domain', 'small', 'summary', 'setting')
+  fields = [field.name for field in dataclasses.fields(recipe.Method)]
+  names.check(changes, [*fields, *own], 'settings.built')
   domain_of = domain or (lambda c: TASKS[c.task](c))
   return recipe.Recipe(
     setting=setting or (lambda c: make_setting(c, domain_of(c))),
@@ -200,6 +204,9 @@ def unseen(c, domain):
   """
   heldout = domain.tasks('heldout', c.heldout)
   if domain.generator is None:
+    for name in ('train', 'heldout'):
+      if not domain.splits[name]:
+        raise ValueError(f'domain {domain.name}: splits[{name!r}] is empty; give it a task')
     return {'heldout': heldout}
   development = domain.tasks('development', c.heldout, heldout)
   reserve = domain.tasks('reserve', 2 * c.heldout, [*heldout, *development])

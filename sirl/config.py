@@ -108,7 +108,9 @@ def _check_fields(kind, owner):
   nothing = dataclasses.MISSING
   for field in dataclasses.fields(kind):
     if field.default is nothing and field.default_factory is nothing:
-      raise ValueError(f'{owner}: {field.name} has no value; write one after =, which --set changes')
+      raise ValueError(
+        f'{owner}: {field.name} has no value; write one after =, which --set changes'
+      )
   try:
     typing.get_type_hints(kind)
   except NameError as error:

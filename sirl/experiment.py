@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sirl import config
+from sirl import config, names
 from sirl.slots import (
   Acquirer,
   Evaluator,
@@ -21,6 +21,7 @@ from sirl.tasks import Task
 from sirl.types import Model, Params
 
 
+@names.by_name()
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Learner:
   """Weights that a run trains, with their model and optimizer."""
@@ -46,6 +47,7 @@ class Learner:
       )
 
 
+@names.by_name()
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
   """A whole run: its numbers, and its choice for every slot of the loop."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sirl import ranges
-from sirl.experiment import Learner
+from sirl.experiment import Experiment, Learner
 from sirl.ops import keys, trees
 from sirl.overlap import overlapped
 from sirl.rewards.check import check_reward
@@ -53,6 +53,20 @@ def weights_of(learners: Mapping[str, TrainState]) -> dict[str, Params]:
       if full in learners:
         raise ValueError(f'{full!r} names a learner and weights that the policy keeps; rename one')
       weights[full] = trees.merged(state.frozen, params)
+  return weights
+
+
+def starting_weights(learners: Mapping[str, Learner]) -> dict[str, Params]:
+  """`weights_of` before the run. Those of a warm start are its own start."""
+  weights = {}
+  for name, learner in learners.items():
+    params = learner.params
+    while isinstance(params, Experiment):
+      params = params.policy.params
+    weights[name] = trees.merged(learner.frozen, params)
+    own = {'reference': weights[name]} if learner.reference else {}
+    for other, kept in {**own, **learner.others}.items():
+      weights[other if name == 'policy' else f'{name}/{other}'] = kept
   return weights
 
 

@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sirl import config as configs
-from sirl import gro, preflight, ranges, rewards
+from sirl import gro, names, preflight, ranges, rewards, slots
 from sirl.acquisition import acquirer, procedural
 from sirl.domains import answers, mathematics
 from sirl.evaluation import evaluator
 from sirl.experiment import Experiment, Learner
 from sirl.generation import explore
 from sirl.models import tokenizer
-from sirl.ops import trees
 from sirl.optimization import Pieces, make_optimize, objectives
 from sirl.overlap import slice_numbers
 from sirl.slots import (
@@ -74,6 +73,7 @@ class Config(configs.Base):
   slices: ranges.Count = 1  # parts of a batch, to overlap generation with slow rewards
 
 
+@names.by_name()
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Domain:
   """Tasks and the check of their answers. Tasks come from a generator or from finished lists."""
@@ -98,9 +98,10 @@ class Domain:
   env: Any = None  # environment of an interactive domain
 
   def __post_init__(self):
-    """Raises ValueError unless exactly one of generator and splits is given."""
+    """Raises ValueError for a value of another form, and unless there is one source of tasks."""
     if (self.generator is None) == (self.splits is None):
       raise ValueError(f'domain {self.name}: expected generator= or splits=, exactly one of them')
+    slots.check_domain(self)
 
   def tasks(
     self, namespace: str, n: int, exclude: Sequence[Task] = (), *, fewer: bool = False
@@ -134,6 +135,7 @@ class Domain:
     )
 
 
+@names.by_name()
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
   """What all compared methods share."""
@@ -160,6 +162,7 @@ class Setting:
   prompt_widths: Sequence[int] = ()
 
 
+@names.by_name()
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Method:
   """What differs between methods. None takes the setting's choice."""
@@ -244,7 +247,7 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     config=c, setting=s, generate=generate, reward=reward, keep=m.keep,
     updates={'policy': optimize, **m.others}, objective=m.objective, credit=m.credit,
     acquire=acquire, selector=selector, evaluators=(evaluate, own_evaluate), steer=steer,
-    weights=_starting_weights(learners), parts=m.parts,
+    weights=gro.starting_weights(learners), parts=m.parts,
   )  # fmt: skip
   return Experiment(
     config=c,
@@ -260,23 +263,10 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
   )
 
 
-def _starting_weights(learners):
-  """The weights by name that a run starts from; those of a warm start are its own start."""
-  weights = {}
-  for name, learner in learners.items():
-    params = learner.params
-    while isinstance(params, Experiment):
-      params = params.policy.params
-    weights[name] = trees.merged(learner.frozen, params)
-    own = {'reference': weights[name]} if learner.reference else {}
-    for other, kept in {**own, **learner.others}.items():
-      weights[other if name == 'policy' else f'{name}/{other}'] = kept
-  return weights
-
-
 # ---------------------------------------------------------------- the build of a file
 
 
+@names.by_name()
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
   """A function (config) -> Experiment that also assembles the config of a run.
@@ -298,14 +288,22 @@ class Recipe:
   # (config) -> the file's own Domain, whose name becomes the task; None: config.task names one
   domain: Callable[[Any], Domain] | None = None
 
+  def __post_init__(self):
+    """Raises ValueError for a function of another form."""
+    for slot in ('setting', 'method', 'domain', 'summary'):
+      if (fn := getattr(self, slot)) is not None:
+        slots.check_function(slot, fn)
+
   def __call__(self, c) -> Experiment:
     """Builds the experiment. Raises ValueError for a method that cannot work on the setting."""
-    return self.put_on(c, self.setting(c))
+    return self.put_on(c, slots.checked_result('setting', self.setting(c), Setting))
 
   def put_on(self, c, setting: Setting) -> Experiment:
     """Puts the method on a setting that is already built."""
     preflight.check(setting)
-    method = dataclasses.replace(self.method(c, setting), **self.changes)
+    method = dataclasses.replace(
+      slots.checked_result('method', self.method(c, setting), Method), **self.changes
+    )
     return experiment(c, setting, method)
 
   def configured(self, kind: type[Config], assignments: Sequence[str] = ()) -> Config:
@@ -325,10 +323,14 @@ class Recipe:
     c = configs.on_top(kind, numbers, Config)(
       task=chosen.task, model=chosen.model, debug=chosen.debug
     )
+    owner = f'Config (task={c.task}, model={c.model})'
+    names.check(self.small, [field.name for field in dataclasses.fields(c)], f'small: {owner}')
     if c.debug:
       c = dataclasses.replace(c, **{**small, **self.small})
-    c = configs.override(c, assignments, f'Config (task={c.task}, model={c.model})')
-    return c if self.domain is None else self._named(self.domain(c).name, c, first)
+    c = configs.override(c, assignments, owner)
+    if self.domain is None:
+      return c
+    return self._named(slots.checked_result('domain', self.domain(c), Domain).name, c, first)
 
   def _named(self, name, c, first):
     """The config with the name of the file's own domain as its task.

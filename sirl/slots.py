@@ -142,7 +142,7 @@ class Refiner(NamedTuple):
 
 # ---------------------------------------------------------------- whether a value has the form
 
-# {slot: (arguments, result)} of the functions that a method brings
+# {slot: (arguments, result)} of the functions that a method, a domain or a file brings
 FORMS = {
   'advantage': (('rewards_PG', 'judged_PG'), 'float [P, G], one number per completion'),
   'credit': (('experience',), 'float [P, G, T], one number per token'),
@@ -154,6 +154,17 @@ FORMS = {
   'acquire': (('weights', 'pool', 'context'), 'list of Task'),
   'steer': (('reports',), 'Decision, or None for the next rule'),
   'refresh': (('state', 'round'), 'TrainState'),
+  'generator': (('rng', 'index', 'difficulty'), 'Task'),
+  'extract': (('text',), 'the answer in the text, or None'),
+  'same': (('answer', 'other'), 'bool'),
+  'correct': (('task', 'text'), '1 right, 0 wrong, None if it cannot tell'),
+  'check': (('task', 'text'), '1 right, 0 wrong, None if it cannot tell'),
+  'solution': (('task',), 'text, or None'),
+  'baseline': (('task',), 'text'),
+  'domain': (('config',), 'recipe.Domain'),
+  'setting': (('config',), 'recipe.Setting'),
+  'method': (('config', 'setting'), 'recipe.Method'),
+  'summary': (('history',), 'text'),
 }
 
 
@@ -167,7 +178,7 @@ def check_function(slot: str, fn):
   """Raises ValueError unless fn can be called with the arguments of the slot."""
   names, _ = FORMS[slot]
   if not callable(fn):
-    raise ValueError(f'{slot}: got {fn!r}; expected a function {form(slot)}')
+    raise ValueError(f'{slot}: got {_short(fn)}; expected a function {form(slot)}')
   if binds(fn, len(names)) and not _is_factory(fn):
     return
   hint = ''
@@ -176,8 +187,17 @@ def check_function(slot: str, fn):
   elif slot == 'credit' and binds(fn, 2):
     hint = f'. A function of a group becomes one by optimization.by_group({name_of(fn)})'
   raise ValueError(
-    f'{slot}: {name_of(fn)!r} does not take {len(names)} arguments{hint}; expected {form(slot)}'
+    f'{slot}: {name_of(fn)!r} does not take {len(names)} argument{"s" * (len(names) != 1)}{hint}; '
+    f'expected {form(slot)}'
   )
+
+
+def checked_result(slot: str, value, kind):
+  """The result of a slot's function. Raises ValueError unless it is of this kind."""
+  if isinstance(value, kind):
+    return value
+  hint = ' (does the function end with return?)' if value is None else ''
+  raise ValueError(f'{slot} returned {_short(value)}{hint}; expected {form(slot)}')
 
 
 def check_kind(slot: str, value, kind, lift: str = ''):
@@ -194,6 +214,33 @@ def check_kind(slot: str, value, kind, lift: str = ''):
   raise ValueError(
     f'{slot}: got {what}; expected a slots.{kind.__name__}({", ".join(kind._fields)}); {hint}'
   )
+
+
+def check_domain(domain):
+  """Raises ValueError for a field of a `recipe.Domain` of another form."""
+  for slot in ('generator', 'extract', 'same', 'correct', 'solution', 'check'):
+    if (fn := getattr(domain, slot)) is not None:
+      check_function(slot, fn)
+  for fn in domain.baselines.values():
+    check_function('baseline', fn)
+  owner = f'domain {domain.name}'
+  if not isinstance(domain.alphabet, str | None):
+    raise ValueError(
+      f'{owner}: alphabet={_short(domain.alphabet)}; expected a text with every character of '
+      'prompts and answers once'
+    )
+  if domain.splits is None:
+    return
+  expected = "expected {'train': tasks, 'heldout': tasks}"
+  if not isinstance(domain.splits, Mapping):
+    raise ValueError(f'{owner}: splits={_short(domain.splits)}; {expected}')
+  if not {'train', 'heldout'} <= set(domain.splits):
+    raise ValueError(f'{owner}: splits has {", ".join(domain.splits) or "nothing"}; {expected}')
+  for name, tasks in domain.splits.items():
+    if not isinstance(tasks, Sequence):
+      raise ValueError(f'{owner}: splits[{name!r}]={_short(tasks)}; expected a list of Task')
+    if wrong := [task for task in tasks if not isinstance(task, Task)]:
+      raise ValueError(f'{owner}: splits[{name!r}] holds {_short(wrong[0])}; expected a Task')
 
 
 def wrong_decision(decision) -> str | None:
@@ -230,3 +277,9 @@ def name_of(fn) -> str:
   """The name of a function, a partial or an object that is called."""
   fn = getattr(fn, 'func', fn)
   return getattr(fn, '__name__', type(fn).__name__)
+
+
+def _short(value):
+  """A value for a message; the type of one that would fill it."""
+  said = repr(value)
+  return said if len(said) <= 60 else f'a {type(value).__name__}'

@@ -54,10 +54,13 @@ class Task:
     """Converts a conversation given as a list to a tuple, so that equal tasks compare equal."""
     object.__setattr__(self, 'place', place)
     object.__setattr__(self, 'difficulty', ranges.real('difficulty', self.difficulty))
+    if not isinstance(self.id, str):
+      raise ValueError(f'id={self.id!r}: expected a text; tasks.content_id(name, prompt) makes one')
     if not isinstance(self.prompt, str):
-      object.__setattr__(self, 'prompt', tuple(self.prompt))
-      if not all(isinstance(message, Message) for message in self.prompt):
+      messages = tuple(self.prompt) if isinstance(self.prompt, Sequence) else (self.prompt,)
+      if not all(isinstance(message, Message) for message in messages):
         raise ValueError(f'prompt={self.prompt!r}: expected a text, or a sequence of tasks.Message')
+      object.__setattr__(self, 'prompt', messages)
     if self.answer is not None and not isinstance(self.answer, str):
       raise ValueError(
         f'answer={self.answer!r} of {self.text[:40]!r}: expected a text or None; write str(answer)'

@@ -36,7 +36,7 @@ ALLOWED = {
   'types': {'ranges', 'tasks', 'runtime'},
   'slots': {'tasks', 'types'},
   'ops': {'ranges', 'types'},
-  'experiment': {'config', 'tasks', 'types', 'slots'},
+  'experiment': {'names', 'config', 'tasks', 'types', 'slots'},
   'runs': BELOW,
   **{name: BELOW for name in METHODS},
   # Rules read the path of a history, and how many rounds a run keeps.

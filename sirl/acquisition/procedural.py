@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from sirl import ranges
-from sirl.slots import Acquire
+from sirl.slots import Acquire, checked_result
 from sirl.tasks import Task, prompt_key
 
 # A domain counts as exhausted after this many draws in a row without a new prompt.
@@ -85,7 +85,7 @@ def _draw(generator, n, address, difficulty, taken):
   tasks, seen = [], set(taken)
   index = misses = 0
   while len(tasks) < n and misses < PATIENCE:
-    task = generator(rng_of(*address, index), index, difficulty)
+    task = checked_result('generator', generator(rng_of(*address, index), index, difficulty), Task)
     index += 1
     key = prompt_key(task.prompt)
     if key in seen:
