@@ -271,10 +271,10 @@ def warn_if_rate_ends(c):
 
 
 def with_answers(tasks):
-  """The tasks that have an answer. Logs a warning with the number of the others."""
+  """The tasks that have an answer. Logs the number of the others."""
   kept = [task for task in tasks if task.answer is not None]
   if len(kept) < len(tasks):
-    logging.getLogger('sirl.experiments').warning(
+    logging.getLogger('sirl.experiments').info(
       '%d of %d training tasks have no answer and are left out', len(tasks) - len(kept), len(tasks)
     )
   return kept

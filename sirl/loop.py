@@ -298,10 +298,12 @@ def starting_params(experiment: Experiment, workdir, progress, accepted):
       if decision is not None and decision.action is Action.ASK_HUMAN:
         raise WaitsForHuman(folder, decision.reason)
       if decision is not None and decision.action is not Action.STOP:
-        said = ' (as is to be expected of a debug run)' if experiment.config.debug else ''
-        events.warning(
-          'the warm start in %s used all its rounds and did not reach its goal%s', folder, said
-        )
+        debug = experiment.config.debug
+        events.log(
+          logging.INFO if debug else logging.WARNING,
+          'the warm start in %s used all its rounds and did not reach its goal%s',
+          folder, ' (as is to be expected of a debug run)' if debug else '',
+        )  # fmt: skip
       params[name] = warm.state.learners['policy'].params
   return params
 

@@ -101,6 +101,29 @@ def test_the_last_line_of_a_run_that_a_rule_stopped_sends_to_the_doctor(
   assert str(workdir) in last
 
 
+@pytest.mark.parametrize(('level', 'healthy'), [('info', True), ('warning', False)])
+def test_only_what_the_build_warned_of_is_kept_and_takes_the_healthy_verdict_away(
+  tmp_path, level, healthy, capsys
+):
+  said = f"""
+    import logging
+    quiet = build
+
+    def build(c):
+      logging.getLogger('sirl.experiments').{level}('the clip does nothing')
+      return quiet(c)
+  """
+  file = tiny_experiment.write(tmp_path / 'said.py', said)
+  workdir = tmp_path / 'w'
+  assert cli.main(['run', str(file), '--workdir', str(workdir)]) == 0
+  assert f'{level.upper()} the clip does nothing' in capsys.readouterr().err
+  assert (workdir / 'warnings.txt').exists() == (not healthy)
+  assert cli.main(['doctor', str(workdir)]) == 0
+  out = capsys.readouterr().out
+  assert ('HEALTHY' in out) == healthy
+  assert ('the clip does nothing' in out) == (not healthy)
+
+
 def test_a_workdir_that_refuses_a_run_keeps_what_it_says_of_itself(tmp_path, experiment, capsys):
   """The two runs have equal numbers and different models, so only the checkpoint can tell."""
   command = ['run', str(experiment), '--workdir', str(tmp_path / 'w'), '--set', 'max_rounds=1']

@@ -125,7 +125,7 @@ def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, an
         f'{said}; give each row an answer or none, remove the row, or allow it with --set '
         'unanswered=true (answered=False in code)'
       )
-    log.warning('%s', said)
+    log.info('%s', said)
   warn_of_conflicts(tasks, source)
   return tasks
 

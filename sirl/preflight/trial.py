@@ -249,7 +249,7 @@ def _objective(choices, rollouts):
       contract.check_sums(choices.objective, *made)
       and choices.config.epochs * choices.config.minibatches == 1
     ):
-      log.warning(
+      log.info(
         'one update per rollout (epochs=1, minibatches=1): the weights have not moved since the '
         'samples were drawn, so every ratio pi / pi_old is 1 and a clip does nothing; '
         '--set minibatches=4 makes it act'

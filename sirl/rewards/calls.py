@@ -62,7 +62,7 @@ def threads(workers: int = 32) -> Executor:
     again = [i for i, result in enumerate(results) if isinstance(result, NeedsMainThread)]
     if again and _in_main_thread():
       signalling.append(fn)
-      log.warning(
+      log.info(
         'a reward sets signal handlers, which works in the main thread only: its calls run there, '
         'one at a time; run=rewards.calls.processes() runs several, and is needed for slices= above 1'
       )

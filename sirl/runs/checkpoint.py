@@ -288,7 +288,7 @@ class Store:
         f'steps_per_round cannot change within a workdir ({body["steps_per_round"]} -> '
         f'{self.steps_per_round}): it numbers the checkpoints. Use a new workdir'
       )
-    log.warning('resuming with a changed config: %s', ', '.join(differences))
+    log.info('resuming with a changed config: %s', ', '.join(differences))
     return [*body['config_changes'], {'serial': body['serial'], 'differences': differences}]
 
   def _move_aside(self, damaged):

@@ -135,8 +135,10 @@ def test_gsm8k_answer(text, answer):
 def test_a_missing_answer_is_unknown_however_it_is_written(tmp_path, missing, caplog):
   rows = [GOOD, f'{{"question": "r", "answer": {missing}}}']
   path = write(tmp_path / 'x.jsonl', rows)
-  assert [task.answer for task in curated.jsonl(path)] == ['#### 1', None]
+  with caplog.at_level('INFO', 'sirl'):
+    assert [task.answer for task in curated.jsonl(path)] == ['#### 1', None]
   assert 'x.jsonl, line 2: no answer, and so in 1 of 2 rows' in caplog.text
+  assert caplog.records[-1].levelname == 'INFO'  # rows without answers were asked for
   with pytest.raises(ValueError, match=r'x\.jsonl, line 2: no answer, .*; give each row an answer'):
     curated.jsonl(path, answered=True)
 

@@ -192,13 +192,14 @@ def test_demonstrations_pass_with_their_own_group_size():
   tried(method=supervised)
 
 
-def test_a_ratio_with_one_update_per_rollout_is_said_once(caplog):
-  with caplog.at_level(logging.WARNING):
+def test_a_ratio_with_one_update_per_rollout_is_said_once_and_is_no_warning(caplog):
+  with caplog.at_level(logging.INFO, 'sirl'):
     tried('minibatches=2')
     assert 'one update per rollout' not in caplog.text
     tried()
   assert caplog.text.count('one update per rollout') == 1
   assert '--set minibatches=4' in caplog.text
+  assert not [r for r in caplog.records if r.levelno >= logging.WARNING]  # GRPO does it by default
 
 
 def test_a_trial_changes_no_result():

@@ -29,7 +29,7 @@ def elsewhere(function, *arguments):
 
 def test_a_scorer_that_hides_the_error_of_its_alarm_is_not_wrong_in_silence(caplog):
   reward = rewards.from_verl(scorers.alarmed)
-  with caplog.at_level(logging.WARNING):
+  with caplog.at_level(logging.INFO, 'sirl'):
     np.testing.assert_array_equal(judged(reward, SAMPLES).total, RIGHT)
     np.testing.assert_array_equal(judged(reward, SAMPLES).total, RIGHT)
   assert caplog.text.count('sets signal handlers') == 1  # said once

@@ -45,7 +45,7 @@ def converted(file):
       f'{file} is converted once into {beside}, which cannot be written; convert it elsewhere with '
       f'gguf.convert({str(file)!r}, FOLDER), or let SIRL_CACHE name a folder'
     )
-  log.warning('%s cannot be written; %s is converted into %s', beside, file.name, cached)
+  log.info('%s cannot be written; %s is converted into %s', beside, file.name, cached)
   cached.parent.mkdir(parents=True, exist_ok=True)
   return convert(file, cached)
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from sirl.models import rope
 
+log = logging.getLogger(__name__)
+
 EMBED, HEAD = 'model.embed_tokens.weight', 'lm_head.weight'
 ROWS = 4096  # compared at a time
 
@@ -21,7 +23,7 @@ def may_be_left_out(name, tensors, architecture, folder):
   Raises: ValueError for a copy or table with other numbers than the model computes with.
   """
   if name.startswith('value_head.') and not architecture.value_head:
-    logging.warning('the checkpoint has %s, which is left out; load it with value_head=True', name)
+    log.info('the checkpoint has %s, which is left out; load it with value_head=True', name)
     return True
   if name == HEAD and architecture.tied and EMBED in tensors:
     if not equal(tensors[HEAD], tensors[EMBED]):
