@@ -16,7 +16,8 @@ from sirl import config as configs
 
 # Folders in which a bare name is searched, in this order.
 METHODS = ('experiments/methods', 'experiments/controls')
-LONGEST = 120  # most characters of overrides in a workdir's name
+LONGEST = 80  # most characters of overrides in a workdir's name; values of a longer one are cut
+LONG = 20  # characters that a cut value keeps
 
 
 def find(name):
@@ -128,8 +129,7 @@ def workdir(path, module, config, assignments, always=()):
 
   Example: 'runs/quickstart-lr=0.01,seed=1'. Names are sorted, so the order of --set does not
   matter. Numbers that do not change the results are omitted. Names in `always`, those of a sweep,
-  are always included. The path ends in a hash if it was cut, or if a character was replaced that
-  file systems refuse.
+  are always included. See `folder_name` for long ones.
   """
   set_names = {assignment.split('=')[0].strip() for assignment in assignments}
   kept = configs.setting(assignments, ('task', 'model', 'debug'))
@@ -144,11 +144,32 @@ def workdir(path, module, config, assignments, always=()):
     if name in always
     or (name in set_names and word != before.get(name) and name not in configs.FREE)
   }
-  exact = sorted(changed.items())
-  named = ','.join(f'{name}={re.sub("[^A-Za-z0-9._+-]", "_", word)}' for name, word in exact)
-  if len(named) > LONGEST or any(f'{name}={word}' not in named.split(',') for name, word in exact):
-    named = f'{named[:LONGEST]}-{hashlib.sha256(json.dumps(exact).encode()).hexdigest()[:8]}'
+  named = folder_name(dict(sorted(changed.items())), first=always)
   return pathlib.Path('runs', f'{path.stem}-{named}' if named else path.stem)
+
+
+def sweep_folder(config, names):
+  """The name of a run's folder among those of a sweep: its values of the swept names."""
+  words = _words(config)
+  return folder_name({name: words[name] for name in names}, first=names)
+
+
+def folder_name(words, first=()):
+  """'lr=0.01,seed=1' of {name: word}, without the characters that file systems refuse.
+
+  Where that is too long, values are cut, paths to their last part, and the names in `first` come
+  first. The name ends in a hash of the words if anything was cut or replaced.
+  """
+  safe = lambda word: re.sub('[^A-Za-z0-9._+-]', '_', word)
+  named = ','.join(f'{name}={safe(word)}' for name, word in words.items())
+  if len(named) > LONGEST:
+    order = sorted(words, key=lambda name: name not in first)
+    cut = {name: safe(pathlib.PurePath(words[name]).name or words[name])[:LONG] for name in order}
+    named = ','.join(f'{name}={word}' for name, word in cut.items())[:LONGEST]
+  if any(f'{name}={word}' not in named.split(',') for name, word in words.items()):
+    exact = json.dumps(sorted(words.items())).encode()
+    named += f'-{hashlib.sha256(exact).hexdigest()[:8]}'
+  return named
 
 
 def _words(config):

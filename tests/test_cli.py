@@ -276,7 +276,7 @@ def test_texts_that_a_file_system_refuses_still_name_different_runs(experiment):
   names.append(default_workdir(experiment, 'data=x', 'seed=1'))
   assert len(set(names)) == len(names)
   assert names[0].startswith('runs/tiny-data=_data_a-')
-  assert all(name.count('/') == 1 and len(name) < 150 for name in names)
+  assert all(name.count('/') == 1 and len(name) < 110 for name in names)
 
 
 def default_workdir(experiment, *assignments):

@@ -1,6 +1,7 @@
 """Commands on a finished run: sample, evaluate, export, sweeps, and the lists of choices."""
 
 import json
+import pathlib
 import re
 import shlex
 import shutil
@@ -128,6 +129,14 @@ def test_evaluating_measures_the_run_s_weights_and_trains_nothing(finished, caps
   assert files_of(finished) == before
 
 
+def test_an_evaluation_over_long_values_has_a_short_file_name(finished, capsys):
+  numbers = ['heldout=12', f'lr=0.0005{"0" * 300}']  # the names of a file system end at 255 bytes
+  assert cli.main(line('evaluate', str(finished), numbers=numbers)) == commands.DONE
+  path = pathlib.Path(capsys.readouterr().out.rsplit('written: ', 1)[1].strip())
+  assert path.name.startswith('heldout=12,lr=0.000500000000000000-')
+  assert path.exists()
+
+
 @pytest.mark.parametrize(
   ('task', 'lacking'), [('chains', "'-'"), ('gsm8k', r"'T', 'o', 'm', ' ', 'h' and \d+ others")]
 )
@@ -207,9 +216,27 @@ def test_a_printed_sweep_is_the_product_and_runs_nothing(tmp_path, capsys):
   assert len(lines) == 4
   assert lines[1] == (
     "sirl run experiments/methods/dapo.py --set seed=0 --set 'clip=(0.1,0.1)' "
-    f"--workdir '{tmp_path}/s/seed=0,clip=(0.1,0.1)'"
+    f'--workdir {tmp_path}/s/seed=0,clip=0.1+0.1'
   )
   assert not (tmp_path / 's').exists()
+
+
+@pytest.mark.parametrize('where', [[], ['--workdir', 's']])
+def test_folders_of_a_sweep_over_long_values_are_short_flat_and_tell_the_runs_apart(where, capsys):
+  capsys.readouterr()
+  home = '/home/someone/data/gsm8k-2024'
+  model = f'{home}/a-rather-long-name-of-a-model-with-many-words'
+  words = ['run', 'grpo', '--set', 'task=gsm8k', '--set', f'model={model}', '--print', *where]
+  words += ['--sweep', f'data={home}/train,{home}/other', '--sweep', 'seed=0,1']
+  assert cli.main(words) == commands.DONE
+  lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+  folders = [pathlib.Path(line[-1]) for line in lines]
+  assert len(set(folders)) == 4
+  assert {folder.parent.name for folder in folders} == {where[-1] if where else 'runs'}
+  assert all(len(folder.name) <= 100 for folder in folders)
+  for folder, data in zip(folders, ('train', 'train', 'other', 'other')):
+    assert f'data={data}' in folder.name or f'_gsm8k-2024_{data}' in folder.name
+  assert ['seed=0' in folder.name for folder in folders] == [True, False] * 2
 
 
 @pytest.mark.parametrize(

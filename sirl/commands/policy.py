@@ -151,7 +151,8 @@ def evaluate(arguments):
   print(f'{config.task}, {asked}, weights after {plural.counted(run.round, "round")}')
   for metric in metrics_table.accuracies(metrics):
     print(f'  {metric:<24}{metrics_table.with_interval(metrics, metric)}')
-  name = ','.join(arguments.set).replace('/', '_') or f'task={config.task}'
+  given = dict(text.split('=', 1) for text in arguments.set)
+  name = experiment_file.folder_name(given or {'task': config.task})
   path = run.workdir / 'evaluations' / f'{name}.json'
   row = digests.report_json(Report(run.round, metrics)) | {'config': configs.dump(config)}
   files.atomic_write(path, json_text.dumps(row, indent=2) + '\n')

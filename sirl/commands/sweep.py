@@ -58,7 +58,7 @@ def commands(arguments):
     config = experiment_file.configured(module, assignments)
     workdir = experiment_file.workdir(source, module, config, assignments, always=names)
     if arguments.workdir:
-      workdir = pathlib.Path(arguments.workdir) / ','.join(combination)
+      workdir = pathlib.Path(arguments.workdir) / experiment_file.sweep_folder(config, names)
     line = ['sirl', 'run', str(source)]
     line += [word for assignment in assignments for word in ('--set', assignment)]
     line += ['--distributed'] * arguments.distributed
