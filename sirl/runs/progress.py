@@ -1,4 +1,4 @@
-"""Displays of a run's progress: a live table on a terminal, otherwise one line per step and round.
+"""Displays of a run's progress: a live table on a terminal, otherwise lines of steps and rounds.
 
 Both displays have the same methods. `record.Log` calls begin, stage, step and report; whoever
 opened the display calls close.
@@ -16,6 +16,8 @@ from rich.text import Text
 from sirl.runs import metrics
 
 ROUNDS_SHOWN = 8
+LINES = 50  # of steps, of a whole run, where lines are printed
+QUIET = 60.0  # seconds after which a step has a line in any case
 
 # The columns of one line, in order: (label, step metric, format).
 STEP_COLUMNS = (
@@ -34,26 +36,33 @@ def open_display(title, *, stream=None):
 
 
 class Plain:
-  """One line per step and per round with the time of day, for logs and pipes."""
+  """Lines with the time of day, for logs and pipes: every round has one, and about LINES steps."""
 
   def __init__(self, title, stream):
     self.stream = stream
     self.clock = Clock()
+    self.every, self.printed = 1, -math.inf
     self._print(title)
 
   def begin(self, name, *, steps_per_round, max_rounds=None):
     """A run starts or resumes: the experiment itself or its warm start."""
     self.steps_per_round, self.max_rounds = steps_per_round, max_rounds
-    self._print(f'run {name}')
+    self.every, self.printed = math.ceil(steps_per_round * (max_rounds or 1) / LINES), -math.inf
+    pace = f'  a line for every {self.every} steps' if self.every > 1 else ''
+    self._print(f'run {name}{pace}')
 
   def stage(self, name):
     """Prints nothing: stages are too frequent for a log."""
 
   def step(self, row):
-    """Prints one GRO step."""
+    """Prints the first GRO step, every so many, and one after a minute without a line."""
+    rate = self.clock.rate(row)
+    if (row['serial'] + 1) % self.every and time.monotonic() - self.printed < QUIET:
+      return
+    self.printed = time.monotonic()
     words = [*place_words(self, row), *step_words(row)]
     seconds = f'{row["step_time"]:.1f} s' if 'step_time' in row else ''
-    words += [f'{self.clock.rate(row):.0f} tokens/s', seconds]
+    words += [f'{rate:.0f} tokens/s', seconds]
     self._print('  '.join(filter(None, words)))
 
   def report(self, report):

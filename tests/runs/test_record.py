@@ -178,7 +178,7 @@ def test_sinks_get_every_step_and_round_and_a_missing_package_names_its_extra(tm
     sinks._optional('a_package_nobody_has', 'wandb')
 
 
-def test_plain_progress_is_one_line_per_step_and_round(tmp_path):
+def test_plain_progress_of_a_short_run_is_one_line_per_step_and_round(tmp_path):
   stream = io.StringIO()
   display = progress.open_display('quickstart', stream=stream)
   log = open_log(tmp_path, progress=display, max_rounds=5)
@@ -205,6 +205,34 @@ def test_plain_progress_is_one_line_per_step_and_round(tmp_path):
     'round 2 done  heldout/pass@1 0.500 [0.304, 0.696]  heldout/greedy 0.750  rollback to round 1: accuracy fell',
     'interrupted',
   ]
+
+
+@pytest.mark.parametrize(
+  ('steps', 'rounds', 'seconds', 'shown'),
+  [
+    (16, 30, 0.1, [0, *range(9, 480, 10)]),  # 480 steps: the first, and every tenth
+    (4, 2, 0.1, [*range(8)]),
+    (100, None, 0.1, [0, *range(1, 100, 2)]),  # a run without an end: by the steps of a round
+    (16, 30, 300.0, [*range(480)]),  # slow steps are never silent for long
+  ],
+)
+def test_a_log_of_many_steps_has_about_fifty_lines_and_every_report(
+  monkeypatch, steps, rounds, seconds, shown
+):
+  now, stream = [0.0], io.StringIO()
+  monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
+  display = progress.Plain('quickstart', stream)
+  display.begin('run', steps_per_round=steps, max_rounds=rounds)
+  for serial in range(steps * (rounds or 1)):
+    now[0] += seconds
+    display.step({'round': serial // steps, 'step': serial % steps, 'serial': serial})
+    if serial % steps == steps - 1:
+      display.report(Report(serial // steps, {}))
+  lines = stream.getvalue().splitlines()
+  found = [re.search(r' round (\d+)(?:/\d+)?  step (\d+)/', line) for line in lines]
+  assert [int(m[1]) * steps + int(m[2]) - 1 for m in found if m] == shown
+  assert sum(line.endswith(' done') for line in lines) == (rounds or 1)
+  assert ('a line for every 10 steps' in lines[1]) == (steps == 16)
 
 
 def test_a_terminal_gets_a_live_table(tmp_path):
