@@ -15,7 +15,7 @@ Source: perplexity as a filter of training data, Ankner et al. 2024 (arXiv 2405.
 
 import dataclasses
 
-from experiments import arithmetic, quickstart, settings
+from experiments import arithmetic, quickstart, settings, splits
 from sirl import recipe
 from sirl.acquisition import procedural
 from sirl.evaluation import benchmarks, steering
@@ -39,7 +39,7 @@ class Config(recipe.Config):
 def method(c, s):
   """quickstart with other tasks, selection and rules; accuracy is also measured by level."""
   settings.only(c, 'addition')
-  taken = [task for tasks in settings.unseen(c, s.domain).values() for task in tasks]
+  taken = [task for tasks in splits.unseen(c, s.domain).values() for task in tasks]
   logp = make_logp(s.model, s.codec, max_prompt=s.max_prompt, max_new=s.max_new, batch=256)
   return dataclasses.replace(
     quickstart.method(c, s),

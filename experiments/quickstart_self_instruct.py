@@ -20,7 +20,7 @@ Source: Self-Instruct, Wang et al. 2022 (arXiv 2212.10560); one model that poses
 import dataclasses
 import re
 
-from experiments import arithmetic, quickstart, settings
+from experiments import arithmetic, quickstart, settings, splits
 from sirl import gro, ranges, recipe, rewards
 from sirl.acquisition import acquirer, chain, hygiene, once, synthetic
 from sirl.generation import demonstrate, explore, make_ask
@@ -99,7 +99,7 @@ def limits(c):
 
 def taken_of(c, s):
   """All tasks on which nothing may train."""
-  return [task for tasks in settings.unseen(c, s.domain).values() for task in tasks]
+  return [task for tasks in splits.unseen(c, s.domain).values() for task in tasks]
 
 
 def acquire(c, s):

@@ -12,11 +12,10 @@ import functools
 import logging
 import pathlib
 
-from experiments import arithmetic, measures, questions
+from experiments import arithmetic, measures, questions, splits
 from experiments.defaults import SMALL, Pretrained, PretrainedText, Toy, ToyText
 from sirl import config as configs
 from sirl import models, names, recipe
-from sirl.acquisition import hygiene, once, procedural
 from sirl.generation import greedy, make_ask
 from sirl.generation.engine import refill, sampling
 from sirl.generation.engine.decode import static
@@ -25,7 +24,6 @@ from sirl.models.files import pretrained
 from sirl.optimization import transforms
 from sirl.runtime import sharding
 from sirl.selection import adaptive
-from sirl.tasks import turns
 from sirl.warm_start import warm_start as learned
 
 # ---------------------------------------------------------------- the two lists
@@ -135,7 +133,7 @@ def examples(task):
   kind, _ = numbers(asked)
   try:
     domain = TASKS[task](dataclasses.replace(kind(), task=task))
-    heldout = domain.tasks('heldout', 200)
+    heldout = domain.tasks('heldout', 200, fewer=True)
   except ValueError as error:
     return [str(error)]
   shown = heldout[0]
@@ -155,8 +153,8 @@ def make_setting(c, domain) -> recipe.Setting:
     raise ValueError(f'domain: got {type(domain).__name__}; return a recipe.Domain from domain(c)')
   model, params, codec = MODELS.get(c.model, load)(c, domain)
   if domain.splits is not None:
-    domain = fitting(domain, codec, max_prompt=c.max_prompt, max_new=c.max_new)
-  sets = unseen(c, domain)
+    domain = splits.fitting(domain, codec, max_prompt=c.max_prompt, max_new=c.max_new)
+  sets = splits.unseen(c, domain)
   if params is None:
     params = warm_start(c, model, codec, domain, sets)
   texts = functools.partial(dict, max_prompt=c.max_prompt, max_new=c.max_new, batch=_batch(c))
@@ -183,8 +181,8 @@ def make_setting(c, domain) -> recipe.Setting:
       total=c.lr_steps * per_step or None,
       schedule='linear' if c.lr_steps else 'constant',
     ),
-    acquire=training_tasks(c, domain, sets, answers=True),
-    unanswered=training_tasks(c, domain, sets, answers=False),
+    acquire=splits.training(c, domain, sets, answers=True),
+    unanswered=splits.training(c, domain, sets, answers=False),
     selector=adaptive.success_rate(target=0.5, decay=0.99 if c.model in MODELS else 0.95),
     heldout=sets['heldout'],
     evaluate=functools.partial(
@@ -194,40 +192,6 @@ def make_setting(c, domain) -> recipe.Setting:
     answered=answered,
     reference=c.model in MODELS,
   )
-
-
-def unseen(c, domain):
-  """{name: tasks}: disjoint sets on which nothing trains.
-
-  'heldout' measures accuracy. A domain with a generator also has 'development', which decides when
-  the warm start ends, and 'reserve', from which fresh tasks are drawn.
-  """
-  heldout = domain.tasks('heldout', c.heldout)
-  if domain.generator is None:
-    for name in ('train', 'heldout'):
-      if not domain.splits[name]:
-        raise ValueError(f'domain {domain.name}: splits[{name!r}] is empty; give it a task')
-    return {'heldout': heldout}
-  development = domain.tasks('development', c.heldout, heldout)
-  reserve = domain.tasks('reserve', 2 * c.heldout, [*heldout, *development])
-  return {'heldout': heldout, 'development': development, 'reserve': reserve}
-
-
-def training_tasks(c, domain, sets, *, answers):
-  """An Acquirer: new tasks every round from a generator, or the whole training split at once."""
-  if domain.generator is not None:
-    taken = [task for tasks in sets.values() for task in tasks]
-    return procedural.procedural(
-      domain.generator, per_round=c.acquired, answers=answers, exclude=taken
-    )
-  train = domain.splits['train']
-  if answers and any(task.answer is not None for task in sets['heldout']):
-    train = with_answers(train)
-  if not answers:
-    train = [dataclasses.replace(task, answer=None, meta={}) for task in train]
-  # The splits of a folder may overlap. All test questions are excluded from training, also those
-  # that this run does not measure.
-  return hygiene.exclude(once(train), domain.splits['heldout'])
 
 
 def warm_start(c, model, codec, domain, sets):
@@ -270,16 +234,6 @@ def warn_if_rate_ends(c):
     )  # fmt: skip
 
 
-def with_answers(tasks):
-  """The tasks that have an answer. Logs the number of the others."""
-  kept = [task for task in tasks if task.answer is not None]
-  if len(kept) < len(tasks):
-    logging.getLogger('sirl.experiments').info(
-      '%d of %d training tasks have no answer and are left out', len(tasks) - len(kept), len(tasks)
-    )
-  return kept
-
-
 def only(c, task):
   """Raises ValueError for an experiment that is made for one task on a model from nothing."""
   if c.task != task or c.model not in MODELS:
@@ -289,47 +243,7 @@ def only(c, task):
     )
 
 
-# ---------------------------------------------------------------- models and prompts
-
-
-def fitting(domain, codec, *, max_prompt, max_new):
-  """The domain without the tasks whose question or own solution exceeds its limit in tokens.
-
-  One warning counts them over all splits and names the first.
-  Raises: ValueError if no task of a split is left.
-  """
-  splits, dropped, total = {}, [], 0
-  for name, tasks in domain.splits.items():
-    sizes = [_tokens(task, domain, codec) for task in tasks]
-    over = [size[0] > max_prompt or size[1] > max_new for size in sizes]
-    splits[name] = [task for task, long in zip(tasks, over) if not long]
-    dropped += [(task, size) for task, size, long in zip(tasks, sizes, over) if long]
-    total += len(tasks)
-  if dropped:
-    numbers = max_prompt, max_new
-    needed = [max(limit, *(size[i] for _, size in dropped)) for i, limit in enumerate(numbers)]
-    raised = ' '.join(
-      f'--set {name}={number}'
-      for name, number, limit in zip(('max_prompt', 'max_new'), needed, numbers)
-      if number > limit
-    )
-    said = (
-      f'{len(dropped)} of {total} tasks of {domain.name} are left out: their question is longer '
-      f'than max_prompt={max_prompt} tokens or their solution than max_new={max_new}; the first is '
-      f'{dropped[0][0].label}; {raised} keeps all'
-    )
-    empty = [name for name, tasks in splits.items() if not tasks]
-    if empty:
-      raise ValueError(f'no {empty[0]} task fits. {said}')
-    logging.getLogger('sirl.experiments').warning('%s', said)
-  return dataclasses.replace(domain, splits=splits)
-
-
-def _tokens(task, domain, codec):
-  """(tokens of the prompt, tokens of the task's own solution with its end token)."""
-  solution = domain.solution(task)
-  new = 0 if solution is None else len(codec.encode(solution)) + 1
-  return len(codec.render(turns(task.prompt))), new
+# ---------------------------------------------------------------- models
 
 
 def _batch(c):

@@ -66,10 +66,11 @@ def fixed_set(
   reserved = _prompts(exclude)
   tasks, draws = _draw(generator, n, (namespace, seed), difficulty, reserved)
   if len(tasks) < n and not fewer:
+    fits = f'ask for n={len(tasks)}' if tasks else 'exclude fewer'
     raise ValueError(
-      f'only {len(tasks)} distinct tasks in {draws} draws of {namespace!r} at difficulty '
-      f'{difficulty:g} with {len(reserved)} excluded, but n={n}; ask for fewer, or take a larger '
-      'domain (more digits, higher difficulty)'
+      f'{namespace!r} needs n={n} tasks, but {draws} draws at difficulty {difficulty:g} gave '
+      f'{len(tasks)} distinct ones besides the {len(reserved)} that are excluded; {fits}, or take a '
+      'larger domain (more digits, higher difficulty)'
     )
   return tasks
 

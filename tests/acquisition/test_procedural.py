@@ -131,9 +131,12 @@ def test_a_used_up_domain_gives_what_is_left_and_warns(caplog):
 def test_a_domain_too_small_for_a_fixed_set_is_an_error():
   with pytest.raises(
     ValueError,
-    match=r"only 25 distinct tasks in \d+ draws of 'x' .* 1 excluded, but n=27.*larger domain",
+    match=r"'x' needs n=27 tasks, but \d+ draws at difficulty 0 gave 25 distinct ones besides the 1 that are excluded; ask for n=25, or take a larger domain",
   ):
     procedural.fixed_set(letters, n=27, seed=0, namespace='x', exclude=[Task(id='a', prompt='a')])
+  every = procedural.fixed_set(letters, n=26, seed=0, namespace='x')
+  with pytest.raises(ValueError, match='gave 0 distinct ones besides the 26 .*; exclude fewer, or'):
+    procedural.fixed_set(letters, n=1, seed=0, namespace='y', exclude=every)
 
 
 @pytest.mark.parametrize('bad', [0, -1])

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import gsm8k_grpo, questions, settings
+from experiments import gsm8k_grpo, questions, splits
 from sirl import gro, rewards
 from sirl.models import tokenizer
 from sirl.ops import keys
@@ -135,7 +135,7 @@ def test_tasks_over_a_limit_are_left_out_and_counted_once(json_lines, caplog):
   short = next(task for task in domain.splits['train'] if sizes[task.id] == limit)
   heldout = [dataclasses.replace(short, id=f'{n}', answer=n) for n in ('7', '7' * 10)]
   domain = dataclasses.replace(domain, splits=domain.splits | {'heldout': heldout})
-  kept = settings.fitting(domain, codec, max_prompt=limit, max_new=len('\\boxed{7}') + 1)
+  kept = splits.fitting(domain, codec, max_prompt=limit, max_new=len('\\boxed{7}') + 1)
   assert kept.splits == {'train': [short], 'heldout': heldout[:1]}
   (record,) = caplog.records
   assert record.getMessage().startswith(
@@ -152,7 +152,7 @@ def test_limits_that_no_task_keeps_are_refused_with_those_that_do(json_lines):
   with pytest.raises(
     ValueError, match=r'no train task fits. 3 of 3 tasks .* --set max_new=13 keeps'
   ):
-    settings.fitting(domain, tokenizer.bytes_codec(), max_prompt=500, max_new=2)
+    splits.fitting(domain, tokenizer.bytes_codec(), max_prompt=500, max_new=2)
 
 
 def test_a_test_question_in_the_training_split_never_enters_the_pool(json_lines):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import measures, quickstart_random, settings
+from experiments import measures, quickstart_random, settings, splits
 from sirl.reporting import tables
 from sirl.types import Action, Decision, Report, Rewards
 
@@ -42,7 +42,7 @@ def test_a_reward_that_rises_alone_makes_the_run_ask():
 def test_the_control_draws_tasks_without_looking_at_what_was_right():
   config = quickstart_random.build.configured(quickstart_random.Config, ['debug=true'])
   selector = quickstart_random.build(config).selector
-  tasks = settings.unseen(config, settings.TASKS[config.task](config))['heldout']
+  tasks = splits.unseen(config, settings.TASKS[config.task](config))['heldout']
   right = np.tile(np.float32([1, 0]), (4, 1))
   rewards = Rewards(total=right, parts={'coin': right, 'correct': right})
   state = selector.prepare(selector.init(), tasks, None, jax.random.key(0))
