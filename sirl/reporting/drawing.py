@@ -18,6 +18,7 @@ DECISIONS = {
   Action.SET_DIFFICULTY: ('#2a9d6f', 'harder'),
 }
 POINTS = 400  # most points of a curve; a longer curve is averaged
+TICKS = 8  # most numbers at an axis of rounds or steps
 SMOOTH = 0.08  # width of the smoothing window, as a share of the curve
 STYLE: Any = {
   'svg.fonttype': 'none',
@@ -44,7 +45,7 @@ STYLE: Any = {
 def curve(run, axes, name, colour, label=None):
   """Draws a step metric: pale as measured, strong as smoothed. Returns whether there was any."""
   x, y = series(run, name)
-  step_axis(axes)
+  step_axis(run, axes)
   if not len(x):
     return False
   window = max(1, round(SMOOTH * len(y)))
@@ -120,17 +121,26 @@ def legend(axes, columns=4):
 def round_axis(axes, rounds):
   """Labels the x axis with rounds. Round -1 is called before: it was measured before training."""
   axes.set_xlabel('round')
-  last = max(rounds, default=0)
-  every = max(1, math.ceil((last + 1) / 8))
-  before = [-1] if min(rounds, default=0) < 0 else []
-  ticks = [*before, *range(0 if every == 1 else every, last + 1, every)]
+  first, last = min(rounds, default=0), max(rounds, default=0)
+  ticks = evenly(min(first, 0), last, TICKS)
   axes.set_xticks(ticks, ['before' if t < 0 else str(t) for t in ticks])
 
 
-def step_axis(axes):
-  """Labels the x axis with steps, counted from 1."""
+def evenly(first, last, most):
+  """Whole numbers at equal distances from the first one, at most so many; the last one if it can be."""
+  least = max(1, math.ceil((last - first) / (most - 1)))
+  even = [every for every in range(least, 2 * least) if (last - first) % every == 0]
+  return [*range(first, last + 1, even[0] if even else least)]
+
+
+def step_axis(run, axes):
+  """Labels the x axis with steps, counted from 1: the first one, round numbers, and the last one."""
   axes.set_xlabel('step')
-  axes.xaxis.get_major_locator().set_params(integer=True)
+  last = max(1, len(run.steps))
+  size = 10 ** math.floor(math.log10(max(last / (TICKS - 1), 1)))
+  every = next(size * n for n in (1, 2, 5, 10) if size * n * (TICKS - 1) >= last)
+  between = [t for t in range(every, last, every) if t > 1 and 2 * (last - t) >= every]
+  axes.set_xticks(sorted({1, *between, last}))
 
 
 def from_zero(axes, drawn):

@@ -67,7 +67,8 @@ def accuracies(run, axes, names):
 
 def reward(run, axes):
   """Total reward and its parts by step."""
-  parts = part_means(run)
+  same = lambda name: all(row.get(name) == row.get('reward') for row in run.steps)
+  parts = [name for name in part_means(run) if not same(name)]  # a part alone is the total
   drawn = drawing.curve(run, axes, 'reward', drawing.INK, label='total')
   for name, colour in zip(parts, drawing.cycle()):
     drawn |= drawing.curve(run, axes, name, colour, label=name.split('/')[1])
@@ -139,7 +140,7 @@ def gap(run, axes):
   axes.set_yscale('symlog', linthresh=EXACT)
   axes.set_ylim(bottom=0)
   axes.set_ylabel('nats')
-  drawing.step_axis(axes)
+  drawing.step_axis(run, axes)
   drawing.legend(axes)
   return drawn
 
@@ -181,7 +182,7 @@ def times(run, axes):
     cut = f'step {x[total.argmax()]}: {total.max():.1f} s'
     axes.text(0.98, 0.97, cut, ha='right', va='top', transform=axes.transAxes, color=drawing.FAINT)
   axes.set_ylabel('seconds per step')
-  drawing.step_axis(axes)
+  drawing.step_axis(run, axes)
   drawing.legend(axes)
   return True
 
