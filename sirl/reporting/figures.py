@@ -72,6 +72,7 @@ def reward(run, axes):
   drawn = drawing.curve(run, axes, 'reward', drawing.INK, label='total')
   for name, colour in zip(parts, drawing.cycle()):
     drawn |= drawing.curve(run, axes, name, colour, label=name.split('/')[1])
+  axes.set_ylabel('' if parts else 'total')
   drawing.legend(axes)
   return drawn
 
