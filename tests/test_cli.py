@@ -101,6 +101,25 @@ def test_the_last_line_of_a_run_that_a_rule_stopped_sends_to_the_doctor(
   assert str(workdir) in last
 
 
+def test_an_error_before_the_first_step_is_what_the_doctor_says(tmp_path, capsys):
+  refusing = """
+    unrefused = build
+
+    def build(c):
+      def trial(learners):
+        raise ValueError('reward: it left every completion unjudged')
+      return dataclasses.replace(unrefused(c), trial=trial)
+  """
+  file = tiny_experiment.write(tmp_path / 'refusing.py', refusing)
+  assert cli.main(['run', str(file), '--workdir', str(tmp_path / 'w')]) == 2
+  capsys.readouterr()
+  assert cli.main(['doctor', str(tmp_path / 'w')]) == 0
+  out = capsys.readouterr().out
+  assert out.startswith('PROBLEM  the last attempt ended with an error\n')
+  assert 'reward: it left every completion unjudged' in out
+  assert 'The same command starts it again' not in out
+
+
 @pytest.mark.parametrize(('level', 'healthy'), [('info', True), ('warning', False)])
 def test_only_what_the_build_warned_of_is_kept_and_takes_the_healthy_verdict_away(
   tmp_path, level, healthy, capsys

@@ -68,7 +68,7 @@ def run_in(workdir, source, module, config, arguments, warnings):
     if first:
       take_warm_start(pathlib.Path(arguments.warm), workdir)
     hosts.gather([True])  # no process looks for it before it is there
-  own = []  # not empty once the workdir is known to belong to this run
+  own = []  # not empty once the workdir is known to belong to this run; one without a step is free
 
   def accepted():
     own.append(True)
@@ -90,7 +90,7 @@ def run_in(workdir, source, module, config, arguments, warnings):
     return waiting(question.workdir, question.reason) if first else DONE
   except Exception as error:
     ended = 'failed'
-    if first and own:
+    if first and (own or not before):
       identity.keep_error(workdir, message_of(error))
     raise
   finally:

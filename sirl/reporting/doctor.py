@@ -24,7 +24,8 @@ def diagnose(workdir):
 def examine(run):
   """Findings about a Run, worst first."""
   if not run.steps:
-    return [*checks.ended_badly(run), *checks.warned(run), no_steps(run)]
+    ended = [*checks.ended_badly(run)]  # the same command would end so again
+    return [*ended, *checks.warned(run), *([] if ended else [no_steps(run)])]
   found = causes.joined(run, [(check, f) for check in checks.CHECKS for f in check(run)])
   if not any(finding.severity in ('problem', 'warning') for finding in found):
     found.append(healthy(run))
