@@ -59,7 +59,8 @@ def ended_badly(run):
   if error:
     yield Finding(
       'problem', 'the last attempt ended with an error', error,
-      'Mend it and start the run again: it resumes from the newest checkpoint.',
+      'Mend it and start the run again'
+      + (': it resumes from the newest checkpoint.' if run.history else '.'),
     )  # fmt: skip
 
 

@@ -27,7 +27,10 @@ def test_one_device_takes_any_tree_as_it_is():
       {'data': 3},
       r'mesh.data=3, mesh.fsdp=1, mesh.tensor=1: the product must be 8, the number of devices',
     ),
-    ({'data': 2, 'fsdp': 2}, 'the product must be 8, the number of devices; or leave one axis at -1'),
+    (
+      {'data': 2, 'fsdp': 2},
+      'the product must be 8, the number of devices; or leave one axis at -1',
+    ),
     ({'fsdp': -1}, 'at most one -1'),
     ({'tensor': 0}, 'mesh.tensor=0; expected an int of at least 1, or -1 for all remaining'),
   ],
