@@ -3,13 +3,39 @@
 import jax
 import jax.numpy as jnp
 
+from sirl.ops.platform import platform
+
+
+LANES = 128  # a TPU pads the last axis of an array to a multiple of this
+
+
+def heads_together(a):
+  """J, the number of kv heads whose keys lie side by side in the cache, to fill a TPU's lanes.
+
+  With H = 64 and J = 1, half of the cache's memory would be padding. Elsewhere, and for heads of
+  128, J is 1. Where `tensor` of the mesh splits the heads, those of one device stay together.
+  """
+  if platform() != 'tpu':
+    return 1
+  tensor = jax.sharding.get_abstract_mesh().shape.get('tensor', 1)
+  splits = a.kv_heads % tensor == 0
+  fitting = [
+    j
+    for j in range(1, a.kv_heads + 1)
+    if a.kv_heads % j == 0
+    and j * a.head_width <= LANES
+    and (not splits or a.kv_heads // j % tensor == 0)
+  ]
+  return max(fitting, default=1)
+
 
 def init_cache(a, rows, slots):
-  """Zeros for B rows of S slots: a tuple over layers of (keys, values), each [B, K, S, H].
+  """Zeros for B rows of S slots: a tuple over layers of (keys, values), each [B, K / J, S, J * H].
 
-  The arrays have the compute dtype.
+  The arrays have the compute dtype. J is `heads_together`.
   """
-  zeros = lambda: jnp.zeros((rows, a.kv_heads, slots, a.head_width), a.dtype)
+  J = heads_together(a)
+  zeros = lambda: jnp.zeros((rows, a.kv_heads // J, slots, J * a.head_width), a.dtype)
   return tuple((zeros(), zeros()) for _ in range(a.layers))
 
 
@@ -55,6 +81,10 @@ def write(cache_BKSH, new_BKTH, start_B, slots):
   if start_B is None:
     both_BKSH = jnp.concatenate([cache_BKSH, new_BKTH], axis=2)
     return jnp.pad(both_BKSH, ((0, 0), (0, 0), (0, slots - both_BKSH.shape[2]), (0, 0)))
+  if start_B.ndim == 0:  # the same slot for all rows
+    if platform() != 'cpu':  # a TPU would transpose the whole cache for a scatter
+      return jax.lax.dynamic_update_slice(cache_BKSH, new_BKTH, (0, 0, start_B, 0))
+    start_B = jnp.broadcast_to(start_B, (B,))  # a CPU would copy the whole cache for a slice
   if T == 1:
     # Indexed by row and head. XLA turns a single update into a slice, and with one row it would
     # copy the whole cache around it.

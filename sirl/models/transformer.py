@@ -122,12 +122,13 @@ class Decoder(nnx.Module):
         that a row may see must be in the order of their positions along S. A query that may see
         nothing gives finite numbers without meaning.
       cache: None: S = T, and the tokens attend to one another. Otherwise a tuple over layers of
-        (keys, values), each [B, K, slots, H].
-      start_B: int [B] or None, used with a cache. If given, the cache has S slots; row b's T tokens
-        are written to slots start_B[b] .. start_B[b] + T - 1 and attend over all S. The caller must
-        ensure start_B[b] + T <= S, which cannot be checked under jit. If None, the tokens follow
-        the slots of the cache, and empty slots fill it up to S. If the caller does not use the
-        wider cache, remat stores none.
+        (keys, values), each [B, K, slots, H], or with heads side by side, see
+        `cache.heads_together`.
+      start_B: int [B], int [] if all rows have the same, or None; used with a cache. If given, the
+        cache has S slots; row b's T tokens are written to slots start_B[b] .. start_B[b] + T - 1
+        and attend over all S. The caller must ensure start_B[b] + T <= S, which cannot be checked
+        under jit. If None, the tokens follow the slots of the cache, and empty slots fill it up to
+        S. If the caller does not use the wider cache, remat stores none.
 
     Returns: x_BTD in the compute dtype, and the cache with the tokens written. Without a cache, the
       returned one holds exactly the tokens (S = T).
@@ -213,12 +214,15 @@ class Attention(nnx.Module):
       q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
     q_BTNH, k_BTKH = rope.rotate(q_BTNH, rotation), rope.rotate(k_BTKH, rotation)
 
+    q_BTKRH = q_BTNH.reshape(B, T, a.kv_heads, a.heads // a.kv_heads, a.head_width)
+    together = 1 if cache is None else cache[0].shape[-1] // a.head_width
+    if together > 1:
+      q_BTKRH, k_BTKH, v_BTKH = packed_heads(q_BTKRH, k_BTKH, v_BTKH, together)
     k_BKSH, v_BKSH = k_BTKH.swapaxes(1, 2), v_BTKH.swapaxes(1, 2)
     if cache is not None:
       S = mask_BTS.shape[-1]
       k_BKSH, v_BKSH = write(cache[0], k_BKSH, start_B, S), write(cache[1], v_BKSH, start_B, S)
 
-    q_BTKRH = q_BTNH.reshape(B, T, a.kv_heads, a.heads // a.kv_heads, a.head_width)
     scores_BKRTS = jnp.einsum(
       'BTKRH,BKSH->BKRTS', q_BTKRH, k_BKSH, preferred_element_type=jnp.float32
     )
@@ -229,7 +233,33 @@ class Attention(nnx.Module):
     weights_BKRTS = jax.nn.softmax(scores_BKRTS, axis=-1).astype(a.dtype)
     # The product keeps heads before tokens, so it reads the values in their memory layout.
     mixed_BTKRH = jnp.moveaxis(jnp.einsum('BKRTS,BKSH->BKRTH', weights_BKRTS, v_BKSH), 3, 1)
+    if together > 1:
+      mixed_BTKRH = own_heads(mixed_BTKRH, together)
     return self.o(mixed_BTKRH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
+
+
+def packed_heads(q_BTKRH, k_BTKH, v_BTKH, together):
+  """Queries, keys and values for a cache that has J kv heads side by side, see `cache.heads_together`.
+
+  A query is zero but in the features of its own kv head, so products with the keys of all J heads
+  give those with its own: J times the operations, which decoding has to spare, and no transposed
+  copy of the cache.
+  """
+  B, T, K, R, H = q_BTKRH.shape
+  apart = q_BTKRH.reshape(B, T, K // together, together, R, 1, H)
+  own = jnp.eye(together, dtype=q_BTKRH.dtype)[:, None, :, None]  # [J, 1, J, 1]
+  q_packed = (apart * own).reshape(B, T, K // together, together * R, together * H)
+  beside = lambda x: x.reshape(B, T, K // together, together * H)
+  return q_packed, beside(k_BTKH), beside(v_BTKH)
+
+
+def own_heads(mixed, together):
+  """The features of each query's own kv head: [B, T, K / J, J * R, J * H] to [B, T, K, R, H]."""
+  B, T, P, JR, JH = mixed.shape
+  apart = mixed.reshape(B, T, P, together, JR // together, together, JH // together)
+  own = jnp.eye(together, dtype=bool)[:, None, :, None]
+  found = jnp.sum(jnp.where(own, apart, 0), axis=5)
+  return found.reshape(B, T, P * together, JR // together, JH // together)
 
 
 class MLP(nnx.Module):

@@ -48,6 +48,21 @@ def in_pieces(model, params, prompts_PS, valid_PS):
   return jax.tree.map(lambda x: x.reshape(P, *x.shape[2:]), state)
 
 
+def for_decoding(model, cache):
+  """The cache of `whole` in the layout of the model's `init_cache`, which decoding writes into."""
+  like = jax.eval_shape(lambda: model.init_cache(1, 1))
+
+  def laid_out(kv_BKSH, wanted):
+    B, K, S, H = kv_BKSH.shape
+    together = K // wanted.shape[1]
+    apart = kv_BKSH.reshape(B, K // together, together, S, H)
+    return apart.swapaxes(2, 3).reshape(B, K // together, S, together * H)
+
+  return jax.tree.map(
+    lambda kv, wanted: kv if kv.shape[1] == wanted.shape[1] else laid_out(kv, wanted), cache, like
+  )
+
+
 def prefill(model, params, prompts_PS, valid_PS, *, group_size, room):
   """`in_pieces`, repeated for the G rows of each group.
 

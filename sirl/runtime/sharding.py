@@ -157,8 +157,8 @@ def check_rows(prompts, mesh, processes=None):
     )
 
 
-def on_data_shards(fn, whole, rows, *, parts=1, merge=None):
-  """fn(*whole, *rows) with a separate computation of its own rows on every shard of the data axis.
+def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',)):
+  """fn(*whole, *rows) with a separate computation of its own rows on every shard of the axes.
 
   The shards wait for each other only in `merge`. If the compiler split the rows instead, a loop
   over tokens would wait in every iteration for the slowest shard, and a loop over pieces of a batch
@@ -171,29 +171,31 @@ def on_data_shards(fn, whole, rows, *, parts=1, merge=None):
     rows: trees of [P, ...] leaves.
     parts: number of equal pieces that fn cuts its rows into.
     merge: combines the results of all shards into the same result on each, by collectives over
-      'data'. None: fn returns trees of [P, ...] leaves, which are concatenated.
+      the axes. None: fn returns trees of [P, ...] leaves, which are concatenated.
+    axes: of the mesh; ROWS also splits over fsdp, where each shard then holds whole weights.
   """
-  if data_shards(jax.tree.leaves(rows)[0].shape[0], parts) == 1:
+  if data_shards(jax.tree.leaves(rows)[0].shape[0], parts, axes) == 1:
     return fn(*whole, *rows)
 
   def own(whole, rows):
     found = fn(*whole, *rows)
     return found if merge is None else merge(found)
 
-  out = P('data') if merge is None else P()
+  out = P(axes) if merge is None else P()
   # check_vma=True would sum the gradients of the replicated weights in every iteration of a loop.
   split = jax.shard_map(
-    own, in_specs=(P(), P('data')), out_specs=out, axis_names={'data'}, check_vma=False
+    own, in_specs=(P(), P(axes)), out_specs=out, axis_names={*axes}, check_vma=False
   )
   return split(whole, rows)
 
 
-def data_shards(rows, parts=1):
-  """Number of shards that `on_data_shards` splits the rows into: the size of the data axis.
+def data_shards(rows, parts=1, axes=('data',)):
+  """Number of shards that `on_data_shards` splits the rows into: the size of the axes.
 
   It is 1 without a mesh, or if the rows cannot be split into shards of `parts` equal pieces.
   """
-  shards = jax.sharding.get_abstract_mesh().shape.get('data', 1)
+  shape = jax.sharding.get_abstract_mesh().shape
+  shards = math.prod(shape.get(axis, 1) for axis in axes)
   return 1 if rows % (shards * parts) else shards
 
 

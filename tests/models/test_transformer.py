@@ -11,6 +11,7 @@ import pytest
 from sirl.models import functional, transformer
 from sirl.models.rope import Scaling
 from sirl.models.transformer import Architecture
+from sirl.ops import prefill
 
 SMALL = {
   'vocab': 32,
@@ -286,3 +287,34 @@ def test_a_product_and_its_gradients_are_those_of_the_matrix_whichever_factor_st
   for found, exact in zip((y, *pull(dy)), expected):
     assert found.dtype == dtype
     np.testing.assert_allclose(rows(found), exact, rtol=rtol, atol=rtol * np.abs(exact).max())
+
+
+@pytest.mark.parametrize('together', [2, 4])
+@pytest.mark.parametrize('name', ARCHITECTURES)
+def test_heads_side_by_side_in_the_cache_change_no_state(name, together):
+  """The layout of a TPU's cache, J kv heads in one row, against one head a row."""
+  model, params = made(name, heads=8, kv_heads=4)
+  rows, written = TOKENS.shape[0], T - 2
+  _, cache = model.hidden(
+    params, TOKENS[:, :written], POSITIONS[:, :written], MASK[:, :written, :written]
+  )
+  cache = jax.tree.map(lambda kv: jnp.pad(kv, ((0, 0), (0, 0), (0, T - written), (0, 0))), cache)
+  side_by_side = lambda B, S: jax.tree.map(
+    lambda kv: jnp.zeros((B, 4 // together, S, together * 6)), cache
+  )
+  beside = prefill.for_decoding(model._replace(init_cache=side_by_side), cache)
+  assert beside[0][0].shape == (rows, 4 // together, T, together * 6)
+  given = params, TOKENS[:, written:], POSITIONS[:, written:], MASK[:, written:]
+  plain, kept = model.hidden(*given, cache, jnp.full(rows, written))
+  got, both = model.hidden(*given, beside, jnp.full(rows, written))
+  np.testing.assert_allclose(got, plain, atol=1e-5)
+  again = prefill.for_decoding(model._replace(init_cache=side_by_side), kept)
+  chex.assert_trees_all_close(both, again, atol=1e-5)
+
+
+def test_one_slot_for_all_rows_is_that_slot_for_each():
+  model, params = made('llama')
+  given = params, TOKENS[:, :1], POSITIONS[:, :1], jnp.ones((2, 1, T), bool)
+  cache = model.init_cache(2, T)
+  one = model.hidden(*given, cache, jnp.int32(3))
+  chex.assert_trees_all_equal(one, model.hidden(*given, cache, jnp.full(2, 3)))

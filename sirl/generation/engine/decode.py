@@ -31,7 +31,9 @@ def decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
   """
   params = for_decoding(model, params)
   rows = functools.partial(_rows, model, sampling_params)
-  return sharding.on_data_shards(rows, (params, key), (prompts_PS, valid_PS, address))
+  return sharding.on_data_shards(
+    rows, (params, key), (prompts_PS, valid_PS, address), axes=sharding.ROWS
+  )
 
 
 def static(model, params, prompts_PS, valid_PS, address, key, sampling_params):
@@ -45,6 +47,7 @@ def _rows(model, sampling_params, params, key, prompts_PS, valid_PS, address):
   ids_P, first_P = address
   noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
   x_BD, cache = prefill.prefill(model, params, prompts_PS, valid_PS, group_size=G, room=max_new)
+  cache = prefill.for_decoding(model, cache)
   lengths_B = jnp.repeat(jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
   visible_BT = jnp.pad(jnp.repeat(valid_PS, G, axis=0), ((0, 0), (0, max_new)))
 
@@ -53,10 +56,9 @@ def _rows(model, sampling_params, params, key, prompts_PS, valid_PS, address):
 
   def turn(carry):
     t, token_B, done_B, visible_BT, cache, out = carry
-    slot_B = jnp.full((P * G,), S + t - 1)
     visible_BT = visible_BT.at[:, S + t - 1].set(True)
     x_B1D, cache = model.hidden(
-      params, token_B[:, None], (lengths_B + t - 1)[:, None], visible_BT[:, None], cache, slot_B
+      params, token_B[:, None], (lengths_B + t - 1)[:, None], visible_BT[:, None], cache, S + t - 1
     )
     token_B, logp_B, now_done_B = choose(x_B1D[:, 0], t, done_B)
     out = write(out, (slice(None), t), token_B, logp_B, done_B)

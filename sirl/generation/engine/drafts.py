@@ -92,7 +92,7 @@ def draft_model(model, params):
     _, cache = prefill.prefill(
       model, params, prompts_PS, valid_PS, group_size=group_size, room=room
     )
-    return cache
+    return prefill.for_decoding(model, cache)
 
   def propose(params, cache, text, uniform_BW, sampler):
     T = text.tokens.shape[1]

@@ -80,13 +80,13 @@ def decode(
   Raises: ValueError for slots < 1, or a block that is not between 1 and slots.
   """
   P = len(prompts_PS)
-  shards = sharding.data_shards(P)
+  shards = sharding.data_shards(P, axes=sharding.ROWS)
   W = min(-(-slots // shards), P * sampling_params.group_size // shards)
   E = _block(slots, block, shards, W)
   params = for_decoding(model, params)
   rows = functools.partial(_rows, model, sampling_params, W, E)
   rollouts, slot_turns = sharding.on_data_shards(
-    rows, (params, key), (prompts_PS, valid_PS, address)
+    rows, (params, key), (prompts_PS, valid_PS, address), axes=sharding.ROWS
   )
   return rollouts, jnp.sum(slot_turns)
 
@@ -99,6 +99,7 @@ def _rows(model, sampling_params, W, E, params, key, prompts_PS, valid_PS, addre
   noise_BN = addressed.token_noise(addressed.rows(key, ids_P, first_P, G).reshape(-1), max_new)
   lengths_P = jnp.sum(valid_PS, axis=1, dtype=jnp.int32)
   x_PD, prompt_cache = prefill.in_pieces(model, params, prompts_PS, valid_PS)
+  prompt_cache = prefill.for_decoding(model, prompt_cache)
 
   def choose(x_WD, row_W, t_W, done_W):
     logits_WV = model.unembed(params, x_WD)

@@ -1,8 +1,8 @@
 """Sampling: draws a token from logits and returns its log-prob under the distribution drawn from.
 
 Temperature, top-k, top-p and min-p apply in this order, each to the result of the previous one.
-Bisection finds the thresholds and a two-level inverse CDF draws the token. So nothing is sorted,
-and a token needs one random number instead of one per vocabulary entry.
+Bisection finds the thresholds and an inverse CDF in three levels draws the token. So nothing is
+sorted, and a token needs one random number instead of one per vocabulary entry.
 """
 
 import jax
@@ -13,7 +13,8 @@ from sirl import ranges
 from sirl.ops import logprobs
 from sirl.types import Sampler
 
-BLOCK = 256  # vocabulary entries per block of the two-level draw
+BLOCK = 256  # vocabulary entries per block of the draw, two times the lanes of a TPU
+PARTS = 16  # slices of the vocabulary that are summed first
 SIGN = np.uint32(1 << 31)  # sign bit of a float32
 HALVINGS = 32  # bisection steps over 32-bit patterns; after 32 the threshold is exact
 
@@ -123,30 +124,49 @@ def _number(rank):
 
 
 def draw(logits_BV, uniform_B, sampler):
-  """Draws tokens by a two-level inverse CDF; also returns their log-probs.
+  """Draws tokens by a three-level inverse CDF; also returns their log-probs.
 
-  The log-probs belong to the distribution drawn from.
+  The log-probs belong to the distribution drawn from. The vocabulary is summed in PARTS slices, and
+  only the slice that holds the token is read again, block by block. So the logits are read twice,
+  and no array of their size is made. One cumsum over all of it would lose the tail to rounding.
+
   Args: logits_BV: [B, V]; uniform_B: float32 [B] in [0, 1).
   Returns: tokens int32 [B], logp float32 [B].
   """
   logits_BV = logprobs.tempered(logits_BV, sampler)
   B, V = logits_BV.shape
-  weights_BV = jnp.exp(logits_BV - jnp.max(logits_BV, axis=-1, keepdims=True))
-  blocks = -(-V // BLOCK)
-  weights = jnp.pad(weights_BV, ((0, 0), (0, blocks * BLOCK - V))).reshape(B, blocks, BLOCK)
+  most_B1 = jnp.max(logits_BV, axis=-1, keepdims=True)
+  weights = lambda logits: jnp.exp(logits - most_B1)
+  width = -(-V // (BLOCK * PARTS)) * BLOCK
+  sums = [
+    jnp.sum(weights(logits_BV[:, start : start + width]), axis=-1) for start in range(0, V, width)
+  ]
+  ends = jnp.cumsum(jnp.stack(sums, axis=-1), axis=-1)
+  part, target = _first_above(ends, uniform_B * ends[:, -1])
 
-  # Blocks are summed first: one float32 cumsum over the whole vocabulary would lose the tail.
-  ends = jnp.cumsum(jnp.sum(weights, axis=-1), axis=-1)
-  target = uniform_B * ends[:, -1]
-  block = jnp.minimum(jnp.sum(ends <= target[:, None], axis=-1), blocks - 1)
-  before = jnp.where(
-    block > 0, jnp.take_along_axis(ends, jnp.maximum(block - 1, 0)[:, None], axis=1)[:, 0], 0.0
-  )
-  inside = jnp.take_along_axis(weights, block[:, None, None], axis=1)[:, 0]
-  offset = jnp.sum(jnp.cumsum(inside, axis=-1) <= (target - before)[:, None], axis=-1)
-  tokens = jnp.minimum(block * BLOCK + jnp.minimum(offset, BLOCK - 1), V - 1)
+  # The last slice may be shorter; the same number of columns is read, and those before it are 0.
+  first, width = part * width, min(width, V)
+  start = jnp.minimum(first, V - width)
+  read = lambda logits_V, start: jax.lax.dynamic_slice(logits_V, (start,), (width,))
+  inside = weights(jax.vmap(read)(logits_BV, start))
+  inside = jnp.where(start[:, None] + jnp.arange(width) >= first[:, None], inside, 0.0)
+  blocks = jnp.pad(inside, ((0, 0), (0, -width % BLOCK))).reshape(B, -1, BLOCK)
+  block, target = _first_above(jnp.cumsum(jnp.sum(blocks, axis=-1), axis=-1), target)
+  inside = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
+  offset, _ = _first_above(jnp.cumsum(inside, axis=-1), target)
+  tokens = jnp.minimum(start + block * BLOCK + offset, V - 1)
 
-  # Rounding at a block end can select a token of weight zero; the most likely token replaces it.
-  chosen = jnp.take_along_axis(weights_BV, tokens[:, None], axis=1)[:, 0]
-  tokens = jnp.where(chosen > 0, tokens, most_likely(logits_BV)).astype(jnp.int32)
-  return tokens, logprobs.of_tokens(logits_BV, tokens)
+  # Rounding at the end of a block can select a token of weight zero; the most likely replaces it.
+  of = lambda tokens: jnp.take_along_axis(logits_BV, tokens[:, None], axis=1)[:, 0]
+  missed = weights(of(tokens)[:, None])[:, 0] <= 0
+  tokens = jax.lax.cond(
+    jnp.any(missed), lambda: jnp.where(missed, most_likely(logits_BV), tokens), lambda: tokens
+  ).astype(jnp.int32)
+  return tokens, of(tokens) - most_B1[:, 0] - jnp.log(ends[:, -1])
+
+
+def _first_above(ends_BN, target_B):
+  """The index of the first end above the target, and the rest of the target at its beginning."""
+  index = jnp.minimum(jnp.sum(ends_BN <= target_B[:, None], axis=-1), ends_BN.shape[1] - 1)
+  before = jnp.take_along_axis(ends_BN, jnp.maximum(index - 1, 0)[:, None], axis=1)[:, 0]
+  return index, target_B - jnp.where(index > 0, before, 0.0)

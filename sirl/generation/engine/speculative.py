@@ -189,7 +189,9 @@ def speculate(
   ranges.whole('width', width)
   params = for_decoding(model, params)
   rows = functools.partial(_rows, model, sampling_params, width, rule)
-  return sharding.on_data_shards(rows, (params, key, draft), (prompts_PS, valid_PS, address))
+  return sharding.on_data_shards(
+    rows, (params, key, draft), (prompts_PS, valid_PS, address), axes=sharding.ROWS
+  )
 
 
 def _rows(model, sampling_params, width, rule, params, key, draft, prompts_PS, valid_PS, address):
@@ -248,6 +250,7 @@ def _rows(model, sampling_params, width, rule, params, key, draft, prompts_PS, v
     return later._replace(cache=cache, memory=memory, statistics=statistics)
 
   x_BD, cache = prefill.prefill(model, params, prompts_PS, valid_PS, group_size=G, room=room)
+  cache = prefill.for_decoding(model, cache)
   none_B = jnp.zeros(P * G, jnp.int32)
   now = Progress(
     tokens=jnp.pad(
