@@ -19,7 +19,7 @@ from sirl import models, names, recipe
 from sirl.generation import greedy, make_ask
 from sirl.generation.engine import refill, sampling
 from sirl.generation.engine.decode import static
-from sirl.models import tokenizer
+from sirl.models import functional, tokenizer
 from sirl.models.files import pretrained
 from sirl.optimization import transforms
 from sirl.runtime import sharding
@@ -49,9 +49,10 @@ def load(c, domain):
   """
   del domain
   _check_exists(c.model)
-  remat = 'block' if c.dtype != 'float32' else 'none'
   codec = tokenizer.pretrained(c.model, date=c.date)
-  model, params, _ = pretrained.load(c.model, dtype=c.dtype, remat=remat, constrain=sharding.pin)
+  model, params, _ = pretrained.load(
+    c.model, dtype=c.dtype, remat=_remat(c), constrain=sharding.pin
+  )
   return model, params, codec
 
 
@@ -105,6 +106,7 @@ def built(
     small=small or {},
     changes=changes,
     summary=summary,
+    sketch=None if setting else (lambda c: sketch(c, domain_of)),
     domain=domain,
   )
 
@@ -157,6 +159,26 @@ def make_setting(c, domain) -> recipe.Setting:
   sets = splits.unseen(c, domain)
   if params is None:
     params = warm_start(c, model, codec, domain, sets)
+  return put_together(c, domain, model, params, codec, sets)
+
+
+def sketch(c, domain_of) -> recipe.Setting:
+  """The Setting of a plan: shapes in place of weights, and for a pretrained model no tasks.
+
+  Reads at most the config.json of a model.
+  Args: domain_of: (config) -> Domain; called for a model from nothing, whose vocabulary it decides.
+  """
+  if c.model in MODELS:
+    return make_setting(c, domain_of(c))
+  shape = pretrained.architecture_named(c.model, dtype=c.dtype, remat=_remat(c))
+  model = models.build(shape, constrain=sharding.pin)
+  domain = recipe.Domain(name=c.task, splits={'train': [], 'heldout': []})
+  codec = tokenizer.absent(shape.vocab)
+  return put_together(c, domain, model, functional.shapes(shape), codec, {'heldout': []})
+
+
+def put_together(c, domain, model, params, codec, sets) -> recipe.Setting:
+  """The Setting of its parts, see `make_setting`."""
   texts = functools.partial(dict, max_prompt=c.max_prompt, max_new=c.max_new, batch=_batch(c))
   sampler = sampling.sampler(temperature=c.temperature)
   ask = make_ask(model, codec, sampler=sampler, **texts())
@@ -244,6 +266,11 @@ def only(c, task):
 
 
 # ---------------------------------------------------------------- models
+
+
+def _remat(c):
+  """What a pretrained model stores for the backward pass, a key of `stack.REMAT`."""
+  return 'block' if c.dtype != 'float32' else 'none'
 
 
 def _batch(c):

@@ -202,20 +202,11 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
       f'this method reads answers, but tasks of {s.domain.name} have none; take a method without '
       'answers, such as experiments/methods/majority_vote.py, or give the tasks answers'
     )
-  optimizer = m.optimizer or s.optimizer
   generate = m.generate or explore(
     s.model, s.codec, group_size=c.group_size, max_prompt=s.max_prompt, max_new=s.max_new,
     prompt_widths=s.prompt_widths, sampler=s.sampler, decode=s.decode,
   )  # fmt: skip
-  policy = Learner(
-    model=s.model,
-    params=s.params,
-    optimizer=optimizer,
-    reference=s.reference or m.reference or m.from_reference or c.kl > 0,
-    refresh=m.refresh,
-    frozen=s.frozen,
-    others=m.teachers,
-  )
+  policy = policy_of(c, s, m)
   reward = m.reward or s.domain.rewarded
   own = m.reward or s.domain.reward
   if own and m.answers and m.generate is None:
@@ -226,19 +217,7 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
   own_evaluate = evaluator(m.evaluate, **m.evaluators)
   if m.evaluate is not None or m.evaluators:
     evaluate = evaluator(m.evaluate, **{'setting': evaluate, **m.evaluators})
-  optimize = make_optimize(
-    s.model,
-    optimizer,
-    m.credit,
-    objectives.add(m.objective, (c.kl, objectives.kl())),
-    epochs=c.epochs,
-    minibatches=c.minibatches,
-    pieces=Pieces(microbatches=c.microbatches, rows=c.rows, widths=c.widths),
-    sampler=m.sampler or s.sampler,
-    scored_by=('reference', *m.teachers),
-    from_reference=m.from_reference,
-    parts=m.parts,
-  )
+  optimize = update_of(c, s, m)
   slice_numbers(c.prompts, c.slices, shards=1)  # raises where they do not divide
   learners = {'policy': policy, **m.learners}
   acquire = acquirer(m.acquire or (s.acquire if m.answers else s.unanswered), **m.acquirers)
@@ -263,6 +242,27 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
   )
 
 
+def policy_of(c: Config, s: Setting, m: Method) -> Learner:
+  """The learner whose weights generate."""
+  return Learner(
+    model=s.model, params=s.params, optimizer=m.optimizer or s.optimizer, refresh=m.refresh,
+    reference=s.reference or m.reference or m.from_reference or c.kl > 0,
+    frozen=s.frozen, others=m.teachers,
+  )  # fmt: skip
+
+
+def update_of(c: Config, s: Setting, m: Method) -> Optimize:
+  """The policy's update."""
+  return make_optimize(
+    s.model, m.optimizer or s.optimizer, m.credit,
+    objectives.add(m.objective, (c.kl, objectives.kl())),
+    epochs=c.epochs, minibatches=c.minibatches,
+    pieces=Pieces(microbatches=c.microbatches, rows=c.rows, widths=c.widths),
+    sampler=m.sampler or s.sampler, scored_by=('reference', *m.teachers),
+    from_reference=m.from_reference, parts=m.parts,
+  )  # fmt: skip
+
+
 # ---------------------------------------------------------------- the build of a file
 
 
@@ -285,6 +285,8 @@ class Recipe:
   # {field of Method: its new value}
   changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   summary: Callable[[Sequence[Report]], str] | None = None  # text about a finished run
+  # (config) -> Setting with shapes in place of weights, for `sirl plan`; None: `setting` makes one
+  sketch: Callable[[Any], Setting] | None = None
   # (config) -> the file's own Domain, whose name becomes the task; None: config.task names one
   domain: Callable[[Any], Domain] | None = None
 
@@ -298,13 +300,16 @@ class Recipe:
     """Builds the experiment. Raises ValueError for a method that cannot work on the setting."""
     return self.put_on(c, slots.checked_result('setting', self.setting(c), Setting))
 
+  def method_on(self, c, setting: Setting) -> Method:
+    """The method with the changes of the file."""
+    return dataclasses.replace(
+      slots.checked_result('method', self.method(c, setting), Method), **self.changes
+    )
+
   def put_on(self, c, setting: Setting) -> Experiment:
     """Puts the method on a setting that is already built."""
     preflight.check(setting)
-    method = dataclasses.replace(
-      slots.checked_result('method', self.method(c, setting), Method), **self.changes
-    )
-    return experiment(c, setting, method)
+    return experiment(c, setting, self.method_on(c, setting))
 
   def configured(self, kind: type[Config], assignments: Sequence[str] = ()) -> Config:
     """Assembles the numbers of a run.
