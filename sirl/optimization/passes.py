@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as Spec
 
 from sirl import ranges
 from sirl.ops import logprobs, prefill, trees
@@ -65,6 +66,19 @@ class Forward(NamedTuple):
       self.model, weights, rollouts, prompts=prompts, sampler=self.sampler, chunk=self.pieces.chunk
     )
 
+  def laid_out(self, weights):
+    """Weights for the passes of a minibatch: gathered over fsdp once, layers in the compute dtype.
+
+    Embedding and head keep their dtype, because the gradients of their chunks are added up.
+    """
+    dtype = getattr(self.model.architecture, 'dtype', None)
+
+    def cast(path, x):
+      layer = path[:1] == (jax.tree_util.DictKey('layers'),) and x.ndim >= 2
+      return x.astype(dtype) if layer and dtype is not None else x
+
+    return sharding.gathered(jax.tree_util.tree_map_with_path(cast, weights))
+
   def read_prompts(self, weights, rollouts):
     """The model state after each task's prompt."""
     S = rollouts.prompt_width
@@ -80,7 +94,13 @@ def scored(forward, weights, experience):
   values is None without a value head.
   """
   own = functools.partial(_scored_slices, forward)
-  return sharding.on_data_shards(own, (weights,), (experience,), parts=forward.pieces.microbatches)
+  return sharding.on_data_shards(
+    own,
+    (forward.laid_out(weights),),
+    (experience,),
+    parts=forward.pieces.microbatches,
+    axes=sharding.ROWS,
+  )
 
 
 def _scored_slices(forward, weights, experience):
@@ -129,12 +149,21 @@ def gradients(forward, loss, params, frozen, experience):
       params.
   """
 
-  def own(params, frozen, counts, rows):
-    return _gradient_slices(forward, loss, params, frozen, rows.replace(counts=counts))
+  specs = sharding.fsdp_specs(params)
 
-  whole, rows = (params, frozen, experience.counts), (experience.replace(counts=None),)
+  def own(params, frozen, counts, rows):
+    out, grads = _gradient_slices(forward, loss, params, frozen, rows.replace(counts=counts))
+    return out, jax.tree.map(lambda g: g.astype(jnp.float32), grads)
+
+  whole = forward.laid_out(params), forward.laid_out(frozen), experience.counts
   return sharding.on_data_shards(
-    own, whole, rows, parts=forward.pieces.microbatches, merge=merge_shards
+    own,
+    whole,
+    (experience.replace(counts=None),),
+    parts=forward.pieces.microbatches,
+    merge=functools.partial(merge_shards, specs),
+    axes=sharding.ROWS,
+    out=(Spec(), specs),
   )
 
 
@@ -206,8 +235,12 @@ def merge_gap(a, b):
   return a[0] + b[0], a[1] + b[1], jnp.maximum(a[2], b[2])
 
 
-def merge_shards(found):
-  """Combines the results of `gradients` on all data shards: sums, and gaps as in `merge_gap`."""
+def merge_shards(specs, found):
+  """Combines the results of `gradients` on all shards: sums, and gaps as in `merge_gap`.
+
+  Gradients come back split as `specs` says, those of the weights.
+  """
   (loss, (metrics, (total, count, largest))), grads = found
-  loss, metrics, total, count, grads = jax.lax.psum((loss, metrics, total, count, grads), 'data')
-  return (loss, (metrics, (total, count, jax.lax.pmax(largest, 'data')))), grads
+  loss, metrics, total, count = jax.lax.psum((loss, metrics, total, count), sharding.ROWS)
+  largest = jax.lax.pmax(largest, sharding.ROWS)
+  return (loss, (metrics, (total, count, largest))), sharding.summed_over_shards(grads, specs)

@@ -114,6 +114,30 @@ def gathered(tree):
   return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh, table))
 
 
+def fsdp_specs(tree):
+  """A PartitionSpec for every leaf, with the dimension that the table splits over fsdp."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.shape.get('fsdp', 1) == 1:
+    return jax.tree.map(lambda x: P(), tree)
+  only = lambda where: P(*(axis if axis == 'fsdp' else None for axis in where.spec))
+  return jax.tree.map(only, shardings(tree, mesh))
+
+
+def summed_over_shards(tree, specs):
+  """Sums a tree over the shards of (data, fsdp), inside `on_data_shards` with axes=ROWS.
+
+  A leaf that `specs` (from `fsdp_specs`) splits comes back as this shard's part of the sum.
+  """
+
+  def total(x, spec):
+    if 'fsdp' not in spec:
+      return jax.lax.psum(x, ROWS)
+    x = jax.lax.psum_scatter(x, 'fsdp', scatter_dimension=list(spec).index('fsdp'), tiled=True)
+    return jax.lax.psum(x, 'data')
+
+  return jax.tree.map(total, tree, specs)
+
+
 def place(tree, mesh, table=TABLE):
   """The tree on the mesh, split by the table. Raises as `shardings` does."""
   return jax.tree.map(_put, tree, shardings(tree, mesh, table))
@@ -157,7 +181,7 @@ def check_rows(prompts, mesh, processes=None):
     )
 
 
-def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',)):
+def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',), out=None):
   """fn(*whole, *rows) with a separate computation of its own rows on every shard of the axes.
 
   The shards wait for each other only in `merge`. If the compiler split the rows instead, a loop
@@ -173,6 +197,7 @@ def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',)):
     merge: combines the results of all shards into the same result on each, by collectives over
       the axes. None: fn returns trees of [P, ...] leaves, which are concatenated.
     axes: of the mesh; ROWS also splits over fsdp, where each shard then holds whole weights.
+    out: PartitionSpecs of what merge returns, a prefix of its tree; None: the same on every shard.
   """
   if data_shards(jax.tree.leaves(rows)[0].shape[0], parts, axes) == 1:
     return fn(*whole, *rows)
@@ -181,7 +206,10 @@ def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',)):
     found = fn(*whole, *rows)
     return found if merge is None else merge(found)
 
-  out = P(axes) if merge is None else P()
+  if merge is None:
+    out = P(axes)
+  elif out is None:
+    out = P()
   # check_vma=True would sum the gradients of the replicated weights in every iteration of a loop.
   split = jax.shard_map(
     own, in_specs=(P(), P(axes)), out_specs=out, axis_names={*axes}, check_vma=False
