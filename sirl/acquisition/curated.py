@@ -11,9 +11,10 @@ import json
 import logging
 from collections.abc import Iterable
 
-from sirl import ranges
+from sirl import names, ranges
 from sirl.acquisition import rows
 from sirl.acquisition.rows import short
+from sirl.runtime import plural
 from sirl.tasks import Task, content_id
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,8 @@ def jsonl(
 
   Args:
     prompt: field name, or row -> str.
-    answer: field name, row -> str or None, or None for tasks without answers. Null, NaN and an
-      empty text mean that the answer is unknown.
+    answer: field name, row -> str or None, or None for tasks without answers. Null, NaN, an empty
+      text and a row without the field mean that the answer is unknown.
     parse: str -> str or None, applied to the answer, such as `gsm8k_answer`. Returning None means
       that the answer is unusable, and raises.
     meta: names of further fields to keep.
@@ -44,8 +45,8 @@ def jsonl(
     limit: at most this many rows, from the start; None for all.
     split: keeps the rows whose field 'split' is this; needed where rows of several splits are
       mixed.
-    answered: whether a row without an answer raises if others have one. If not, a warning counts
-      such rows.
+    answered: whether a row without an answer raises if others have one, and a field of answers that
+      no row has. If not, a message counts such rows.
   Raises: ValueError for a missing or empty file, for several splits when none is named, and for a
     malformed row, naming file and line.
   """
@@ -111,12 +112,15 @@ def gsm8k_answer(text: str) -> str | None:
 
 def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, answered):
   ranges.optional('limit', limit)
-  tasks = [
-    _task(row, place, prompt, answer, parse, meta, name)
-    for place, row in itertools.islice(found, limit)
-  ]
+  tasks, fieldless = [], []
+  for place, row in itertools.islice(found, limit):
+    tasks.append(_task(row, place, prompt, answer, parse, meta, name))
+    if isinstance(answer, str) and answer not in row:
+      fieldless.append((place, row))
   if not tasks:
     raise ValueError(f'{source} holds no rows')
+  if len(fieldless) == len(tasks):
+    _no_answers(fieldless, answer, answered)
   lacking = [task.place for task in tasks if task.answer is None]
   if 0 < len(lacking) < len(tasks):
     said = f'{lacking[0]}: no answer, and so in {len(lacking)} of {len(tasks)} rows'
@@ -128,6 +132,22 @@ def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, an
     log.info('%s', said)
   warn_of_conflicts(tasks, source)
   return tasks
+
+
+def _no_answers(found, field, answered):
+  """Raises ValueError for a field of answers that no row has; warns if answers may be missing.
+
+  A name that is nearly that of another field is a misspelling, and raises in both cases.
+  """
+  (place, row), near = found[0], names.nearest(field, found[0][1])
+  said = f'{place}: {_no_field(field, row)}, and none of {plural.counted(len(found), "row")} has it'
+  if answered or near:
+    hint = f'did you mean {near!r}? ' if near else ''
+    raise ValueError(
+      f'{said}; {hint}--set answer=FIELD names the field of the answers, and --set answer= says '
+      'that there are none, for a method such as majority_vote (answer=None in code)'
+    )
+  log.warning('%s; so no task has an answer', said)
 
 
 def warn_of_conflicts(tasks, source):
@@ -151,7 +171,8 @@ def _task(row, place, prompt, answer, parse, meta, name):
   text = _text(_field(row, prompt, place), place, 'prompt')
   if text is None:
     raise ValueError(f'{place}: empty prompt; every row needs one')
-  solution = None if answer is None else _text(_field(row, answer, place), place, 'answer')
+  absent = answer is None or (isinstance(answer, str) and answer not in row)
+  solution = None if absent else _text(_field(row, answer, place), place, 'answer')
   if solution is not None and parse is not None:
     parsed = parse(solution)
     if parsed is None:
@@ -178,10 +199,12 @@ def _field(row, field, place):
         f'{place}: {_called(field)} raised {type(error).__name__}: {error}'
       ) from error
   if field not in row:
-    raise ValueError(
-      f'{place}: no field {field!r}; the row has {", ".join(map(repr, row)) or "none"}'
-    )
+    raise ValueError(f'{place}: {_no_field(field, row)}')
   return row[field]
+
+
+def _no_field(field, row):
+  return f'no field {field!r}; the row has {", ".join(map(repr, row)) or "none"}'
 
 
 def _text(value, place, what):

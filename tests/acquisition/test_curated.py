@@ -73,7 +73,6 @@ GOOD = {'question': 'q', 'answer': '#### 1'}
     ('{"question": "q"', r'x.jsonl, line 2: not JSON in UTF-8'),
     ('[1, 2]', r'x.jsonl, line 2: list \[1, 2\]; expected one JSON object a line'),
     ({'query': 'q'}, r"x.jsonl, line 2: no field 'question'; the row has 'query'"),
-    ({'question': 'q'}, r"line 2: no field 'answer'; the row has 'question'"),
     ({'question': ' ', 'answer': '1'}, r'line 2: empty prompt'),
     ({'question': None, 'answer': '1'}, r'line 2: empty prompt'),
     (
@@ -141,6 +140,34 @@ def test_a_missing_answer_is_unknown_however_it_is_written(tmp_path, missing, ca
   assert caplog.records[-1].levelname == 'INFO'  # rows without answers were asked for
   with pytest.raises(ValueError, match=r'x\.jsonl, line 2: no answer, .*; give each row an answer'):
     curated.jsonl(path, answered=True)
+
+
+def test_a_row_without_the_field_has_no_answer_as_one_with_null_has_none(tmp_path, caplog):
+  path = write(tmp_path / 'x.jsonl', [GOOD, {'question': 'r'}])
+  with caplog.at_level('INFO', 'sirl'):
+    assert [task.answer for task in curated.jsonl(path)] == ['#### 1', None]
+  assert 'x.jsonl, line 2: no answer, and so in 1 of 2 rows' in caplog.text
+  with pytest.raises(ValueError, match=r'line 2: no answer, .*--set unanswered=true'):
+    curated.jsonl(path, answered=True)
+
+
+def test_a_field_of_answers_that_no_row_has_is_refused_with_the_way_out(tmp_path, caplog):
+  """Which is to name the right field, or none."""
+  path = write(tmp_path / 'x.jsonl', [{'question': 'q'}, {'question': 'r'}])
+  with pytest.raises(ValueError, match='--set answer= says that there are none') as caught:
+    curated.jsonl(path, answered=True)
+  assert "line 1: no field 'answer'; the row has 'question', and none of 2 rows has it" in (
+    str(caught.value)
+  )
+  assert [task.answer for task in curated.jsonl(path)] == [None, None]
+  (record,) = caplog.records
+  assert 'so no task has an answer' in record.getMessage()
+
+
+def test_a_misspelt_field_of_answers_is_no_file_without_answers(tmp_path):
+  path = write(tmp_path / 'x.jsonl', [GOOD])
+  with pytest.raises(ValueError, match="no field 'anwser'; .*did you mean 'answer'"):
+    curated.jsonl(path, answer='anwser')
 
 
 def test_a_file_without_any_answer_needs_none(tmp_path, caplog):

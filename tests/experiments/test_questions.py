@@ -82,6 +82,19 @@ def test_rows_may_lack_answers_if_that_is_allowed_and_the_first_answer_decides(t
   assert set(answers_of(unlabelled).values()) == {None}
 
 
+def test_rows_without_a_field_of_answers_are_read_when_the_config_says_so(tmp_path):
+  rows = [{'question': row['question']} for row in ROWS]
+  path = write(tmp_path / 'x.jsonl', rows)
+  with pytest.raises(ValueError, match='--set answer= says that there are none'):
+    domain_of(path)
+  for number in ('answer=', 'unanswered=true'):
+    assert set(answers_of(domain_of(path, number)).values()) == {None}
+  some = write(tmp_path / 'y.jsonl', [ROWS[0], *rows[1:]])
+  with pytest.raises(ValueError, match='line 2: no answer, and so in 7 of 8 rows; .*unanswered=tr'):
+    domain_of(some)
+  assert answers_of(domain_of(some, 'unanswered=true'))['What is 0+0?'] == '0'
+
+
 def test_of_two_answers_to_one_question_the_first_is_kept_and_a_warning_counts(tmp_path, caplog):
   domain = domain_of(write(tmp_path / 'x.jsonl', [*ROWS, ROWS[0] | {'answer': 99}]))
   assert answers_of(domain)['What is 0+0?'] == '0'
