@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from sirl.ops.platform import platform
 
-
 LANES = 128  # a TPU pads the last axis of an array to a multiple of this
 
 

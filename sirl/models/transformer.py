@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from sirl import ranges
-from sirl.models import rope, stack
+from sirl.models import attention, rope, stack
 from sirl.models.cache import check_shapes, newest, write
 from sirl.models.product import product
+from sirl.ops.prefill import Causal
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 ACTIVATIONS = {
@@ -118,7 +119,7 @@ class Decoder(nnx.Module):
     Args:
       tokens_BT: int [B, T].
       positions_BT: int [B, T], the number of real tokens before each token, not its column.
-      mask_BTS: bool [B, T, S], True where query t may see source s, itself included. The sources
+      mask_BTS: a `prefill.Causal`, or bool [B, T, S], True where query t may see source s, itself included. The sources
         that a row may see must be in the order of their positions along S. A query that may see
         nothing gives finite numbers without meaning.
       cache: None: S = T, and the tokens attend to one another. Otherwise a tuple over layers of
@@ -136,6 +137,7 @@ class Decoder(nnx.Module):
     """
     a = self.architecture
     check_shapes(tokens_BT, mask_BTS, cache, start_B)
+    mask_BTS = attention.chosen(mask_BTS, a)
     rotation = rope.rotation(positions_BT, a.head_width, a.rope_theta, a.rope_scaling)
     local_rotation = rotation
     if a.local_layers and a.rope_local_theta is not None:
@@ -222,6 +224,13 @@ class Attention(nnx.Module):
     if cache is not None:
       S = mask_BTS.shape[-1]
       k_BKSH, v_BKSH = write(cache[0], k_BKSH, start_B, S), write(cache[1], v_BKSH, start_B, S)
+
+    scale = 1 / math.sqrt(a.query_scale or a.head_width)
+    if isinstance(mask_BTS, Causal):
+      mixed_BTNH = attention.blocked(
+        q_BTNH, k_BKSH, v_BKSH, mask_BTS, scale=scale, softcap=a.attention_softcap
+      )
+      return self.o(mixed_BTNH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
 
     scores_BKRTS = jnp.einsum(
       'BTKRH,BKSH->BKRTS', q_BTKRH, k_BKSH, preferred_element_type=jnp.float32

@@ -70,7 +70,7 @@ def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=6
   # narrowed, the sampler used the same slots. Sums then run in the same order, and float32
   # log-probs of small models agree to 1e-6.
   if T - 1 > S:  # each state predicts the next token, so the last column is no input
-    see_BTS = prefill.causal_mask(valid_BT)[:, S : T - 1]
+    see_BTS = prefill.Causal(valid_BT, S, T - 1 - S)
     where_BT = prefill.positions(valid_BT)[:, S : T - 1]
     rest, _ = model.hidden(params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache)
     x_BCD = jnp.concatenate([x_BCD, rest], axis=1)

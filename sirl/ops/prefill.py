@@ -3,12 +3,37 @@
 In the learner, gradients flow through it.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from sirl.ops.platform import platform
+from sirl.types import Array
 
 PIECE = 1024  # tokens per pass on a CPU
+
+
+class Causal(NamedTuple):
+  """A mask by its structure: query t sees the valid ones of sources 0 .. start + t.
+
+  `Hidden` takes it in place of a dense mask; a model may then compute attention in blocks.
+  """
+
+  valid: Array  # bool [B, S]
+  start: int  # source of the first query; static
+  queries: int  # T; static
+
+  @property
+  def shape(self):
+    """That of the dense mask: (B, T, S)."""
+    return self.valid.shape[0], self.queries, self.valid.shape[1]
+
+  def dense(self):
+    """bool [B, T, S]."""
+    sources = jnp.arange(self.valid.shape[1])
+    last_T = self.start + jnp.arange(self.queries)
+    return (sources <= last_T[:, None])[None] & self.valid[:, None, :]
 
 
 def causal_mask(valid_BT):
@@ -27,7 +52,8 @@ def whole(model, params, prompts_PS, valid_PS):
 
   Args: prompts_PS: int32 [P, S]; valid_PS: bool [P, S].
   """
-  x_PSD, cache = model.hidden(params, prompts_PS, positions(valid_PS), causal_mask(valid_PS))
+  see = Causal(valid_PS, 0, prompts_PS.shape[1])
+  x_PSD, cache = model.hidden(params, prompts_PS, positions(valid_PS), see)
   return x_PSD[:, -1], cache
 
 
