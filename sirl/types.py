@@ -209,7 +209,7 @@ class Hidden(Protocol):
   tokens. With a cache and start_B, the tokens of row b are written to slots
   start_B[b] .. start_B[b] + T - 1. With a cache and no start_B, they are appended to its slots,
   followed by empty slots up to the S of mask_BTS. With a cache, attention is over all S slots. In
-  every case mask_BTS says which of the S sources each position may see; it may be a `prefill.Causal`.
+  every case mask_BTS says which of the S sources each position sees; it may be a `prefill.Causal`.
   """
 
   def __call__(
