@@ -75,8 +75,7 @@ def jsonl(c) -> recipe.Domain:
       tasks = curated.jsonl(path, parse=curated.gsm8k_answer, name='jsonl')
   else:
     (tasks,) = read(functools.partial(curated.jsonl, c.data), **_how(c))
-  first = {task.id: task for task in reversed(tasks)}.values()
-  tasks = sorted(first, key=lambda task: (task.answer is None, task.id))
+  tasks = sorted(tasks, key=lambda task: (task.answer is None, task.id))
   if len(tasks) < 4:
     raise ValueError(
       f'{c.data} holds {plural.counted(len(tasks), "question")}; at least 4 are needed to hold some out'
@@ -93,9 +92,20 @@ def _how(c):
 
 
 def read(*readers, question='question', answer='answer', parse='auto', unanswered=False, **options):
-  """A list of tasks of each reader; args: functions of `curated` with their source."""
+  """A list of tasks of each reader, each question once: of rows that repeat one, the first.
+
+  Args: readers: functions of `curated` with their source, which warn of such rows.
+  """
   fields = {'prompt': question, 'answer': answer or None, 'parse': parser(parse)}
-  return [reader(**fields, answered=not unanswered, **options) for reader in readers]
+  found = [reader(**fields, answered=not unanswered, **options) for reader in readers]
+  return [_each_once(tasks) for tasks in found]
+
+
+def _each_once(tasks):
+  first = {}
+  for task in tasks:
+    first.setdefault(task.id, task)
+  return [*first.values()]
 
 
 def parser(kind):

@@ -185,6 +185,11 @@ class Pool(Sequence):
     if self.folder is not None and hosts.is_first():
       files.atomic_write(self.folder / _file(expected), data)
       _remove_after(self.folder, expected)
+      if dropped:
+        log.info(
+          'round %d: %d of %d acquired tasks repeat a prompt and are dropped',
+          expected, dropped, len(fresh) + dropped,
+        )  # fmt: skip
     pool = self._copy()
     # Parses the written bytes, so that a fresh and a resumed run hold equal tasks.
     pool._append(data, expected, _file(expected))

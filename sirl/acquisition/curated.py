@@ -2,8 +2,8 @@
 
 Each reader returns a list of Tasks in the order of the file. `prompt` and `answer` are field names
 or functions of the row. `parse` turns the answer field into the answer that verifiers compare. A
-malformed row raises a ValueError that names the file and the row. Rows that give one question
-different answers are counted in a warning.
+malformed row raises a ValueError that names the file and the row. Rows that repeat a question are
+returned and counted in a warning.
 """
 
 import itertools
@@ -130,7 +130,7 @@ def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, an
         'unanswered=true (answered=False in code)'
       )
     log.info('%s', said)
-  warn_of_conflicts(tasks, source)
+  warn_of_repeats(tasks, source)
   return tasks
 
 
@@ -150,21 +150,27 @@ def _no_answers(found, field, answered):
   log.warning('%s; so no task has an answer', said)
 
 
-def warn_of_conflicts(tasks, source):
-  """Logs a warning with the number of questions that occur with different answers."""
+def warn_of_repeats(tasks, source):
+  """Logs one warning with the number of rows that repeat a question, and of other answers to one."""
   first, conflicts = {}, {}
   for task in tasks:
     known = first.setdefault(task.id, task)
     if known.answer != task.answer:
       conflicts.setdefault(task.id, task)
+  if len(first) == len(tasks):
+    return
+  said = (
+    f'{source}: {len(tasks) - len(first)} of {plural.counted(len(tasks), "row")} repeat a question, '
+    'and a run takes the first of each'
+  )
   if conflicts:
     other = next(iter(conflicts.values()))
     known = first[other.id]
-    log.warning(
-      '%s: %d of %d questions occur with different answers, and a run takes the first of each; for '
-      'example %s: %r, and %s: %r',
-      source, len(conflicts), len(first), known.place, known.answer, other.place, other.answer,
-    )  # fmt: skip
+    said += (
+      f'; {len(conflicts)} of {plural.counted(len(first), "question")} occur with different '
+      f'answers, for example {known.place}: {known.answer!r}, and {other.place}: {other.answer!r}'
+    )
+  log.warning('%s', said)
 
 
 def _task(row, place, prompt, answer, parse, meta, name):

@@ -171,7 +171,7 @@ def test_a_misspelt_field_of_answers_is_no_file_without_answers(tmp_path):
 
 
 def test_a_file_without_any_answer_needs_none(tmp_path, caplog):
-  path = write(tmp_path / 'x.jsonl', [{'question': 'q', 'answer': None}] * 2)
+  path = write(tmp_path / 'x.jsonl', [{'question': q, 'answer': None} for q in 'qr'])
   assert [task.answer for task in curated.jsonl(path, answered=True)] == [None, None]
   assert not caplog.records
 
@@ -181,9 +181,21 @@ def test_different_answers_to_one_question_are_counted_with_their_places(tmp_pat
   path = write(tmp_path / 'x.jsonl', [{'question': q, 'answer': n} for q, n in answers])
   assert len(curated.jsonl(path)) == 5
   (record,) = caplog.records
+  assert 'x.jsonl: 3 of 5 rows repeat a question, and a run takes the first' in record.getMessage()
   assert '1 of 2 questions occur with different answers' in record.getMessage()
   assert "x.jsonl, line 1: '1', and" in record.getMessage()
   assert "x.jsonl, line 3: '2'" in record.getMessage()
+
+
+def test_rows_that_repeat_a_question_are_counted_though_their_answers_agree(tmp_path, caplog):
+  path = write(
+    tmp_path / 'x.jsonl', [{'question': f'q{n % 24}', 'answer': n % 24} for n in range(30)]
+  )
+  assert len(curated.jsonl(path)) == 30
+  (record,) = caplog.records
+  assert record.getMessage() == (
+    f'{path}: 6 of 30 rows repeat a question, and a run takes the first of each'
+  )
 
 
 def test_fields_that_are_kept_hold_what_a_pool_can_write(tmp_path):

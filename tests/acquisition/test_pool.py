@@ -34,8 +34,14 @@ def test_indexing_takes_what_a_selector_returns():
   assert tasks('d')[0] not in pool
 
 
-def test_duplicates_are_dropped_and_counted_within_and_across_rounds(tmp_path):
-  pool = Pool(folder=tmp_path).extend(tasks('a', 'b', 'a')).extend(tasks('b', 'c', 'b'))
+def test_duplicates_are_dropped_and_counted_within_and_across_rounds(tmp_path, caplog):
+  with caplog.at_level('INFO', 'sirl'):
+    pool = Pool(folder=tmp_path).extend(tasks('a', 'b', 'a')).extend(tasks('b', 'c', 'b'))
+    pool.in_memory(tasks('a'))  # a view says nothing
+  assert [record.getMessage() for record in caplog.records] == [
+    'round 0: 1 of 3 acquired tasks repeat a prompt and are dropped',
+    'round 1: 2 of 3 acquired tasks repeat a prompt and are dropped',
+  ]
   assert [task.prompt for task in pool] == ['a', 'b', 'c']
   assert pool.dropped == 3
   assert Pool.load(tmp_path, rounds=1).dropped == 1

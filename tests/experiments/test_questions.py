@@ -101,6 +101,16 @@ def test_of_two_answers_to_one_question_the_first_is_kept_and_a_warning_counts(t
   assert '1 of 8 questions occur with different answers' in caplog.text
 
 
+def test_a_held_out_question_that_a_folder_repeats_is_measured_once(tmp_path, caplog):
+  write(tmp_path / 'train.jsonl', [*ROWS[:4], *ROWS[:2]])
+  write(tmp_path / 'test.jsonl', [*ROWS[4:], ROWS[4]])
+  splits = domain_of(tmp_path, make=questions.gsm8k).splits
+  assert [task.answer for task in splits['train']] == ['0', '2', '4', '6']
+  assert [task.answer for task in splits['heldout']] == ['8', '10', '12', '14']
+  assert '2 of 6 rows repeat a question' in caplog.text
+  assert '1 of 5 rows repeat a question' in caplog.text
+
+
 def test_tasks_know_their_lines(tmp_path):
   domain = domain_of(write(tmp_path / 'x.jsonl', ROWS))
   places = {task.place for tasks in domain.splits.values() for task in tasks}
