@@ -23,7 +23,7 @@ from sirl.experiment import Experiment
 from sirl.ops import keys
 from sirl.runs import means, question, record
 from sirl.runs.checkpoint import Store
-from sirl.runtime import hosts, sharding, stopwatch
+from sirl.runtime import files, hosts, sharding, stopwatch
 from sirl.tasks import Pool, Task
 from sirl.types import (
   Action,
@@ -70,10 +70,11 @@ def run(
     accepted: called once the checkpoints in the workdir are known to belong to this experiment and
       something is left to compute.
   Raises: ValueError when the workdir belongs to another config, when prompts do not divide over the
-    mesh, or when sampler and learner disagree in the first step; WaitsForHuman when the warm start
-    asks a question.
+    mesh, or when sampler and learner disagree in the first step; OSError when the workdir cannot be
+    written; WaitsForHuman when the warm start asks a question.
   """
   workdir = pathlib.Path(workdir)
+  files.check_folder(workdir, 'workdir', 'name another one')
   accepted = functools.cache(accepted)  # once, also where a warm start calls it first
   config = experiment.config
   steps = config.steps_per_round

@@ -449,7 +449,7 @@ def test_an_error_nobody_foresaw_shows_its_traceback(tmp_path, capsys):
 
 
 def test_a_run_keeps_compiled_programs_at_home_or_where_the_environment_says(
-  tmp_path, experiment, monkeypatch
+  tmp_path, experiment, monkeypatch, caplog
 ):
   import jax
 
@@ -465,6 +465,10 @@ def test_a_run_keeps_compiled_programs_at_home_or_where_the_environment_says(
     monkeypatch.setenv('SIRL_CACHE', str(tmp_path))
     assert cli.main(['run', str(experiment), '--workdir', str(tmp_path / 'b')]) == 0
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'compiled')
+
+    monkeypatch.setenv('SIRL_CACHE', str(experiment))
+    assert cli.main(['run', str(experiment), '--workdir', str(tmp_path / 'c')]) == 0
+    assert f'cache {experiment} cannot be written: it is a file; set SIRL_CACHE' in caplog.text
   finally:
     jax.config.update('jax_compilation_cache_dir', before)
 

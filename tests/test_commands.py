@@ -18,6 +18,8 @@ from sirl.models import tokenizer
 from sirl.models.files import pretrained
 from sirl.tasks import Task
 
+from support.read_only import read_only
+
 pytestmark = pytest.mark.usefixtures('quick_compiles')
 
 SMALL = (
@@ -180,6 +182,45 @@ def test_an_export_holds_the_policy_and_is_never_written_over(finished, tmp_path
     message == f'{folder} exists and is not empty; name another folder, or remove this one first'
   )
   assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+  ('command', 'what', 'todo'),
+  [
+    (['run', 'grpo', '--workdir', '{}'], 'workdir', 'take another --workdir'),
+    (['export', '{run}', '{}'], 'folder', 'name another one'),
+    (['report', '{run}', '--png', '{}.png'], '--png', 'name another file'),
+    (['compare', '{run}', '{run}', '--png', '{}.png'], '--png', 'name another file'),
+    (['fetch', 'smollm2-135m-instruct', '{}'], 'folder', 'name another one'),
+    (['bench', '--out', '{}'], '--out', 'name another folder'),
+  ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+  finished, tmp_path, command, what, todo, capsys
+):
+  (tmp_path / 'file').touch()
+  place = str(tmp_path / 'file' / 'x')
+  words = [word.replace('{run}', str(finished)).replace('{}', place) for word in command]
+  assert refused(capsys, *words) == (
+    f'{what} {words[-1]} cannot be written: {tmp_path}/file is a file; {todo}'
+  )
+
+
+def test_a_sweep_into_a_file_starts_no_run(tmp_path, capsys):
+  (tmp_path / 'file').touch()
+  words = ['run', 'grpo', '--sweep', 'seed=0,1', '--workdir', str(tmp_path / 'file')]
+  assert f'seed=0 cannot be written: {tmp_path}/file is a file; take an' in refused(capsys, *words)
+  assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize('command', ['answer', 'report', 'evaluate'])
+def test_a_run_of_others_is_not_written_into(finished, command, capsys):
+  words = [command, str(finished), *(['continue'] if command == 'answer' else [])]
+  with read_only(finished):
+    assert refused(capsys, *words) == (
+      f'workdir {finished} cannot be written: it takes no file (Permission denied); '
+      'copy it to a place where you may write'
+    )
 
 
 @pytest.mark.parametrize('command', ['sample', 'evaluate', 'export'])

@@ -150,6 +150,15 @@ def test_a_finished_run_run_again_changes_nothing_and_may_be_extended(whole, tmp
   chex.assert_trees_all_equal(longer.state, whole[0].state)
 
 
+def test_a_workdir_that_is_a_file_is_refused_by_name(tmp_path):
+  file = tmp_path / 'file'
+  file.touch()
+  with pytest.raises(
+    OSError, match=f'workdir {file} cannot be written: it is a file; name another'
+  ):
+    loop.run(toy.build(toy.Config(), steer=decide), file)
+
+
 def test_every_learner_is_trained_and_every_stage_remembers(whole_of_two):
   """A counter-check: otherwise the test above would hold for a run that carries nothing."""
   run, _ = whole_of_two

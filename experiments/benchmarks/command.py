@@ -3,7 +3,7 @@
 import pathlib
 
 from experiments.benchmarks import cases, driver, render
-from sirl.runtime import json_text
+from sirl.runtime import files, json_text
 
 
 def bench(sets, *, repeats, out, peers):
@@ -12,6 +12,7 @@ def bench(sets, *, repeats, out, peers):
   Args: sets: 'all', or names with commas between; the rest as in `driver.measure`.
   """
   out = pathlib.Path(out)
+  files.check_folder(out, '--out', 'name another folder')
   out.mkdir(parents=True, exist_ok=True)
   results: dict = {}
   for results in driver.measure(

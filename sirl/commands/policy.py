@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sirl import config as configs
 from sirl import experiment_file
 from sirl.commands import DONE
-from sirl.commands.workdirs import existing
+from sirl.commands.workdirs import existing, writable
 from sirl.runtime import plural
 
 
@@ -137,7 +137,7 @@ def evaluate(arguments):
   from sirl.tasks import Pool
   from sirl.types import Context, Record, Report
 
-  run = opened(arguments.workdir)
+  run = opened(writable(arguments.workdir))
   config = other_config(run, arguments.set)
   setting = run.module.build.setting(config)
   check_fit(run.setting, setting, config)
@@ -219,7 +219,7 @@ def export(arguments):
   from sirl.models.files import export as exporting
 
   folder = pathlib.Path(arguments.folder)
-  exporting.check_empty(folder)
+  exporting.check_free(folder)
   run = opened(arguments.workdir)
   s = run.setting
   exporting.export(

@@ -1,12 +1,15 @@
 """sirl run: runs one experiment file and writes its report."""
 
 import contextlib
+import logging
 import pathlib
 import shutil
 
 from sirl import config as configs
 from sirl import experiment_file
 from sirl.commands import DONE, WAITING, events, message_of, sweep
+
+log = logging.getLogger(__name__)
 
 
 def run(arguments):
@@ -171,11 +174,15 @@ def waiting(workdir, reason):
 
 def cache_compilations(jax):
   """Keeps compiled programs between processes, under the user's cache folder or $SIRL_CACHE."""
-  from sirl.runtime import user_cache
+  from sirl.runtime import files, user_cache
 
   folder = user_cache.folder()
   if folder is None:
     return
+  try:
+    files.check_folder(folder, 'cache', 'set SIRL_CACHE to another folder, or to nothing')
+  except OSError as error:
+    log.warning('%s. Until then compiled programs are not kept', error)
   jax.config.update('jax_compilation_cache_dir', str(folder / 'compiled'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)

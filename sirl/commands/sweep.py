@@ -8,6 +8,7 @@ import sys
 from sirl import config as configs
 from sirl import experiment_file
 from sirl.commands import DONE, ERROR
+from sirl.runtime import files
 
 
 def run(arguments):
@@ -26,6 +27,9 @@ def run(arguments):
   if arguments.print:
     print('\n'.join(shlex.join(line) for line in found))
     return DONE
+  folders = [line[line.index('--workdir') + 1] for line in found]
+  for folder in folders:
+    files.check_folder(folder, 'workdir', 'take another --workdir')
   ended = {}
   for i, line in enumerate(found, 1):
     print(f'[{i}/{len(found)}] {shlex.join(line)}', flush=True)
@@ -33,7 +37,6 @@ def run(arguments):
   bad = {line: code for line, code in ended.items() if code != DONE}
   for line, code in bad.items():
     print(f'ended with exit code {code}: {line}')
-  folders = [line[line.index('--workdir') + 1] for line in found]
   print(f'compare them: {configs.command("compare", *folders)}')
   return ERROR if bad else DONE
 

@@ -3,14 +3,15 @@
 import pathlib
 
 from sirl.commands import DONE
+from sirl.runtime import files
 
 
 def answer(arguments):
   """sirl answer DIR ANSWER: writes answer.json, which the next `sirl run` obeys."""
   from sirl.runs import record
-  from sirl.runtime import files, json_text
+  from sirl.runtime import json_text
 
-  workdir = existing(arguments.workdir)
+  workdir = writable(arguments.workdir)
   action, _, target = arguments.answer.partition('=')
   if action not in ('continue', 'stop', 'rollback') or (action == 'rollback') != bool(target):
     raise ValueError(
@@ -36,11 +37,12 @@ def report(arguments):
   """sirl report DIR: writes the report page and prints its path."""
   from sirl.reporting import page as reports
 
-  workdir = existing(arguments.workdir)
+  workdir = writable(arguments.workdir)
+  png = picture(arguments.png) if arguments.png else None
   print(reports.write(workdir))
-  if arguments.png:
-    reports.figure(workdir, arguments.png)
-    print(arguments.png)
+  if png:
+    reports.figure(workdir, png)
+    print(png)
   return DONE
 
 
@@ -56,10 +58,11 @@ def compare(arguments):
   """sirl compare DIR...: prints runs side by side and draws them."""
   from sirl.reporting import compare as comparing
 
+  png = picture(arguments.png)
   found = comparing.compare([existing(workdir) for workdir in arguments.workdirs])
   print(comparing.text(found))
-  comparing.picture(found, arguments.png)
-  print(f'picture: {arguments.png}')
+  comparing.picture(found, png)
+  print(f'picture: {png}')
   return DONE
 
 
@@ -90,6 +93,21 @@ def existing(workdir):
       'it has no config.json; give the --workdir of a run'
     )  # fmt: skip
     raise ValueError(f'{workdir} is no run: {hint}')
+  return workdir
+
+
+def picture(name):
+  """The path of --png, with the suffix .png where none is given. Raises OSError as `check_file`."""
+  path = pathlib.Path(name)
+  path = path if path.suffix else path.with_suffix('.png')
+  files.check_file(path, '--png')
+  return path
+
+
+def writable(workdir):
+  """The workdir as `existing` gives it. Raises OSError also where nothing can be written in it."""
+  workdir = existing(workdir)
+  files.check_folder(workdir, 'workdir', 'copy it to a place where you may write')
   return workdir
 
 

@@ -14,6 +14,7 @@ import pathlib
 import socket
 
 from sirl import config as configs
+from sirl.runtime import files
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def held(workdir):
   Raises: ValueError if another process holds it; OSError if the folder cannot be written.
   """
   workdir = pathlib.Path(workdir)
+  files.check_folder(workdir, 'workdir', 'take another --workdir')
   made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
   workdir.mkdir(parents=True, exist_ok=True)
   path = workdir / FILE

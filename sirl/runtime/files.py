@@ -1,8 +1,12 @@
-"""Atomic file writes: an interruption leaves the old file or the new one."""
+"""Atomic file writes: an interruption leaves the old file or the new one.
+
+`check_folder` and `check_file` try a place that a user names, before the work whose result it gets.
+"""
 
 import contextlib
 import os
 import pathlib
+import tempfile
 
 
 def atomic_write(path, content):
@@ -39,6 +43,37 @@ def named(path):
     if error.filename is not None:
       raise
     raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def check_folder(folder, what, todo):
+  """Raises OSError unless files can be written in a folder, which may be missing yet.
+
+  Args: what: its name in the message, such as 'workdir'; todo: what a user may do instead.
+  """
+  folder = pathlib.Path(folder)
+  if why := _refusal(folder, folder):
+    raise OSError(f'{what} {folder} cannot be written: {why}; {todo}')
+
+
+def check_file(path, what):
+  """Raises OSError unless a file can be written at this path, whose folder may be missing yet."""
+  path = pathlib.Path(path)
+  why = 'it is a folder' if path.is_dir() else _refusal(path.parent, path)
+  if why:
+    raise OSError(f'{what} {path} cannot be written: {why}; name another file')
+
+
+def _refusal(folder, asked):
+  """Why a folder, or the nearest one above it that exists, takes no file; None if it takes one."""
+  there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+  name = 'it' if there == asked else there
+  if not os.path.isdir(there):
+    return f'{name} is a file' if os.path.isfile(there) else f'{name} is no folder'
+  try:
+    with tempfile.TemporaryFile(dir=there):
+      return None
+  except OSError as error:
+    return f'{name} takes no file ({error.strerror})'
 
 
 def leftovers(folder):

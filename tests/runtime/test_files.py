@@ -8,6 +8,8 @@ from sirl.evaluation import steering
 from sirl.runs import checkpoint, retention
 from sirl.runtime import files
 
+from support.read_only import read_only
+
 
 @pytest.mark.parametrize('content', ['zwei\n', b'\x00\xff'], ids=['text', 'bytes'])
 def test_a_write_replaces_and_leaves_no_temporary_file(tmp_path, content):
@@ -35,6 +37,39 @@ def test_what_a_kill_leaves_is_found(tmp_path):
   (tmp_path / '.file.4711.tmp').write_text('hal')
   (tmp_path / 'file').write_text('whole')
   assert [path.name for path in files.leftovers(tmp_path)] == ['.file.4711.tmp']
+
+
+# ---------------------------------------------------------------- places that take no file
+
+
+def test_a_place_that_takes_no_file_says_why_and_what_to_do(tmp_path):
+  (tmp_path / 'file').touch()
+  (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
+  (tmp_path / 'closed').mkdir()
+  check = lambda name: files.check_folder(tmp_path / name, 'workdir', 'take another --workdir')
+  for name, why in (
+    ('file', 'it is a file'),
+    ('file/deep/er', f'{tmp_path}/file is a file'),
+    ('link', 'it is no folder'),
+  ):
+    with pytest.raises(OSError, match='cannot be written') as caught:
+      check(name)
+    assert str(caught.value) == (
+      f'workdir {tmp_path}/{name} cannot be written: {why}; take another --workdir'
+    )
+  with read_only(tmp_path / 'closed'), pytest.raises(OSError, match='closed takes no file .Perm'):
+    check('closed/deep')
+  check('closed/deep')
+  assert list((tmp_path / 'closed').iterdir()) == []  # a check leaves nothing
+
+
+def test_a_folder_where_a_file_is_to_be_written_is_named(tmp_path):
+  with pytest.raises(
+    OSError, match='--png .* cannot be written: it is a folder; name another file'
+  ):
+    files.check_file(tmp_path, '--png')
+  files.check_file(tmp_path / 'new' / 'x.png', '--png')
+  assert list(tmp_path.iterdir()) == []
 
 
 def test_a_rollback_may_go_as_far_as_checkpoints_are_kept(tmp_path):

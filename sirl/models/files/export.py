@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from sirl.models import tokenizer
 from sirl.models.files import pretrained, weights
+from sirl.runtime import files
 
 GENERATION_CONFIG = 'generation_config.json'
 
@@ -69,17 +70,21 @@ def _check(folder, params, architecture, codec):
       f'the codec has {codec.vocab} ids and the model {architecture.vocab}; '
       f'export the codec that the policy was trained with'
     )
-  check_empty(folder)
+  check_free(folder)
 
 
-def check_empty(folder):
-  """Raises ValueError unless the folder is empty or missing, so no file is overwritten."""
+def check_free(folder):
+  """Raises ValueError unless the folder is empty or missing, so no file is overwritten.
+
+  Raises OSError where it cannot be made.
+  """
   if folder.is_dir() and any(folder.iterdir()):
     raise ValueError(
       f'{folder} exists and is not empty; name another folder, or remove this one first'
     )
   if folder.exists() and not folder.is_dir():
     raise ValueError(f'{folder} exists and is no folder; name another one')
+  files.check_folder(folder, 'folder', 'name another one')
 
 
 def _token_ids(codec, folder):

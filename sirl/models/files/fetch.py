@@ -20,7 +20,7 @@ import tempfile
 import zipfile
 
 from sirl.models.files import gguf, origin
-from sirl.runtime import json_text
+from sirl.runtime import files, json_text
 
 _RECORD = 'source.json'
 _MARGIN = 50e6  # bytes of disk space beyond the size of the files
@@ -77,6 +77,7 @@ def fetch_source(source, folder, *, dtype='float32'):
   if _complete(source, folder, dtype):
     log.info('%s is complete: every file has its recorded SHA-256', folder)
     return folder
+  files.check_folder(folder, 'folder', 'name another one')
   folder.mkdir(parents=True, exist_ok=True)
   _check_disk(source, folder, dtype)
 

@@ -12,7 +12,7 @@ import pathlib
 import tempfile
 
 from sirl.models.files import origin
-from sirl.runtime import user_cache
+from sirl.runtime import files, user_cache
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -46,6 +46,7 @@ def converted(file):
       f'gguf.convert({str(file)!r}, FOLDER), or let SIRL_CACHE name a folder'
     )
   log.info('%s cannot be written; %s is converted into %s', beside, file.name, cached)
+  files.check_folder(cached.parent, 'cache', 'set SIRL_CACHE to another folder')
   cached.parent.mkdir(parents=True, exist_ok=True)
   return convert(file, cached)
 
