@@ -123,8 +123,9 @@ WIDTH, HEIGHT = 1000, 1025
 # room: (left, top, width, height, what is in it)
 LAYOUT = {
   'experiments': (40, 86, 250, 58, 'settings, methods, controls:\nyour files stand here too'),
-  'cli': (620, 14, 220, 38, 'parses a line'),
-  'commands': (620, 86, 220, 58, 'run, sweep, compare, sample,\nevaluate, export, ...'),
+  'cli': (620, 6, 220, 38, 'parses a line'),
+  'commands': (620, 62, 220, 58, 'run, sweep, compare, sample,\nevaluate, export, ...'),
+  'plan': (345, 66, 210, 58, 'memory and time of a run\non chips that are not here'),
   'recipe': (40, 200, 148, 58, 'Domain, Setting,\nMethod together'),
   'warm_start': (200, 200, 122, 58, 'a supervised\nrun before a run'),
   'loop': (345, 200, 210, 58, 'acquire, select, step,\nevaluate, steer'),
@@ -158,9 +159,13 @@ LAYOUT = {
 ROUTES = {
   ('experiments', 'loop'): [(275, 144), (400, 200)],
   ('experiments', 'reporting'): [(290, 128), (712, 200)],
-  ('commands', 'loop'): [(635, 144), (500, 200)],
-  ('commands', FRAME): [(648, 144), (648, 386)],
-  ('commands', 'experiment_file'): [(825, 144), (905, 200)],
+  ('experiments', 'refinement'): [
+    (285, 144), (333, 180), (333, 412), (477, 412), (477, 570), (470, 570),
+  ],
+  ('commands', 'plan'): [(620, 95), (555, 95)],
+  ('commands', 'loop'): [(635, 120), (500, 200)],
+  ('plan', 'recipe'): [(365, 124), (180, 200)],
+  ('plan', 'experiment_file'): [(540, 124), (850, 200)],
   ('loop', 'runs'): [(555, 240), (668, 240), (668, 280), (764, 280), (764, 540)],
   ('recipe', 'gro'): [(176, 258), (345, 325)],
   ('recipe', FRAME): [(170, 258), (170, 386)],

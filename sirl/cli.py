@@ -12,7 +12,17 @@ import sys
 import traceback
 
 import sirl
-from sirl.commands import ERROR, INTERRUPTED, catalog, events, message_of, policy, run, workdirs
+from sirl.commands import (
+  ERROR,
+  INTERRUPTED,
+  catalog,
+  events,
+  message_of,
+  plan,
+  policy,
+  run,
+  workdirs,
+)
 
 
 def main(argv=None):
@@ -128,6 +138,24 @@ def parser():
     choices=('tensorboard', 'wandb', 'trackio'),
     help='also send numbers there; repeatable',
   )
+
+  sub = command('plan', plan.plan, 'tell what a run needs on chips that are not here')
+  sub.add_argument('file', metavar='FILE', help='an experiment, as for sirl run')
+  sub.add_argument('--set', action='append', default=[], metavar='NAME=VALUE', help='see sirl run')
+  sub.add_argument(
+    '--chip', required=True, metavar='CHIPS', help='such as v5e:4x4, v5p:2x2x2, v6e:4x4 or h100x8'
+  )
+  sub.add_argument('--mesh', metavar='AXES', help='such as data=2,fsdp=4,tensor=2')
+  sub.add_argument(
+    '--compile', action='store_true', help="ask the chip's own compiler; this takes minutes"
+  )
+  sub.add_argument(
+    '--search', action='store_true', help='try meshes, rows and slots, and compile the best'
+  )
+  sub.add_argument(
+    '--limit', type=float, default=900, metavar='SECONDS', help='for each program (default: 900)'
+  )
+  sub.add_argument('--json', metavar='FILE', help='also write all numbers')
 
   sub = command('answer', workdirs.answer, 'answer the question of a run that waits for a human')
   sub.add_argument('workdir', metavar='DIR')

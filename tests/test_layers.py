@@ -51,9 +51,12 @@ ALLOWED = {
   'warm_start': BELOW | METHODS | {'experiment', 'gro'},
   'reporting': BELOW | {'runs'},
   'experiment_file': {'config'},
+  # It traces the programs of a step, without weights.
+  'plan': BELOW | {'experiment', 'experiment_file', 'gro', 'recipe', 'models'},
   # Besides running, commands ask a policy (generation) and fetch or export a model.
   'commands': BELOW
-  | {'experiment', 'experiment_file', 'runs', 'gro', 'loop', 'reporting', 'models', 'generation'},
+  | {'experiment', 'experiment_file', 'runs', 'gro', 'loop', 'reporting', 'models', 'generation'}
+  | {'plan'},
   'cli': {'commands'},
   '__main__': {'cli'},
   # Names for notebooks, each imported on first use.

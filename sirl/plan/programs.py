@@ -1,0 +1,131 @@
+"""The programs that a step of a run compiles, with shapes in place of arrays."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as Spec
+
+from sirl import config as configs
+from sirl import gro, recipe
+from sirl.experiment import Experiment
+from sirl.runtime import sharding
+from sirl.types import Model, Params, Rewards, Rollouts, SamplingParams, TrainState
+
+SAMPLER, UPDATE = NAMES = ('sampler', 'update')
+
+
+class Programs(NamedTuple):
+  """What a step of a run computes, before it is put on a mesh."""
+
+  config: recipe.Config
+  model: Model
+  learner: Any  # experiment.Learner; its params are shapes
+  setting: recipe.Setting
+  optimize: Any  # slots.Optimize
+  parts: tuple[str, ...]  # parts of the reward that the update reads
+  own_generate: bool  # whether the method brings its own Generate, which a plan cannot see into
+
+
+def of(build, c) -> Programs:
+  """The programs of an experiment file, see `recipe.Recipe`. Reads no weights and no tasks.
+
+  Raises: ValueError for a `build` that is not a recipe.
+  """
+  if not isinstance(build, recipe.Recipe):
+    raise ValueError(
+      'a plan needs a method on a setting: build = settings.built(method); this build makes its '
+      'Experiment by itself'
+    )
+  setting = (build.sketch or build.setting)(c)
+  method = build.method_on(c, setting)
+  learner = recipe.policy_of(c, setting, method)
+  learner = dataclasses.replace(learner, params=shapes(learner.params))
+  update = recipe.update_of(c, setting, method)
+  own = method.generate is not None
+  return Programs(c, setting.model, learner, setting, update, tuple(method.parts), own)
+
+
+def shapes(params) -> Params:
+  """The shapes of weights, or of those that a warm start trains."""
+  while isinstance(params, Experiment):
+    params = params.policy.params
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+
+
+def on_mesh(p: Programs, numbers: configs.Mesh) -> Programs:
+  """The programs of the same run with another mesh."""
+  return p._replace(config=dataclasses.replace(p.config, mesh=numbers))
+
+
+def state(p: Programs, mesh) -> TrainState:
+  """The policy's TrainState as shapes, each leaf with its sharding."""
+  kept = p.learner.params, p.learner.frozen, p.learner.others
+
+  def start(params, frozen, others):
+    return gro.start(dataclasses.replace(p.learner, frozen=frozen, others=others), params)
+
+  found = jax.eval_shape(start, *kept)
+  return placed(found, sharding.shardings(found, mesh))
+
+
+def placed(tree, where):
+  """Shapes with shardings."""
+  put = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
+  return jax.tree.map(put, tree, where)
+
+
+def rows(mesh, *shape, dtype=jnp.float32):
+  """An array [P, ...] as a shape, split over the data shards."""
+  return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.batch_sharding(mesh))
+
+
+def key(mesh):
+  """A random key as a shape."""
+  found = jax.eval_shape(lambda: jax.random.key(0))
+  return placed(found, NamedSharding(mesh, Spec()))
+
+
+def traced_sampler(p: Programs, mesh):
+  """The decoder of a step, traced: `jax.stages.Traced`. Run it under `using(mesh)`."""
+  c, s = p.config, p.setting
+  P, S = c.prompts, c.max_prompt
+  how = SamplingParams(
+    group_size=c.group_size, max_new=c.max_new, eos_ids=s.codec.eos_ids, pad_id=s.codec.pad_id,
+    sampler=s.sampler,
+  )  # fmt: skip
+
+  def sampler(params, prompts_PS, valid_PS, address, key):
+    return s.decode(p.model, params, prompts_PS, valid_PS, address, key, how)
+
+  params = placed(p.learner.params, sharding.shardings(p.learner.params, mesh))
+  address = rows(mesh, P, dtype=jnp.uint32), rows(mesh, P, dtype=jnp.int32)
+  prompts = rows(mesh, P, S, dtype=jnp.int32), rows(mesh, P, S, dtype=bool)
+  return jax.jit(sampler).trace(params, *prompts, address, key(mesh))
+
+
+def traced_update(p: Programs, mesh):
+  """The policy's update, traced: `jax.stages.Traced`. Run it under `using(mesh)`."""
+  c = p.config
+  P, G, T = c.prompts, c.group_size, c.max_prompt + c.max_new
+  array = lambda dtype: rows(mesh, P, G, T, dtype=dtype)
+  rollouts = Rollouts(
+    tokens=array(jnp.int32), valid=array(bool), action=array(bool), logp=array(jnp.float32),
+    truncated=rows(mesh, P, G, dtype=bool), prompt_width=c.max_prompt,
+  )  # fmt: skip
+  where = NamedSharding(mesh, Spec())  # rewards reach the device whole
+  total = jax.ShapeDtypeStruct((P, G), jnp.float32, sharding=where)
+  rewards = Rewards(total, {name: total for name in p.parts})
+  return p.optimize.trace(state(p, mesh), rollouts, rewards, key(mesh))
+
+
+def using(mesh):
+  """A context in which programs are traced for a mesh, real or abstract."""
+  if isinstance(mesh, jax.sharding.AbstractMesh):
+    return jax.sharding.use_abstract_mesh(mesh)
+  return jax.set_mesh(mesh)
+
+
+TRACED = {SAMPLER: traced_sampler, UPDATE: traced_update}

@@ -1,0 +1,58 @@
+"""Floating-point operations of a traced program: those of its matrix products.
+
+Loops count as often as they run, which a compiler's own count does not do. Of the branches of a
+conditional, the dearest counts. A loop whose length depends on data counts `turns` times.
+"""
+
+import math
+
+import jax
+from jax.extend import core
+
+
+def flops(traced, *, turns: int = 1) -> float:
+  """Operations of the whole program, over all devices.
+
+  Args:
+    traced: `jax.stages.Traced`.
+    turns: how often a loop runs whose length depends on data.
+  """
+  return _of(traced.jaxpr.jaxpr, turns)
+
+
+def _of(jaxpr, turns):
+  return sum(_equation(equation, turns) for equation in jaxpr.eqns)
+
+
+def _equation(equation, turns):
+  name, given = equation.primitive.name, equation.params
+  if name == 'dot_general':
+    return _product(equation)
+  if name == 'scan':
+    return given['length'] * _of(given['jaxpr'].jaxpr, turns)
+  if name == 'while':
+    return turns * _of(given['body_jaxpr'].jaxpr, turns)
+  if name == 'cond':
+    return max(_of(branch.jaxpr, turns) for branch in given['branches'])
+  inner = sum(_of(found, turns) for found in _inner(given))
+  if name == 'shard_map':  # shapes inside are those of one shard
+    inner *= math.prod(given['mesh'].shape[axis] for axis in given['newly_manual_axes'])
+  return inner
+
+
+def _product(equation):
+  """2 m n k of a dot_general."""
+  (contracted, _), _ = equation.params['dimension_numbers']
+  left = equation.invars[0].aval.shape
+  return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+
+
+def _inner(given):
+  """The jaxprs among an equation's parameters."""
+  for value in jax.tree.leaves(list(given.values()), is_leaf=_is_jaxpr):
+    if _is_jaxpr(value):
+      yield value.jaxpr if isinstance(value, core.ClosedJaxpr) else value
+
+
+def _is_jaxpr(value):
+  return isinstance(value, core.ClosedJaxpr | core.Jaxpr)
