@@ -5,6 +5,7 @@ Loading executes the file. This module itself does not import JAX.
 
 import difflib
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import pathlib
@@ -60,8 +61,10 @@ def load(path):
   try:
     spec.loader.exec_module(module)
   except Exception as error:
-    missing = isinstance(error, ModuleNotFoundError) and error.name == 'experiments'
-    hint = '; run it from the folder that holds experiments/, the clone' if missing else ''
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    hint = _extra_of(missing) if missing else ''
+    if missing == 'experiments':
+      hint = '; run it from the folder that holds experiments/, the clone'
     if 'non-frozen dataclass' in str(error):
       hint = '; write @dataclasses.dataclass(frozen=True, kw_only=True) above the class'
     raise ValueError(
@@ -83,6 +86,20 @@ def load(path):
       f'{path} has {what}; an experiment file defines build(config) -> sirl.experiment.Experiment'
     )
   return module
+
+
+def _extra_of(module):
+  """ "; pip install '.[peers]' brings it" for the module 'trl'; '' for one that no extra brings."""
+  try:
+    lines = importlib.metadata.requires('sirl') or []
+  except importlib.metadata.PackageNotFoundError:  # a clone that is on the path, not installed
+    return ''
+  plain = lambda name: name.lower().replace('_', '-')
+  for line in lines:
+    found = re.match(r'([\w.-]+).*extra == "([\w-]+)"', line)
+    if found and plain(found[1]) == plain(module.split('.')[0]):
+      return f"; pip install '.[{found[2]}]' brings it"
+  return ''
 
 
 def _root(path):

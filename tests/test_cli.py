@@ -448,6 +448,26 @@ def test_an_error_nobody_foresaw_shows_its_traceback(tmp_path, capsys):
   assert 'KeyError' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+  ('module', 'hint'),
+  [
+    ('trl', "; pip install '.[peers]' brings it"),
+    ('math_verify', "; pip install '.[verify]' brings it"),
+    ('nowhere_at_all', ''),
+  ],
+)
+def test_a_missing_package_of_an_extra_is_named_with_the_extra(
+  module, hint, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setitem(sys.modules, module, None)  # as where it is not installed
+  file = tmp_path / 'mine.py'
+  file.write_text(f'import {module}.rewards\n')
+  assert cli.main(['run', str(file)]) == 2
+  err = capsys.readouterr().err
+  assert 'mine.py cannot be loaded: ModuleNotFoundError' in err
+  assert err.strip().endswith(f'(line 1){hint}')
+
+
 def test_a_run_keeps_compiled_programs_at_home_or_where_the_environment_says(
   tmp_path, experiment, monkeypatch, caplog
 ):
