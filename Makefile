@@ -40,9 +40,9 @@ $(VENV)/installed-dev: $(VENV)/installed pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev,torch]'
 	touch $@
 
-# TRL, whose rewards and whose trainer's calls of them are compared with ours.
+# TRL, whose rewards and whose trainer's calls of them are compared with ours; the compilers of TPU and GPU, for sirl plan.
 $(VENV)/installed-peers: $(VENV)/installed-dev
-	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,peers]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,peers,plan,plan-gpu]'
 	touch $@
 
 clean:
