@@ -57,8 +57,13 @@ def check_function(fn, wrapper, expected):
     raise ValueError(_said(fn, wrapper, names, expected))
 
 
-def check_keywords(fn, wrapper, marks):
-  """Raises ValueError unless fn takes one of the keyword arguments `marks`, or **kwargs."""
+def check_keywords(fn, wrapper, marks, forms):
+  """Raises ValueError unless fn takes one of the keyword arguments `marks`, or **kwargs.
+
+  The message names the wrapper that takes fn, or shows the forms of this one, a line each.
+
+  Args: forms: {signature as text: whose it is}.
+  """
   _refuse_uncallable(fn, wrapper)
   names = arguments_of(fn)
   if names is None:
@@ -66,7 +71,11 @@ def check_keywords(fn, wrapper, marks):
   marked = {*marks} & {*names}
   others = '' if marked and not inspect.isclass(fn) else _foreign(fn, names, marks)
   if others or not (marked or _takes_any(fn)):
-    raise ValueError(f'{_said(fn, wrapper, names, marks)}{others}')
+    width = max(map(len, forms))
+    shown = ''.join(f'\n  {form:<{width}}  {whose}' for form, whose in forms.items())
+    raise ValueError(
+      f'{_taken(fn, wrapper, names)}{others or f", expected the names of one of these:{shown}"}'
+    )
 
 
 def accepted(fn, arguments, others=(), *, required=True):
@@ -132,9 +141,11 @@ def _refuse_uncallable(fn, wrapper):
 
 
 def _said(fn, wrapper, names, expected):
-  return (
-    f'rewards.{wrapper}: {_shown(fn)} takes ({", ".join(names)}), expected ({", ".join(expected)})'
-  )
+  return f'{_taken(fn, wrapper, names)}, expected ({", ".join(expected)})'
+
+
+def _taken(fn, wrapper, names):
+  return f'rewards.{wrapper}: {_shown(fn)} takes ({", ".join(names)})'
 
 
 def _takes_any(fn):

@@ -56,6 +56,15 @@ def test_a_wrapper_takes_its_own_form_and_names_that_of_another(wrapper, form):
     wrap(fn)
 
 
+@pytest.mark.parametrize('wrapper', ['from_trl', 'from_verl', 'from_verifiers'])
+def test_a_form_that_is_shown_is_one_that_is_taken(wrapper):
+  with pytest.raises(ValueError, match='expected the names of one of these') as caught:
+    getattr(rewards, wrapper)(lambda prompt_, answer_: 1.0)
+  for line in str(caught.value).splitlines()[1:]:
+    taken = line[line.index('(') : line.index(')') + 1]
+    getattr(rewards, wrapper)(eval(f'lambda {taken[1:-1]}: 1.0'))
+
+
 @pytest.mark.parametrize('wrapper', FORMS)
 def test_a_reward_is_not_wrapped_again_and_the_right_order_is_said(wrapper):
   reward = rewards.tolerant(rewards.per_completion(of_text))

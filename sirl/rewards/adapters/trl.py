@@ -12,6 +12,10 @@ from sirl.runtime import hosts
 from sirl.slots import Reward
 
 ANSWER_COLUMNS = ('answer', 'ground_truth', 'solution')  # column names of the answer
+FORMS = {
+  '(completions, **kwargs)': 'the least',
+  '(prompts, completions, completion_ids, answer, **kwargs)': "columns are keys of the tasks' meta",
+}
 LOGGERS = ('log_extra', 'log_metric')
 RESERVED = ('prompts', 'completions', 'completion_ids', 'trainer_state', *LOGGERS)
 
@@ -57,7 +61,7 @@ def from_trl(
   Raises: ValueError for a function that takes other arguments, and from the Reward when a meta key
     takes the name of an argument; RewardError as in `scores`.
   """
-  check_keywords(fn, 'from_trl', ('completions', 'prompts', 'completion_ids'))
+  check_keywords(fn, 'from_trl', ('completions', 'prompts', 'completion_ids'), FORMS)
   name, run = values.name_of(fn), run or calls.threads(1)
   call = functools.partial(_call_async if calls.is_async(fn) else _call, fn)
 

@@ -9,6 +9,10 @@ from sirl.rewards.scores import batched
 from sirl.slots import Reward
 from sirl.tasks import turns
 
+FORMS = {
+  '(completion, answer, prompt, info, task, state)': 'any of these, with completion or state',
+  '(completions, answers, prompts, infos, tasks, states)': 'the same of a whole group',
+}
 MARKS = ('completion', 'completions', 'state', 'states')
 
 
@@ -33,7 +37,7 @@ def from_verifiers(
     others: further keyword arguments, such as parser.
   Raises: ValueError for a function that takes other arguments, such as the `trace` of verifiers 1.
   """
-  check_keywords(fn, 'from_verifiers', MARKS)
+  check_keywords(fn, 'from_verifiers', MARKS, FORMS)
   known = {'prompt': [], 'completion': [], 'answer': None, 'info': {}, 'task': '', 'state': {}}
   plural = {*_plural([known])} & {*(arguments_of(fn) or ())}
   try:

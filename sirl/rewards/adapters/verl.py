@@ -11,6 +11,11 @@ from sirl.slots import Reward
 TEXTS = ('solution_str', 'predict_str', 'model_output', 'completion')
 TRUTHS = ('ground_truth', 'test_cases')
 EXTRA = {'num_turns': None, 'rollout_reward_scores': {}}  # what verl adds to extra_info
+FORMS = {
+  '(data_source, solution_str, ground_truth, extra_info)': "verl's dispatcher, and its managers",
+  '(solution_str, ground_truth)': 'one file of verl.utils.reward_score, by its other names too',
+  '(data_sources, solution_strs, ground_truths, extra_infos)': 'batched: called once a step',
+}
 PLURAL = ('data_sources', 'solution_strs', 'ground_truths', 'extra_infos')
 
 
@@ -44,7 +49,7 @@ def from_verl(
   names = arguments_of(compute_score) or []
   many = 'solution_strs' in names
   texts = TEXTS if {*TRUTHS} & {*names} else TEXTS[:-1]  # `completion` alone is of verifiers
-  check_keywords(compute_score, 'from_verl', (*texts, *PLURAL))
+  check_keywords(compute_score, 'from_verl', (*texts, *PLURAL), FORMS)
   text_name = next((name for name in TEXTS if name in names), 'solution_str')
   truth_name = next((name for name in TRUTHS if name in names), 'ground_truth')
   keys = PLURAL if many else ('data_source', text_name, truth_name, 'extra_info')

@@ -275,7 +275,7 @@ def test_a_column_that_no_task_has_is_named_with_those_there_are():
     (CosineScaled, r'It is a class; pass an object of it, CosineScaled\(\.\.\.\)'),
     (lambda solution_str, ground_truth: 1.0, 'Use rewards.from_verl'),
     (lambda task, text: 1.0, 'Use rewards.per_completion'),
-    (lambda scores: 1.0, r'takes \(scores\), expected \(completions, prompts, completion_ids\)'),
+    (lambda scores: 1.0, r'takes \(scores\), expected the names .*\n  \(completions, '),
     (rewards.per_completion(lambda task, text: 1.0), 'It is a reward already'),
   ],
 )

@@ -68,5 +68,5 @@ def test_further_arguments_are_given_by_name_or_asked_for():
 
 
 def test_a_method_of_a_trace_is_refused_with_what_is_known():
-  with pytest.raises(ValueError, match=r'takes \(trace\), expected \(completion'):
+  with pytest.raises(ValueError, match=r'takes \(trace\), expected the names .*\n  \(completion, '):
     rewards.from_verifiers(lambda trace: 1.0)

@@ -230,6 +230,23 @@ def test_a_function_that_cannot_be_called_is_refused_when_it_is_wrapped(fn, opti
     rewards.from_verl(fn, **options)
 
 
+def test_a_function_of_no_form_is_shown_the_forms_a_line_each_and_what_it_takes():
+  def mine(prompt, answer):
+    return 1.0
+
+  with pytest.raises(ValueError, match='from_verl') as caught:
+    rewards.from_verl(mine)
+  first, *forms = str(caught.value).splitlines()
+  assert first == (
+    "rewards.from_verl: 'mine' takes (prompt, answer), expected the names of one of these:"
+  )
+  assert [line.split('  ')[1] for line in forms] == [
+    '(data_source, solution_str, ground_truth, extra_info)',
+    '(solution_str, ground_truth)',
+    '(data_sources, solution_strs, ground_truths, extra_infos)',
+  ]
+
+
 def test_functions_of_both_libraries_are_terms_like_any_other():
   def accuracy(completions, ground_truth, **kwargs):
     return [float(c.endswith(f'#### {truth}')) for c, truth in zip(completions, ground_truth)]
