@@ -37,7 +37,7 @@ def main(argv=None):
       message += '; what was saved stays, and the same command resumes the run'
     print(f'sirl: {message}', file=sys.stderr)
     return exit_code(arguments, INTERRUPTED)
-  except Exception as error:
+  except (Exception, SystemExit) as error:  # code of an experiment may call sys.exit
     shown = arguments.traceback or not understood(error)
     if shown:
       traceback.print_exc()
@@ -65,7 +65,7 @@ def understood(error):
 
   True for ValueError, OSError, RuntimeError and the exceptions that sirl defines.
   """
-  plain = isinstance(error, ValueError | OSError) or type(error) is RuntimeError
+  plain = isinstance(error, ValueError | OSError | SystemExit) or type(error) is RuntimeError
   return plain or type(error).__module__.split('.')[0] == 'sirl'
 
 

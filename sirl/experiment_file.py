@@ -60,11 +60,13 @@ def load(path):
   sys.modules[name] = module  # dataclasses find their module by name
   try:
     spec.loader.exec_module(module)
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     hint = _extra_of(missing) if missing else ''
     if missing == 'experiments':
       hint = '; run it from the folder that holds experiments/, the clone'
+    if isinstance(error, SystemExit):
+      hint = '; raise an error in place of sys.exit'
     if 'non-frozen dataclass' in str(error):
       hint = '; write @dataclasses.dataclass(frozen=True, kw_only=True) above the class'
     raise ValueError(

@@ -439,6 +439,26 @@ def test_an_error_in_the_code_of_an_experiment_says_how_to_see_where(
   assert not err.endswith('was raised)\n')
 
 
+@pytest.mark.parametrize(
+  ('place', 'message'),
+  [
+    ('def build(c): sys.exit(0)', 'sys.exit(0) was called; raise an error instead ('),
+    ('def build(c): sys.exit()', 'sys.exit(None) was called; raise an error instead ('),
+    ("sys.exit('no key')", 'cannot be loaded: SystemExit: no key (line '),
+  ],
+)
+def test_an_exit_in_the_code_of_an_experiment_is_one_line_and_exit_code_2(
+  tmp_path, experiment, capsys, place, message
+):
+  """A run that ended by it would be silent, and done by its exit code."""
+  experiment.write_text(f'{experiment.read_text()}\nimport sys\n{place}\n')
+  assert cli.main(['run', str(experiment), '--workdir', str(tmp_path / 'w')]) == 2
+  err = capsys.readouterr().err
+  assert message in err
+  assert f'line {len(experiment.read_text().splitlines())}' in err
+  assert err.count('\n') == 1
+
+
 def test_an_error_nobody_foresaw_shows_its_traceback(tmp_path, capsys):
   path = tmp_path / 'broken.py'
   path.write_text(

@@ -8,6 +8,7 @@ import shutil
 from sirl import config as configs
 from sirl import experiment_file
 from sirl.commands import DONE, WAITING, events, message_of, sweep
+from sirl.runtime import worker
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,10 @@ def run_in(workdir, source, module, config, arguments, warnings):
   display = progress.open_display(f'sirl {source.stem}') if first else None
   ended = 'interrupted'
   try:
-    history = loop.run(
-      experiment, workdir, progress=display, sinks=outside, accepted=accepted
-    ).history
+    with worker.exits_raise():
+      history = loop.run(
+        experiment, workdir, progress=display, sinks=outside, accepted=accepted
+      ).history
     ended = 'done'
   except loop.WaitsForHuman as question:
     ended = 'waiting for an answer'

@@ -4,6 +4,7 @@ import logging
 import traceback
 
 from sirl.rewards import gold
+from sirl.runtime import worker
 from sirl.tasks import turns
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ def check(s):
   for task in answered[:TRIED]:
     solution = domain.solution(task)
     try:
-      right = domain.verify(task, solution)
+      with worker.exits_raise():
+        right = domain.verify(task, solution)
     except Exception as error:
       line = traceback.extract_tb(error.__traceback__)[-1]
       raise ValueError(

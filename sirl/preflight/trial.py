@@ -301,7 +301,8 @@ def _slot(name, *, lined=True):
   Leaves the block in silence where it asks the model.
   """
   try:
-    yield
+    with worker.exits_raise():
+      yield
   except _Asked:
     pass
   except Exception as error:

@@ -140,7 +140,8 @@ async def _gathered(fn, calls, workers):
   async def attempt(arguments):
     async with places:
       try:
-        return await worker.call(fn, arguments)
+        with worker.exits_raise():
+          return await worker.call(fn, arguments)
       except Exception as error:
         return error
 

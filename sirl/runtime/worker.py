@@ -39,9 +39,29 @@ class Failure(NamedTuple):
   trace: str
 
 
+class Exited(Exception):
+  """A user's function called sys.exit."""
+
+
+def exited(error: SystemExit) -> Exited:
+  """The call of sys.exit as an Exited, with the place of the call."""
+  said = f'sys.exit({error.code!r}) was called; raise an error instead'
+  return Exited(said).with_traceback(error.__traceback__)
+
+
+@contextlib.contextmanager
+def exits_raise():
+  """Turns a sys.exit in the block into an Exited, an error that is said and counted like others."""
+  try:
+    yield
+  except SystemExit as error:
+    raise exited(error) from None
+
+
 def call(fn, arguments):
   """The result of fn for a tuple of arguments, or a dict of keyword arguments."""
-  return fn(**arguments) if isinstance(arguments, dict) else fn(*arguments)
+  with exits_raise():
+    return fn(**arguments) if isinstance(arguments, dict) else fn(*arguments)
 
 
 def line_of(error) -> str:
@@ -101,8 +121,9 @@ def _failure(error):
 
 def _answer(fn, arguments):
   try:
-    value = call(fn, arguments)
-    return 'returned', asyncio.run(value) if inspect.iscoroutine(value) else value
+    with exits_raise():
+      value = call(fn, arguments)
+      return 'returned', asyncio.run(value) if inspect.iscoroutine(value) else value
   except Exception as error:
     return _failure(error)
 
@@ -125,7 +146,8 @@ def main(connection):
     try:
       if what == 'load':
         sys.path[:] = sent['path']
-        fn = _Reader(sent['fn'], sent['files']).load()
+        with exits_raise():
+          fn = _Reader(sent['fn'], sent['files']).load()
         connection.send('ready')
       else:
         connection.send(_answer(fn, pickle.loads(sent)))

@@ -1,6 +1,7 @@
 """Every slot is tried on one task before anything is trained, and the error names slot and line."""
 
 import logging
+import sys
 import time
 
 import jax
@@ -76,6 +77,10 @@ def no_floor(rewards_PG, judged_PG):
   return (rewards_PG - rewards_PG.mean(1, keepdims=True)) / rewards_PG.std(1, keepdims=True)
 
 
+def exits(stats, experience):
+  sys.exit(1)
+
+
 def a_log(stats, experience):
   return objectives.token_mean(jnp.log(stats.logp), experience), {}
 
@@ -113,6 +118,7 @@ def listed(weights, record, context):
     (dict(keep=dropped), r'keep returned .*; expected sirl.types.Rewards'),
     (dict(credit=by_group(one_number)), r"advantage: 'one_number' returned an array of shape \[\]"),
     (objective_of(a_mean), r"the loss of 'a_mean' is .*in place of .mean\(\)"),
+    (objective_of(exits), r'sys.exit\(1\) was called.*test_trial.py, line \d+'),
     (objective_of(misspelt), r"AttributeError: .*'advantage'.*test_trial.py, line \d+"),
     (dict(selector=selectors.uniform()._replace(select=picks_texts)), r'selector: select returned <U'),
     (dict(acquire=no_tasks), r"acquire: got '12\+34='; expected acquire\(weights, pool, context\)"),

@@ -68,6 +68,27 @@ def test_a_coroutine_that_sets_a_handler_is_an_error():
     judged(rewards.per_completion(score), SAMPLES)
 
 
+@pytest.mark.parametrize('run', [calls.threads(), calls.main_thread(), calls.processes(1)])
+def test_a_scorer_that_calls_exit_fails_like_any_other_and_ends_nothing(run):
+  reward = rewards.per_completion(scorers.exits_on_two, run=run)
+  with pytest.raises(
+    rewards.RewardError,
+    match=r'sys.exit\(1\) was called; raise an error instead \(.*scorers.py, line',
+  ):
+    judged(reward, SAMPLES)
+  np.testing.assert_array_equal(
+    judged(rewards.tolerant(reward), SAMPLES).total, [[1, 1], [np.nan, 1]]
+  )
+
+
+def test_a_coroutine_that_calls_exit_fails_like_any_other():
+  async def score(task, text):
+    return scorers.exits_on_two(task, text)
+
+  with pytest.raises(rewards.RewardError, match=r"on task .*, completion 0: '2'"):
+    judged(rewards.per_completion(score), SAMPLES)
+
+
 def test_the_main_thread_may_be_demanded():
   def where(task, text):
     return float(threading.current_thread() is threading.main_thread())

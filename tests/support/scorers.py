@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 
@@ -40,6 +41,12 @@ def process_id(task, text):
 def dies_on_two(task, text):
   if text == '2':
     os._exit(7)
+  return 1.0
+
+
+def exits_on_two(task, text):
+  if text == '2':
+    sys.exit(1)
   return 1.0
 
 
