@@ -75,6 +75,12 @@ class Task:
     return text_of(self.prompt)
 
   @property
+  def family(self) -> str:
+    """The name in an id that `content_id` made, such as 'gsm8k'; the origin for another id."""
+    named = re.fullmatch(r'(.+)-[0-9a-f]{12}', self.id)
+    return named[1] if named else self.origin
+
+  @property
   def label(self) -> str:
     """The beginning of the prompt and the place, for messages."""
     return f'{self.text[:40]!r}' + (f' ({self.place})' if self.place else '')

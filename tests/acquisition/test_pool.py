@@ -200,6 +200,13 @@ def test_tasks_that_are_not_json_are_refused_before_anything_is_written(tmp_path
   assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize('name', ['gsm8k', 'math-500', 'a-0123456789ab'])
+def test_a_task_knows_the_name_that_its_id_was_made_of(name):
+  named = Task(id=pools.content_id(name, 'q'), prompt='q', origin='environment')
+  assert named.family == name
+  assert dataclasses.replace(named, id='17').family == 'environment'
+
+
 def test_content_id_is_stable():
   # printf 'What is 6*7?' | b2sum -l 48
   assert pools.content_id('gsm8k', 'What is 6*7?') == 'gsm8k-485b684cef5e'

@@ -26,8 +26,8 @@ def from_verifiers(
 ) -> Reward:
   """Reward from a verifiers function, whose argument names say what it gets.
 
-  Known are prompt, completion, answer, info (the task's meta), task (its origin) and state, a dict
-  of these. The plural names get lists, one entry for each completion of a task, and the function
+  Known are prompt, completion, answer, info (the task's meta), task (its family, the name in
+  its id) and state, a dict of these. The plural names get lists, one entry for each completion of a task, and the function
   returns as many scores. Coroutine functions are awaited.
 
   Args:
@@ -77,7 +77,7 @@ def _row(form, task, text):
     'completion': chat.answered(text) if form else text,
     'answer': task.answer,
     'info': dict(task.meta),
-    'task': task.origin,
+    'task': task.family,
   }
   return {**row, 'state': dict(row)}
 

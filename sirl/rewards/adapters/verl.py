@@ -40,7 +40,7 @@ def from_verl(
 
   Args:
     data_source: as in verl's data files; by default the task's meta['data_source'], else its
-      origin.
+      family, the name in its id.
     workers: number of calls at a time, in threads.
     run: where the function runs, such as `calls.processes(timeout=10)`; see `calls`.
     reward_kwargs: further keyword arguments, as verl passes reward_kwargs of its config.
@@ -92,7 +92,7 @@ def _row(task, text, data_source):
   nested = meta.get('reward_model')
   nested = nested if isinstance(nested, Mapping) else {}
   return (
-    data_source or meta.get('data_source', task.origin),
+    data_source or meta.get('data_source', task.family),
     text,
     meta.get('ground_truth', nested.get('ground_truth', task.answer)),
     {**EXTRA, **meta.get('extra_info', meta)},
@@ -106,7 +106,7 @@ def _first(result, data_source):
   """
   if isinstance(result, Exception) and 'data_source=' in str(result) and data_source is None:
     result.add_note(
-      "data_source is the task's meta['data_source'], else its origin; "
+      "data_source is the task's meta['data_source'], else its family, the name in its id; "
       "from_verl(fn, data_source='...') sets it"
     )
   if isinstance(result, Mapping):

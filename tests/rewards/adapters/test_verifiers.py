@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sirl import rewards
-from sirl.tasks import Task
+from sirl.tasks import Task, content_id
 
 from support.texts import judged, samples_of
 
@@ -37,6 +37,13 @@ def test_a_coroutine_sees_state_and_info():
   found = judged(rewards.from_verifiers(of_state, conversational=True), SAMPLES)
   np.testing.assert_array_equal(found.total, [[2, 0], [0, 1]])
   assert list(found.parts) == ['of_state']
+
+
+def test_the_argument_task_is_the_family_of_the_task():
+  own = Task(id=content_id('doubling', '2*3='), prompt='2*3=', answer='6', origin='environment')
+  named = lambda completion, task: float(task == 'doubling')
+  samples = samples_of([['6'], ['7']], [own, TASKS[0]])
+  assert judged(rewards.from_verifiers(named), samples).total.tolist() == [[1], [0]]
 
 
 def test_plural_names_see_the_whole_group():

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from sirl import rewards
-from sirl.tasks import Task
+from sirl.acquisition import procedural
+from sirl.domains import mathematics
+from sirl.tasks import Task, content_id
 
 from support.texts import judged, samples_of
 
@@ -63,6 +65,20 @@ def test_the_data_source_may_be_given():
     match=r"data_source='curated'.*\n.*\n.*from_verl\(fn, data_source='...'\) sets",
   ):
     judge(rewards.from_verl(gsm8k_compute_score), plain)
+
+
+def test_tasks_of_a_domain_have_its_name_as_their_data_source():
+  """A dispatcher tells domains by it; an origin such as 'environment' is that of many."""
+  own = Task(id=content_id('doubling', '2*3='), prompt='2*3=', answer='6', origin='environment')
+  (sum_,) = procedural.fixed_set(mathematics.addition(), n=1, seed=0, namespace='train')
+  seen = []
+
+  def score(data_source, solution_str, ground_truth, extra_info):
+    seen.append(data_source)
+    return 1.0
+
+  judge(rewards.from_verl(score, workers=1), samples_of([['6'], ['7']], [own, sum_]))
+  assert seen == ['doubling', 'addition']
 
 
 def test_a_verl_dict_gives_the_score_and_parts():
