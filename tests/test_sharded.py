@@ -60,7 +60,7 @@ def test_data_shards_work_apart_until_gradients_are_summed():
   # One Adam step of 1e-2, gradients summed in another order.
   assert found['weights differ by'] < 1e-5
   assert found['tokens equal where weights are split']
-  assert found['split weights differ by'] < 1e-5
+  assert max(found['split weights differ by']) < 1e-5
   assert found['in loops'] == {'decode': [], 'refill': [], 'speculate': [], 'update': []}
   assert found['sums of the update'] > 0  # gradients are summed after the loops
 

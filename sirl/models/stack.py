@@ -18,7 +18,7 @@ REMAT = {  # what is stored for the backward pass; the rest is recomputed
 }
 
 
-def written_out(blocks, x_BTD, views, cache, start_B, constrain):
+def written_out(blocks, x_BTD, views, cache, start_B, constrain, whole=None):
   """Unrolled layers: the hidden states after the last one, and the tuple of all caches.
 
   Args:
@@ -26,17 +26,22 @@ def written_out(blocks, x_BTD, views, cache, start_B, constrain):
     views: (rotation, mask_BTS) of global layers, and the same of local ones.
     cache, start_B: as in `Decoder.hidden`.
     constrain: applied after every layer.
+    whole: the shapes of a layer's weights, in the order of its tree. Weights of other shapes are
+      this device's parts over fsdp, and each layer gathers its own just before it runs.
   """
   kept = []
   for i, block in enumerate(blocks):
     layer_cache = cache[i] if cache is not None else None
+    if whole is not None:
+      graph, weights = nnx.split(block)
+      block = nnx.merge(graph, fetched(weights, whole))
     x_BTD, layer_cache = block(x_BTD, *views[block.local], layer_cache, start_B)
     x_BTD = constrain(x_BTD)
     kept.append(layer_cache)
   return x_BTD, tuple(kept)
 
 
-def looped(blocks, x_BTD, views, cache, start_B, constrain, remat):
+def looped(blocks, x_BTD, views, cache, start_B, constrain, remat, whole=None):
   """`written_out` as a scan. `remat`, a key of REMAT, sets what is stored for the backward pass."""
   graph, _ = nnx.split(blocks[0])  # layers differ in their weights and in being local
   weights = stacked([nnx.split(block)[1] for block in blocks])
@@ -48,7 +53,7 @@ def looped(blocks, x_BTD, views, cache, start_B, constrain, remat):
     view = views[blocks[0].local]
     if mixed:
       view = jax.tree.map(lambda whole, near: jnp.where(local, near, whole), *views)
-    block = nnx.merge(graph, own_weights)
+    block = nnx.merge(graph, fetched(own_weights, whole))
     x_BTD, own_cache = block(x_BTD, *view, own_cache, start_B)
     return constrain(x_BTD), own_cache
 
@@ -58,6 +63,22 @@ def looped(blocks, x_BTD, views, cache, start_B, constrain, remat):
   x_BTD, kept = jax.lax.scan(layer, x_BTD, inputs)
   keys, values = kept
   return x_BTD, tuple(zip(keys, values))
+
+
+def fetched(weights, whole):
+  """The weights of a layer, gathered over fsdp where they have another shape than the whole.
+
+  In the backward pass, gradients are summed over fsdp, and each device keeps its part of the sum.
+  """
+  if whole is None:
+    return weights
+
+  def gather(x, shape):
+    split = [axis for axis, size in enumerate(shape) if x.shape[axis] != size]
+    return jax.lax.all_gather(x, 'fsdp', axis=split[0], tiled=True) if split else x
+
+  leaves, tree = jax.tree.flatten(weights)
+  return jax.tree.unflatten(tree, map(gather, leaves, whole))
 
 
 def stacked(trees):

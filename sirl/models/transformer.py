@@ -109,6 +109,8 @@ class Decoder(nnx.Module):
     self.constrain = constrain or (lambda x_BTD: x_BTD)
     self.embed = Embedding(a)
     self.layers = nnx.List([Block(a, local=i in a.local_layers) for i in range(a.layers)])
+    shapes = jax.tree.map(jnp.shape, nnx.split(self.layers[0])[1])
+    self.layer_shapes = tuple(jax.tree.leaves(shapes, is_leaf=lambda x: isinstance(x, tuple)))
     self.final_norm = RMSNorm(a.width, a)
     self.head = None if a.tied else Linear(a.width, a.vocab, a)
     self.value_head = Linear(a.width, 1, a, bias=True, std=0.0) if a.value_head else None
@@ -147,11 +149,13 @@ class Decoder(nnx.Module):
 
     x_BTD = self.constrain(self.embed(tokens_BT))
     through = self.layers, x_BTD, views, cache, start_B, self.constrain
+    by_device = 'fsdp' in jax.sharding.get_abstract_mesh().manual_axes
+    whole = self.layer_shapes if by_device else None
     decoding = start_B is not None  # no gradients then, and the cache is written in place
     if a.remat == 'none' or decoding:
-      x_BTD, cache = stack.written_out(*through)
+      x_BTD, cache = stack.written_out(*through, whole)
     else:
-      x_BTD, cache = stack.looped(*through, a.remat)
+      x_BTD, cache = stack.looped(*through, a.remat, whole)
     return self.final_norm(x_BTD), cache
 
   def unembed(self, x):

@@ -20,8 +20,14 @@ from jax.sharding import PartitionSpec as Spec
 from sirl import ranges
 from sirl.ops import logprobs, prefill, trees
 from sirl.optimization import buckets
-from sirl.runtime import sharding
+from sirl.runtime import chips, sharding
 from sirl.types import Model, Sampler
+
+GATHER = {
+  'auto': 'once per minibatch where the weights fit',
+  'minibatch': 'once per minibatch',
+  'layer': 'each layer in every pass, for models that fit no device whole',
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,9 +49,27 @@ class Pieces:
   widths: tuple[ranges.Count, ...] = ()
   chunk: ranges.Count = 64  # completion columns per unembedding
 
+  # How often weights that are split over mesh.fsdp are gathered, a key of GATHER.
+  gather: str = 'auto'
+
   def __post_init__(self):
-    """Raises ValueError for a number below 1."""
+    """Raises ValueError for a number below 1 or an unknown word."""
     ranges.check(self)
+    if self.gather not in GATHER:
+      raise ValueError(f'gather={self.gather!r}; expected one of {", ".join(GATHER)}')
+
+  def gathers_all(self, weights) -> bool:
+    """Whether all weights are gathered once per minibatch, instead of a layer at a time.
+
+    By itself that is so where 8 bytes a weight take at most a third of a device: two for the
+    weight, two for a copy, four for its gradient.
+    """
+    if self.gather != 'auto':
+      return self.gather == 'minibatch'
+    memory = chips.memory()
+    tensor = jax.sharding.get_abstract_mesh().shape.get('tensor', 1)
+    size = sum(x.size for x in jax.tree.leaves(weights)) / tensor
+    return memory is None or 8 * size <= memory / 3
 
   @property
   def by_rows(self) -> bool:
@@ -67,9 +91,11 @@ class Forward(NamedTuple):
     )
 
   def laid_out(self, weights):
-    """Weights for the passes of a minibatch: gathered over fsdp once, layers in the compute dtype.
+    """Weights for the passes of a minibatch, and their PartitionSpecs over fsdp.
 
-    Embedding and head keep their dtype, because the gradients of their chunks are added up.
+    Layers have the compute dtype. They are gathered over fsdp once, or if they do not fit, each
+    layer gathers its own in every pass. Embedding and head are always gathered; they keep their
+    dtype, because the gradients of their chunks are added up.
     """
     dtype = getattr(self.model.architecture, 'dtype', None)
 
@@ -77,7 +103,12 @@ class Forward(NamedTuple):
       layer = path[:1] == (jax.tree_util.DictKey('layers'),) and x.ndim >= 2
       return x.astype(dtype) if layer and dtype is not None else x
 
-    return sharding.gathered(jax.tree_util.tree_map_with_path(cast, weights))
+    whole = self.pieces.gathers_all(weights) or 'layers' not in (weights or ())
+    specs = jax.tree.map(lambda x: Spec(), weights)
+    if not whole:
+      specs = {**specs, 'layers': sharding.fsdp_specs(weights)['layers']}
+    weights = jax.tree_util.tree_map_with_path(cast, weights)
+    return sharding.gathered(weights, () if whole else ('layers',)), specs
 
   def read_prompts(self, weights, rollouts):
     """The model state after each task's prompt."""
@@ -94,12 +125,14 @@ def scored(forward, weights, experience):
   values is None without a value head.
   """
   own = functools.partial(_scored_slices, forward)
+  weights, given = forward.laid_out(weights)
   return sharding.on_data_shards(
     own,
-    (forward.laid_out(weights),),
+    (weights,),
     (experience,),
     parts=forward.pieces.microbatches,
     axes=sharding.ROWS,
+    given=(given,),
   )
 
 
@@ -155,14 +188,15 @@ def gradients(forward, loss, params, frozen, experience):
     out, grads = _gradient_slices(forward, loss, params, frozen, rows.replace(counts=counts))
     return out, jax.tree.map(lambda g: g.astype(jnp.float32), grads)
 
-  whole = forward.laid_out(params), forward.laid_out(frozen), experience.counts
+  (trained, given), (fixed, given_fixed) = forward.laid_out(params), forward.laid_out(frozen)
   return sharding.on_data_shards(
     own,
-    whole,
+    (trained, fixed, experience.counts),
     (experience.replace(counts=None),),
     parts=forward.pieces.microbatches,
-    merge=functools.partial(merge_shards, specs),
+    merge=functools.partial(merge_shards, specs, jax.tree.map(jnp.shape, params)),
     axes=sharding.ROWS,
+    given=(given, given_fixed, Spec()),
     out=(Spec(), specs),
   )
 
@@ -235,7 +269,7 @@ def merge_gap(a, b):
   return a[0] + b[0], a[1] + b[1], jnp.maximum(a[2], b[2])
 
 
-def merge_shards(specs, found):
+def merge_shards(specs, like, found):
   """Combines the results of `gradients` on all shards: sums, and gaps as in `merge_gap`.
 
   Gradients come back split as `specs` says, those of the weights.
@@ -243,4 +277,4 @@ def merge_shards(specs, found):
   (loss, (metrics, (total, count, largest))), grads = found
   loss, metrics, total, count = jax.lax.psum((loss, metrics, total, count), sharding.ROWS)
   largest = jax.lax.pmax(largest, sharding.ROWS)
-  return (loss, (metrics, (total, count, largest))), sharding.summed_over_shards(grads, specs)
+  return (loss, (metrics, (total, count, largest))), sharding.summed_over_shards(grads, specs, like)

@@ -103,15 +103,22 @@ def kept(tree):
   return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
 
 
-def gathered(tree):
-  """The tree under jit, no longer split over fsdp; it stays split over tensor."""
+def gathered(tree, but=()):
+  """The tree under jit, no longer split over fsdp; it stays split over tensor.
+
+  Args: but: names at the top of the tree whose leaves stay split.
+  """
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.shape.get('fsdp', 1) == 1:
+  if mesh.shape.get('fsdp', 1) == 1 or tree is None:
     return tree
   table = tuple(
     (pattern, P(*(None if axis == 'fsdp' else axis for axis in spec))) for pattern, spec in TABLE
   )
-  return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh, table))
+  where = shardings(tree, mesh, table)
+  return {
+    name: inner if name in but else jax.lax.with_sharding_constraint(inner, where[name])
+    for name, inner in tree.items()
+  }
 
 
 def fsdp_specs(tree):
@@ -123,19 +130,22 @@ def fsdp_specs(tree):
   return jax.tree.map(only, shardings(tree, mesh))
 
 
-def summed_over_shards(tree, specs):
+def summed_over_shards(tree, specs, like):
   """Sums a tree over the shards of (data, fsdp), inside `on_data_shards` with axes=ROWS.
 
   A leaf that `specs` (from `fsdp_specs`) splits comes back as this shard's part of the sum.
+
+  Args: like: shapes of the whole. A leaf of another shape is summed over fsdp already.
   """
 
-  def total(x, spec):
+  def total(x, spec, whole):
     if 'fsdp' not in spec:
       return jax.lax.psum(x, ROWS)
-    x = jax.lax.psum_scatter(x, 'fsdp', scatter_dimension=list(spec).index('fsdp'), tiled=True)
+    if x.shape == whole:
+      x = jax.lax.psum_scatter(x, 'fsdp', scatter_dimension=list(spec).index('fsdp'), tiled=True)
     return jax.lax.psum(x, 'data')
 
-  return jax.tree.map(total, tree, specs)
+  return jax.tree.map(total, tree, specs, like)
 
 
 def place(tree, mesh, table=TABLE):
@@ -181,7 +191,7 @@ def check_rows(prompts, mesh, processes=None):
     )
 
 
-def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',), out=None):
+def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',), given=None, out=None):
   """fn(*whole, *rows) with a separate computation of its own rows on every shard of the axes.
 
   The shards wait for each other only in `merge`. If the compiler split the rows instead, a loop
@@ -197,6 +207,7 @@ def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',), out=
     merge: combines the results of all shards into the same result on each, by collectives over
       the axes. None: fn returns trees of [P, ...] leaves, which are concatenated.
     axes: of the mesh; ROWS also splits over fsdp, where each shard then holds whole weights.
+    given: PartitionSpecs of `whole`, a prefix of its tree; None: every shard receives it unsplit.
     out: PartitionSpecs of what merge returns, a prefix of its tree; None: the same on every shard.
   """
   if data_shards(jax.tree.leaves(rows)[0].shape[0], parts, axes) == 1:
@@ -212,7 +223,11 @@ def on_data_shards(fn, whole, rows, *, parts=1, merge=None, axes=('data',), out=
     out = P()
   # check_vma=True would sum the gradients of the replicated weights in every iteration of a loop.
   split = jax.shard_map(
-    own, in_specs=(P(), P(axes)), out_specs=out, axis_names={*axes}, check_vma=False
+    own,
+    in_specs=(P() if given is None else given, P(axes)),
+    out_specs=out,
+    axis_names={*axes},
+    check_vma=False,
   )
   return split(whole, rows)
 

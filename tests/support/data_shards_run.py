@@ -5,6 +5,7 @@ python tests/support/data_shards_run.py
 It prints the differences from one device, and the collectives.
 """
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -57,7 +58,7 @@ def sample(program, **more):
   return program(MODEL, *arguments, **more), text
 
 
-def update(rollouts, model=MODEL):
+def update(rollouts, model=MODEL, **pieces):
   """Weights after one update by two pieces of micro-batch and rows, and the text of the program."""
   learner = Learner(model=model, params=PARAMS, optimizer=OPTIMIZER)
   state = sharding.place(gro.start(learner), jax.sharding.get_mesh())
@@ -66,7 +67,7 @@ def update(rollouts, model=MODEL):
     OPTIMIZER,
     by_group(advantages.centered),
     objectives.policy_gradient(),
-    pieces=Pieces(microbatches=2, rows=1),
+    pieces=Pieces(**{'microbatches': 2, 'rows': 1, **pieces}),
   )
   rewards_PG = jnp.asarray(hosts.global_rows(np.eye(P, G, dtype=np.float32)))
   arguments = state, rollouts, Rewards(rewards_PG, {}), keys.at(0, 'gro')
@@ -90,12 +91,20 @@ def everything(devices):
 
 
 def with_split_weights():
-  """Tokens and weights on data=2 x fsdp=2, with the residual stream pinned."""
+  """Tokens and weights on data=2 x fsdp=2, by the compiler and by each way to gather weights."""
   mesh = sharding.make_mesh(config.Mesh(data=2, fsdp=2))
   with jax.set_mesh(mesh):
     rollouts, _ = sample(decode)
-    params, _ = update(rollouts, models.build(NUMBERS, constrain=sharding.pin))
-  return jax.tree.map(np.asarray, (rollouts.tokens, params))
+    build = lambda **changes: models.build(
+      dataclasses.replace(NUMBERS, **changes), constrain=sharding.pin
+    )
+    # two microbatches do not divide over four shards, so there the compiler splits the rows
+    found = [
+      update(rollouts, build())[0],
+      *(update(rollouts, build(), microbatches=1, gather=how)[0] for how in ('minibatch', 'layer')),
+      update(rollouts, build(remat='block'), microbatches=1, gather='layer')[0],
+    ]
+  return jax.tree.map(np.asarray, (rollouts.tokens, found))
 
 
 (one, _), (two, texts), four = everything(1), everything(2), with_split_weights()
@@ -110,7 +119,7 @@ print(
       ),
       'weights differ by': apart(one[1], two[1]),
       'tokens equal where weights are split': bool(np.array_equal(one[0][0], four[0])),
-      'split weights differ by': apart(one[1], four[1]),
+      'split weights differ by': [apart(one[1], each) for each in four[1]],
       'sums of the update': texts['update'].count(' all-reduce('),
       'in loops': {name: sorted(in_loops(text)) for name, text in texts.items()},
     }
