@@ -183,7 +183,7 @@ def put_together(c, domain, model, params, codec, sets) -> recipe.Setting:
   sampler = sampling.sampler(temperature=c.temperature)
   ask = make_ask(model, codec, sampler=sampler, **texts())
   ask_greedy = greedy(model, codec, **texts())
-  warn_if_rate_ends(c)
+  check_rate(c)
   answered = all(task.answer is not None for task in sets['heldout'])
   slots = getattr(c, 'slots', 0)
   per_step = c.epochs * c.minibatches  # updates of a GRO step; schedules are stated in steps
@@ -241,14 +241,22 @@ def warm_start(c, model, codec, domain, sets):
   )  # fmt: skip
 
 
-def warn_if_rate_ends(c):
-  """Logs a warning when the run is longer than its schedule, whose learning rate ends at 0.
+def check_rate(c):
+  """Logs a warning when steps of the run have a learning rate of 0, after its schedule or by lr=0.
 
   The schedule does not follow max_rounds: a run that goes on must compute what a longer run would.
+  Raises: ValueError for a schedule that ends before its warmup.
   """
-  steps = c.max_rounds * c.steps_per_round
-  if 0 < c.lr_steps < steps:
-    logging.getLogger('sirl.experiments').warning(
+  log, steps = logging.getLogger('sirl.experiments'), c.max_rounds * c.steps_per_round
+  if 0 < c.lr_steps <= c.warmup:
+    raise ValueError(
+      f'lr_steps={c.lr_steps}: the learning rate would end at 0 before it has risen over '
+      f'warmup={c.warmup} steps; --set warmup={c.lr_steps // 4}, or lr_steps=0 for a constant rate'
+    )
+  if c.lr == 0:
+    log.warning('lr=0: no step changes the weights, so the whole run measures its start')
+  elif 0 < c.lr_steps < steps:
+    log.warning(
       'the learning rate is 0 from step lr_steps=%d on, and the run has %d steps (max_rounds=%d x '
       'steps_per_round=%d): the last ones learn nothing. Set lr_steps=%d, or 0 for a constant rate; '
       'a run that has begun also needs allow_changed_config=true',

@@ -71,6 +71,7 @@ WHOLE = [
   ('chunk', choice(Pieces), (0, None)),
   ('warmup', choice(adamw, learning_rate=0.1), (None,)),
   ('total', choice(adamw, learning_rate=0.1), (0,)),
+  ('total', choice(adamw, learning_rate=0.1, warmup=4), (3, 4)),
   ('capacity', choice(adaptive.success_rate), (0, None)),
   ('horizon', choice(steering.stop_if_not_finite), (0, 9, None)),
   ('rounds', choice(steering.ask_every), (0, None)),

@@ -26,8 +26,8 @@ def adamw(
     weight_decay: applies to leaves of rank 2 or more only.
     clip: largest global norm of the gradient; None does not clip.
   The optimizer state holds the learning rate under 'learning_rate', where the metrics read it.
-  Raises: ValueError for a number out of range, an unknown schedule, or 'linear' or 'cosine' without
-    `total`.
+  Raises: ValueError for a number out of range, an unknown schedule, 'linear' or 'cosine' without
+    `total`, or a `total` within the warmup.
   """
   learning_rate = ranges.real('learning_rate', learning_rate, 0)
   warmup, total = ranges.whole('warmup', warmup, 0), ranges.optional('total', total)
@@ -36,7 +36,9 @@ def adamw(
   clip = ranges.optional('clip', clip, ranges.real, above=0)
   shapes = {'constant': optax.constant_schedule(learning_rate)}
   if total is not None:
-    steps = max(total - warmup, 1)
+    if total <= warmup:
+      raise ValueError(f'total={total}; expected a number of updates above warmup={warmup}')
+    steps = total - warmup
     shapes['linear'] = optax.linear_schedule(learning_rate, 0.0, steps)
     shapes['cosine'] = optax.cosine_decay_schedule(learning_rate, steps)
   if schedule not in shapes:

@@ -102,9 +102,15 @@ def constant_parts(run):
 
 
 def learning_rate(run):
-  """Steps at a learning rate near zero, as those after the end of a schedule."""
+  """Steps at a learning rate of zero, by lr=0, or near it, as after the end of a schedule."""
   rates = [abs(row.get('learning_rate', math.nan)) for row in run.steps]
   highest = max((rate for rate in rates if not math.isnan(rate)), default=math.nan)
+  if highest == 0:
+    yield Finding(
+      'warning', 'the learning rate is 0', 'learning_rate 0 in every step',
+      'No step changed the weights, so every round measures the start. Set lr above 0.',
+    )  # fmt: skip
+    return
   late = rates[-max(WINDOW, len(rates) // 20) :]
   if len(late) < len(rates) and all(rate < RATE_GONE * highest for rate in late):
     yield Finding(

@@ -72,12 +72,22 @@ def test_the_table_prints_the_interval_a_report_holds_else_what_its_error_gives(
 
 def test_a_run_longer_than_its_schedule_is_warned_about_with_what_to_set(caplog):
   c = settings.Toy(max_rounds=18)
-  settings.warn_if_rate_ends(c)
+  settings.check_rate(c)
   assert 'from step lr_steps=480 on, and the run has 720 steps' in caplog.text
   assert 'Set lr_steps=720, or 0 for a constant rate' in caplog.text
 
 
+def test_a_schedule_that_ends_within_its_warmup_is_refused_for_its_rate_would_never_fall():
+  with pytest.raises(ValueError, match=r'lr_steps=4: .* over warmup=10 steps; --set warmup=1, or'):
+    settings.check_rate(settings.Toy(lr_steps=4))
+
+
+def test_a_learning_rate_of_zero_is_said_in_one_warning(caplog):
+  settings.check_rate(settings.Toy(lr=0.0, max_rounds=18))
+  assert [record.getMessage().split(':')[0] for record in caplog.records] == ['lr=0']
+
+
 @pytest.mark.parametrize('changes', [{}, {'max_rounds': 3}, {'max_rounds': 18, 'lr_steps': 0}])
 def test_a_schedule_that_lasts_as_long_as_the_run_is_not_warned_about(caplog, changes):
-  settings.warn_if_rate_ends(settings.Toy(**changes))
+  settings.check_rate(settings.Toy(**changes))
   assert caplog.text == ''

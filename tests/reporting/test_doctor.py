@@ -177,6 +177,10 @@ ILLNESSES = {
     changed('learning_rate', 1.6e-11),
     'warning', 'the learning rate is near zero', 'at most 1.6e-11 in the last 20 steps, 1.0e-03 before', 'lr_steps',
   ),
+  'rate of zero': (
+    always(learning_rate=0.0),
+    'warning', 'the learning rate is 0', 'learning_rate 0 in every step', 'Set lr above 0',
+  ),
   'memorised': (
     monitored(lambda i: {'fresh/gap': 0.03 * i, 'fresh/gap_sem': 0.02}),
     'problem', 'held-out accuracy is above that on fresh tasks', 'fresh/gap +0.270 ± 0.039', 'fresh tasks',
