@@ -73,7 +73,13 @@ def by_level(s):
   return benchmarks.merge(
     *(
       benchmarks.sampled(
-        f'heldout_{level}', tasks, s.domain.verify, ask, samples=8, extract=s.domain.extract
+        f'heldout_{level}',
+        tasks,
+        s.domain.verify,
+        ask,
+        samples=8,
+        extract=s.domain.extract,
+        same=s.domain.same,
       )
       for level, tasks in levels.items()
       if tasks

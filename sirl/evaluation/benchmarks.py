@@ -18,7 +18,6 @@ set.
 """
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -52,7 +51,7 @@ def sampled(
   samples: int = 8,
   ks: Sequence[int] = (1, 8),
   extract: Extract | None = None,
-  same: Same = operator.eq,
+  same: Same | None = None,
   show: Show | None = None,
   shown: int = 8,
 ) -> Evaluate:
@@ -63,10 +62,11 @@ def sampled(
 
   Args:
     extract: text -> answer or None.
-    same: whether two answers count as one in maj@k, such as `answers.same`.
+    same: needed with extract; whether two answers count as one in maj@k: `answers.same` for 18, 18.0
+      and $18, operator.eq for equal texts only.
     show: called with the first `shown` tasks as dicts with the keys round, benchmark, task, prompt,
       answer, texts, scores and, with extract, extracted.
-  Raises: ValueError for a set without tasks, or for ks outside 1..samples.
+  Raises: ValueError for a set without tasks, for ks outside 1..samples, or for extract without same.
   """
   _check(name, tasks)
   samples = ranges.whole('samples', samples)
@@ -75,6 +75,11 @@ def sampled(
     raise ValueError(f'{name}: ks is empty; expected one k in 1..samples={samples}, or more')
   for i, k in enumerate(ks):
     ranges.whole(f'{name}: ks[{i}]', k, 1, samples)
+  if extract is not None and same is None:
+    raise ValueError(
+      f'{name}: extract= without same=; give same=answers.same, which counts 18 and 18.0 as one '
+      'answer, or operator.eq'
+    )
 
   def evaluate(weights, record, context):
     del record

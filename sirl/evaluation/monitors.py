@@ -10,7 +10,6 @@ before the first step or without a task that has an answer.
 Never train on what a monitor measures: it would stop measuring.
 """
 
-import operator
 from collections import Counter
 from collections.abc import Sequence
 
@@ -144,7 +143,7 @@ def consensus(
   ask: Ask,
   extract: Extract,
   *,
-  same: Same = operator.eq,
+  same: Same,
   name: str = 'consensus',
   samples: int = 8,
   seed: int = 0,
@@ -170,7 +169,8 @@ def consensus(
   Its memory is {'anchor': winning answers}: the votes of the weights that it sees first. In a run
   that has it from the start, these are the weights before training.
   Args:
-    same: whether two answers count as one, such as `answers.same`.
+    same: whether two answers count as one: `answers.same` for 18, 18.0 and $18, operator.eq for
+      equal texts only.
     seed: of the anchor's votes.
   """
   if not tasks:

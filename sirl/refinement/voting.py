@@ -10,7 +10,6 @@ key fixes the order of draws.
 """
 
 import math
-import operator
 from collections.abc import Sequence
 
 from sirl import ranges
@@ -28,10 +27,13 @@ def first(ask: Ask) -> Refine:
   return refine
 
 
-def self_consistency(ask: Ask, n: int, extract: Extract, same: Same = operator.eq) -> Refine:
+def self_consistency(ask: Ask, n: int, extract: Extract, same: Same) -> Refine:
   """The first of n texts that gives the most frequent answer.
 
-  Texts without an answer do not vote; `same` says which answers count as one. If no text has one, returns the first text.
+  Texts without an answer do not vote. If no text has one, returns the first text.
+
+  Args: same: whether two answers count as one: `answers.same` for 18, 18.0 and $18, operator.eq for
+    equal texts only.
   Source: Wang et al. 2022, arXiv 2203.11171; the paper draws 40 at temperature 0.7.
   """
   _check(n)
@@ -66,9 +68,7 @@ def best_of_n(ask: Ask, n: int, verifier: Verify) -> Refine:
   return refine
 
 
-def weighted_vote(
-  ask: Ask, n: int, extract: Extract, verifier: Verify, same: Same = operator.eq
-) -> Refine:
+def weighted_vote(ask: Ask, n: int, extract: Extract, verifier: Verify, same: Same) -> Refine:
   """Finds the answer with the largest sum of scores, and returns its highest-scored text.
 
   A text without an answer or a score does not vote. If no text votes, returns the first text.

@@ -10,7 +10,6 @@ verifiable term, or weight 0 as metrics.
 """
 
 import functools
-import operator
 import re
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -139,7 +138,7 @@ def repetition(n: int = 3, penalty: float = 1.0) -> Callable:
 def majority_vote(
   extract: Callable[[str], Hashable | None],
   *,
-  same: Same = operator.eq,
+  same: Same,
   train: int | None = None,
 ) -> Callable:
   """fn(task, texts) for per_group: 1 if a text gives the group's most frequent answer, else 0.
@@ -154,7 +153,8 @@ def majority_vote(
 
   Args:
     extract: text -> answer or None.
-    same: whether two answers count as one, such as `answers.same`: 18, 18.0 and $18.
+    same: whether two answers count as one: `answers.same` for 18, 18.0 and $18, operator.eq for
+      equal texts only.
     train: the first `train` texts of a group are judged, and the rest only vote; None judges all.
       The paper votes with 64 and trains on 32.
   Source: TTRL, Zuo et al. 2025, arXiv 2504.16084. When the label is wrong, only texts with the

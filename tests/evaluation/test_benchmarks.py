@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ ASK = scripted(
 
 def test_pass_and_majority_by_hand():
   found = benchmarks.sampled(
-    'heldout', TASKS, verify, ASK, samples=4, ks=(1, 2, 4), extract=extract
+    'heldout', TASKS, verify, ASK, samples=4, ks=(1, 2, 4), extract=extract, same=operator.eq
   )(None, None, CONTEXT)
   # Right: 4, 1, 2 and 0 of 4. A pair misses c right ones in C(4 - c, 2) of 6 cases: pass@2 = 1,
   # 1/2, 5/6, 0.
@@ -62,9 +63,9 @@ def test_maj_counts_values_and_not_spellings():
 
 
 def test_each_accuracy_has_its_error_and_interval():
-  found = benchmarks.sampled('heldout', TASKS, verify, ASK, samples=4, ks=(1, 4), extract=extract)(
-    None, None, CONTEXT
-  )
+  found = benchmarks.sampled(
+    'heldout', TASKS, verify, ASK, samples=4, ks=(1, 4), extract=extract, same=operator.eq
+  )(None, None, CONTEXT)
   for name in ('heldout/pass@1', 'heldout/pass@4', 'heldout/maj@4'):
     assert found[name + '_low'] < found[name] < found[name + '_high']
     assert found[name + '_sem'] > 0
@@ -114,7 +115,16 @@ def test_rounds_and_names_draw_different_noise_and_the_same_round_the_same():
 def test_show_receives_the_first_tasks_to_read():
   rows = []
   evaluate = benchmarks.sampled(
-    'heldout', TASKS, verify, ASK, samples=2, ks=(1,), extract=extract, show=rows.extend, shown=2
+    'heldout',
+    TASKS,
+    verify,
+    ASK,
+    samples=2,
+    ks=(1,),
+    extract=extract,
+    same=operator.eq,
+    show=rows.extend,
+    shown=2,
   )
   evaluate(None, None, CONTEXT)
   assert rows[1] == {
@@ -187,6 +197,11 @@ def test_merged_evaluators_may_not_give_one_metric_twice():
   with pytest.raises(ValueError, match='heldout/greedy'):
     benchmarks.merge(anchor, anchor)(None, None, CONTEXT)
   assert benchmarks.merge()(None, None, CONTEXT) == {}
+
+
+def test_an_extractor_must_come_with_what_is_one_answer_since_spellings_would_split_a_value():
+  with pytest.raises(ValueError, match='heldout: extract= without same=; give same=answers.same'):
+    benchmarks.sampled('heldout', TASKS, verify, ASK, extract=extract)
 
 
 @pytest.mark.parametrize(

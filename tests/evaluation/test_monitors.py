@@ -4,6 +4,7 @@ import dataclasses
 import fractions
 import json
 import math
+import operator
 
 import jax
 import numpy as np
@@ -160,7 +161,7 @@ def measure(evaluator, weights, memory=None, context=CONTEXT):
 
 def watch(*groups):
   evaluator = monitors.consensus(
-    OPEN[: len(groups)], scripted(*groups), digits, samples=len(groups[0])
+    OPEN[: len(groups)], scripted(*groups), digits, same=operator.eq, samples=len(groups[0])
   )
   found, _ = measure(evaluator, None)
   return {name.removeprefix('monitor/consensus/'): value for name, value in found.items()}
@@ -208,7 +209,7 @@ AGREEMENT = 'monitor/consensus/anchor_agreement'
 def test_anchor_agreement_compares_with_the_weights_it_was_first_asked_about():
   votes = {'start': ['1', '2', '3', '?'], 'now': ['1', '5', '?', '4']}
   ask = lambda weights, prompts, key, n: [[vote] * n for vote in votes[weights]]
-  evaluator = monitors.consensus(OPEN, ask, digits, samples=2)
+  evaluator = monitors.consensus(OPEN, ask, digits, same=operator.eq, samples=2)
   assert evaluator.init() == {'anchor': None}
   found, memory = measure(evaluator, 'start')
   assert found[AGREEMENT] == 1.0
@@ -230,7 +231,7 @@ def test_answers_that_json_does_not_know_are_remembered():
   """An answer may be any hashable value, such as a fraction."""
   votes = {'start': ['1/2', '3'], 'now': ['2/4', '4']}
   ask = lambda weights, prompts, key, n: [[vote] * n for vote in votes[weights]]
-  evaluator = monitors.consensus(OPEN[:2], ask, fractions.Fraction, samples=2)
+  evaluator = monitors.consensus(OPEN[:2], ask, fractions.Fraction, same=operator.eq, samples=2)
   _, memory = measure(evaluator, 'start')
   assert memory == {'anchor': ['1/2', '3']}
   assert measure(evaluator, 'now', memory)[0][AGREEMENT] == 0.5
@@ -241,7 +242,7 @@ def test_a_resumed_run_goes_on_with_its_anchor():
     generator = stats.generator(key)
     return [[str(generator.integers(3)) for _ in range(n)] for _ in prompts]
 
-  build = lambda: monitors.consensus(OPEN, ask, digits, samples=4)
+  build = lambda: monitors.consensus(OPEN, ask, digits, same=operator.eq, samples=4)
   contexts = [Context(r, 0.0, jax.random.key(r)) for r in range(3)]
   first, memory, unbroken = build(), None, []
   for context in contexts:
@@ -259,13 +260,13 @@ def test_the_votes_of_the_anchor_have_noise_of_their_own_seed():
     return [['1'] * n for _ in prompts]
 
   for seed in (0, 0, 1):
-    measure(monitors.consensus(OPEN, ask, digits, seed=seed), None)
+    measure(monitors.consensus(OPEN, ask, digits, same=operator.eq, seed=seed), None)
   now, anchor = drawn[::2], drawn[1::2]
   assert len(drawn) == 6
   assert anchor[0] == anchor[1] != anchor[2]
   assert now[0] == now[1] == now[2]
   assert now[0] not in anchor
-  evaluator = monitors.consensus(OPEN, ask, digits)
+  evaluator = monitors.consensus(OPEN, ask, digits, same=operator.eq)
   measure(evaluator, None, {'anchor': ['1'] * 4})
   assert drawn[6:] == [now[0]]  # a known anchor is not asked again
 
@@ -275,7 +276,7 @@ def test_the_votes_of_the_anchor_have_noise_of_their_own_seed():
 )
 def test_a_consensus_needs_prompts_and_votes(tasks, samples, said):
   with pytest.raises(ValueError, match=said):
-    monitors.consensus(tasks, scripted(), digits, samples=samples)
+    monitors.consensus(tasks, scripted(), digits, same=operator.eq, samples=samples)
 
 
 # ---------------------------------------------------------------- all of it, on a simulated run
@@ -308,7 +309,7 @@ def steered(path):
 
   Returns: the accuracy at each round and the first decision.
   """
-  evaluator = monitors.consensus(PROMPTS, simulated, digits, samples=16)
+  evaluator = monitors.consensus(PROMPTS, simulated, digits, same=operator.eq, samples=16)
   rule = steering.first_of(
     steering.rollback_if('monitor/consensus/answer_concentration', rise=0.15),
     steering.rollback_if('monitor/consensus/anchor_agreement', fall=0.3),

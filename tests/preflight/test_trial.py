@@ -1,6 +1,7 @@
 """Every slot is tried on one task before anything is trained, and the error names slot and line."""
 
 import logging
+import operator
 import sys
 import time
 
@@ -176,7 +177,7 @@ def test_what_asks_the_model_is_tried_up_to_there():
 @pytest.mark.parametrize(
   'changes',
   [
-    dict(reward=rewards.per_group(heuristic.majority_vote(lambda text: text))),
+    dict(reward=rewards.per_group(heuristic.majority_vote(lambda text: text, same=operator.eq))),
     dict(reward=rewards.on_device(lambda params, rollouts: rollouts.action.sum(-1) * 0.1)),
     dict(reward=rewards.batched(lambda samples: ([1.0] * 4, {}), name='ones')),
     dict(reward=heuristic.random_reward(0.5)),

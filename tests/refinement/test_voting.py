@@ -1,5 +1,7 @@
 """Which of the drawn texts a refiner returns."""
 
+import operator
+
 import jax
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ def test_first_takes_what_comes_and_reads_the_weights():
 
 def test_self_consistency_returns_a_text_of_the_most_frequent_answer():
   # Two say 2, one says 3, one does not answer; nobody answers b.
-  assert voting.self_consistency(ASK, 4, extract)(0, TASKS, KEY) == ['is 2', 'hm']
+  assert voting.self_consistency(ASK, 4, extract, operator.eq)(0, TASKS, KEY) == ['is 2', 'hm']
 
 
 def test_votes_count_values_and_not_spellings():
@@ -48,7 +50,7 @@ def test_votes_count_values_and_not_spellings():
 
 
 def test_a_tied_vote_goes_to_the_answer_drawn_first():
-  assert voting.self_consistency(ASK, 3, extract)(0, TASKS, KEY)[0] == 'so 3'
+  assert voting.self_consistency(ASK, 3, extract, operator.eq)(0, TASKS, KEY)[0] == 'so 3'
 
 
 def test_best_of_n_returns_the_highest_score_and_the_first_of_equals():
@@ -74,7 +76,7 @@ def test_best_of_n_takes_a_negative_score_over_none():
 )
 def test_weighted_vote_sums_the_scores_of_an_answer(scores, chosen):
   table = dict(zip(['so 3', 'no', 'is 2', 'it 2'], scores))
-  refine = voting.weighted_vote(ASK, 4, extract, lambda task, text: table.get(text))
+  refine = voting.weighted_vote(ASK, 4, extract, lambda task, text: table.get(text), operator.eq)
   assert refine(0, TASKS[:1], KEY) == [chosen]
 
 
@@ -83,19 +85,21 @@ def test_equal_scores_make_a_weighted_vote_a_plain_one():
   for _ in range(50):
     draws = [f'x {a}' if a else 'none' for a in generator.integers(0, 4, size=7)]
     ask = scripted(a=draws, b=draws)
-    weighted = voting.weighted_vote(ask, 7, extract, lambda task, text: 1.0)(0, TASKS, KEY)
-    assert weighted == voting.self_consistency(ask, 7, extract)(0, TASKS, KEY)
+    weighted = voting.weighted_vote(ask, 7, extract, lambda task, text: 1.0, operator.eq)(
+      0, TASKS, KEY
+    )
+    assert weighted == voting.self_consistency(ask, 7, extract, operator.eq)(0, TASKS, KEY)
 
 
 def test_a_majority_of_right_answers_beats_a_single_draw():
   # Three of five right on every task, the wrong ones scattered.
   draws = ['x 9', 'x 2', 'x 2', 'x 7', 'x 2']
   ask = scripted(a=draws, b=draws)
-  assert voting.self_consistency(ask, 5, extract)(0, TASKS, KEY) == ['x 2', 'x 2']
+  assert voting.self_consistency(ask, 5, extract, operator.eq)(0, TASKS, KEY) == ['x 2', 'x 2']
 
 
 def test_no_tasks_no_answers():
-  assert voting.self_consistency(ASK, 4, extract)(0, [], KEY) == []
+  assert voting.self_consistency(ASK, 4, extract, operator.eq)(0, [], KEY) == []
 
 
 @pytest.mark.parametrize('score', [float('nan'), float('inf')])
@@ -106,12 +110,12 @@ def test_a_verifier_that_gives_no_number_is_named(score):
 
 def test_a_negative_weight_is_refused():
   with pytest.raises(ValueError, match='must not be negative'):
-    voting.weighted_vote(ASK, 2, extract, lambda task, text: -0.5)(0, TASKS, KEY)
+    voting.weighted_vote(ASK, 2, extract, lambda task, text: -0.5, operator.eq)(0, TASKS, KEY)
 
 
 def test_too_few_texts_are_noticed():
   with pytest.raises(ValueError, match='expected 6 for each of 2 prompts'):
-    voting.self_consistency(ASK, 6, extract)(0, TASKS, KEY)
+    voting.self_consistency(ASK, 6, extract, operator.eq)(0, TASKS, KEY)
 
 
 def test_n_is_positive():

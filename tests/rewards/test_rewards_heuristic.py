@@ -1,5 +1,6 @@
 """Format, length, repetition, vote: exact values."""
 
+import operator
 import re
 import time
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from sirl import rewards
+from sirl.domains import answers
 from sirl.rewards import heuristic
 from sirl.tasks import Task
 from sirl.types import Rollouts, Samples
@@ -89,7 +91,7 @@ REPEATED = [r'\boxed{', r'\boxed{}', r'\boxed{ ', '{', '}', '\\', ' ', '\n', 'a 
     heuristic.tagged('think', 'answer'),
     heuristic.matches(r'\s*<think>[^<]*</think>\s*<answer>[^<]*</answer>\s*'),
     heuristic.repetition(3),
-    lambda task, text: heuristic.majority_vote(first_number)(task, [text] * 2),
+    lambda task, text: heuristic.majority_vote(first_number, same=operator.eq)(task, [text] * 2),
   ],
   ids=['boxed', 'tagged', 'matches', 'repetition', 'majority_vote'],
 )
@@ -140,7 +142,7 @@ def first_number(text):
 
 
 def vote(texts, **kwargs):
-  reward = rewards.per_group(heuristic.majority_vote(first_number, **kwargs))
+  reward = rewards.per_group(heuristic.majority_vote(first_number, same=operator.eq, **kwargs))
   return reward(NOBODY, make_samples([texts]), jax.random.key(0))
 
 
@@ -154,11 +156,14 @@ def test_majority_vote_rewards_the_most_frequent_answer():
 
 def test_three_spellings_of_a_value_win_against_two_of_another():
   texts = ['7', '18', '18.0', '7', '$18']
-  fn = heuristic.majority_vote(
-    lambda text: text, same=lambda a, b: float(a.strip('$')) == float(b.strip('$'))
-  )
+  fn = heuristic.majority_vote(answers.final, same=answers.same)
   found = rewards.per_group(fn)(NOBODY, make_samples([texts]), jax.random.key(0))
   np.testing.assert_array_equal(found.total, [[0, 1, 1, 0, 1]])
+
+
+def test_a_vote_must_be_told_what_is_one_answer_since_spellings_would_split_a_value():
+  with pytest.raises(TypeError, match="'same'"):
+    heuristic.majority_vote(answers.final)  # ty: ignore[missing-argument]
 
 
 def test_texts_without_an_answer_never_win():
