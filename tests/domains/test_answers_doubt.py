@@ -141,3 +141,89 @@ def test_what_looks_alike_but_says_something_else_is_not_equal(text, gold):
 )  # fmt: skip
 def test_the_same_with_other_marks_is_equal(text, gold):
   assert right(text, gold)
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    r'\boxed{5}. But wait, I forgot to subtract 1, so it should be 4.', r'\boxed{5} is incorrect.', r'\boxed{5} is not the answer.',
+    r'The answer is \boxed{5} or 6.', r'The answer is \boxed{5} if n is even and 6 otherwise.', r'Maybe \boxed{5}?', r'\boxed{5}?',
+    r'It is either \boxed{5} or 6.', r'At least \boxed{5}.', r'Perhaps it is \boxed{5}, perhaps 6.',
+  ],
+)  # fmt: skip
+def test_words_around_a_box_that_guess_widen_or_take_it_back_leave_no_answer(text):
+  assert answers.final(text) is None
+
+
+@pytest.mark.parametrize(
+  ('text', 'gold'),
+  [
+    (r'The distance between A and B is \boxed{5}.', '5'), (r'\boxed{5}. The other root is negative and is not possible.', '5'),
+    (r'The solutions are $\boxed{2}$ and $\boxed{3}$.', '2,3'), (r'\boxed{5}. No other value works.', '5'),
+  ],
+)  # fmt: skip
+def test_words_around_a_box_that_say_something_else_do_not_count(text, gold):
+  assert right(text, gold)
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['#### 5\nBut wait, I forgot the eggs. It should be 12.', '<answer>5</answer> Actually, no, it is 6.', 'Answer: 5\nor 6',
+   'The answer is 5. Let me recheck. Hmm, that is wrong, it should be 6.', 'The answer is 5. I made a mistake.'],
+)  # fmt: skip
+def test_an_answer_that_the_text_after_it_takes_back_is_none(text):
+  assert answers.final(text) is None
+
+
+def test_two_answers_of_different_values_are_none_unless_the_text_says_why_the_later_one_counts():
+  for text in (
+    'Answer: 5\nAnswer: 6',
+    'The answer is 5. The answer is 6.',
+    'Way 1: the answer is 5. Way 2: the answer is 6.',
+    'The final answer is 5. The final answer is 6.',
+  ):
+    assert answers.final(text) is None, text
+  for text in (
+    'The answer is 5. I made an error. The answer is 6.',
+    'The answer is 5. So the final answer is 6.',
+  ):
+    assert right(text, '6'), text
+    assert not right(text, '5'), text
+  assert right('The answer is 1/2. So the answer is 0.5.', '1/2')
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['3 + 2 = 5, then we multiply by', 'We have x + 2 = 7. Subtracting 5 from both sides', 'The sum is 5 and the'],
+)  # fmt: skip
+def test_a_text_that_is_cut_off_in_a_step_has_no_answer(text):
+  assert not right(text, '5')
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['x = 5 is extraneous.', 'The solution is x = 5 which we discard.', 'It fails for 5.', 'We rule out 5.', 'I doubt that it is 5.',
+   'Nobody would answer 5.', 'The claim that x = 5 is false.', 'For example, if n = 5, it works.', 'The question asks for 5 numbers.',
+   'See page 5.', 'Round to 5 decimal places.'],
+)  # fmt: skip
+def test_a_number_that_is_ruled_out_or_only_mentioned_is_no_answer(text):
+  assert not right(text, '5')
+
+
+def test_what_remains_after_another_solution_is_ruled_out_is_the_answer():
+  assert right('x = -5 is extraneous, so the solution is x = 3.', '3')
+  assert right('It is 9, not 10.', '9')
+  assert right('The correct option is C, and not B.', 'C')
+
+
+def test_a_fractional_power_of_a_negative_number_is_not_its_real_root():
+  """The principal value of (-8)^{1/3} is complex; the root sign says that the real one is meant."""
+  assert answers.equal(r'\sqrt[3]{-8}', '-2')
+  assert not answers.equal('(-8)^{1/3}', '-2')
+  assert answers.equal('(-8)^{1/3}', '(-8)^{1/3}')
+
+
+def test_a_division_sign_is_a_question_as_a_minus_is():
+  assert not answers.equal('10 ÷ 2', '5')
+  assert not answers.equal(r'10 \div 2', '5')
+  assert answers.equal('10/2', '5')

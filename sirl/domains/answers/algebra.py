@@ -63,6 +63,11 @@ def proportion(a, b):
   return _ratio(left, right) if left and right else None
 
 
+def negative(value):
+  """Whether a value is a single term with a minus, such as -8 or -2x."""
+  return value.below == ONE and len(value.above) == 1 and min(value.above.values()) < 0
+
+
 def add(a, b, sign=1):
   """a + sign * b."""
   if a.below == b.below:

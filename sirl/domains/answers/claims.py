@@ -8,9 +8,10 @@ several things.
 import collections
 import re
 
-from sirl.domains.answers import expression, reading, typography, units, values
+from sirl.domains.answers import comparison, doubt, reading, tokens, typography, units, values
 
 TAIL = 2_000  # characters at the end of a completion that are searched for its last statement
+_MOST_PHRASES = 8  # last ones of 'answer is' that are compared
 _PHRASE = re.compile(
   r'^[#*_ \t]{0,6}(?:final )?answer[*_ \t]{0,4}\n[\s*_]{0,20}'
   r'|\b(?:correct |right |best )(?:option|choice)[\s*_]{0,4}\bis\b[\s*_:=]{0,20}'
@@ -37,42 +38,17 @@ _CONDITION = re.compile(
 )
 _AFTERTHOUGHT = re.compile(
   r'[,;]?\s+(?:because|since)\s.*'
+  r'|,\s+(?:which|where|attained|achieved)\s.*'
   r'|[,;]?\s+(?:after|before|when|if|where)\s(?:(?!\b(?:after|before|when|if|where)\b)[^,;])*$',
   re.DOTALL,
 )
-_SUPPOSED = re.compile(
-  r'(?:\b(?:if|suppose|assume|assuming|whether|wrong|incorrect|false|may think|might think|often say)'
-  r'(?:\s+(?:that|the|an?|final|correct|answer|it|is|we|have))*)[\s$(\\]*$',
-  re.IGNORECASE,
-)
 _PREMISE = re.compile(
   r'\s*(?:let (?!us\b|me\b)|(?:suppose|assume|if|when|where)\b)[^,;]*$', re.IGNORECASE
-)
-_RETRACTED = re.compile(
-  r'[.!]?["\')\]*$ ]*\s+(?:no|wait|actually|hmm+|sorry|correction|oops)\b(?!\s*(?:problem|need))',
-  re.IGNORECASE,
 )
 _LIST_MARKS = re.compile(
   r'^[ \t]{0,8}(?:#{1,6} )?(?:\*\*)?(?:[0-9]{1,2}[.)]|(?:step|part|case|problem|question|example) [0-9]{1,2}\b[.:]?)(?:\*\*)?'
   r'(?=\s+[a-zA-Z*]|\s*$)|^#{1,6} (?=[^a-zA-Z*\s])',
   re.IGNORECASE | re.MULTILINE,
-)
-_NOT = re.compile(
-  r"\b(?:not|isn't|never|neither|nor|cannot|can't|don't|doesn't)\b|n't\b", re.IGNORECASE
-)
-_DENIED = re.compile(
-  r"(?:\bnot|n't|\bcannot)\s+(?:\w+\s+)?(?:think|believe|know|sure|say|true|correct|right|certain|clear whether|the case|be)\b",
-  re.IGNORECASE,
-)
-_INSTEAD = re.compile(
-  r"(?:[,;]\s*(?:it is|it's|but|rather|instead)|\bbut(?: rather)?)\s+(?:it is\s+|it's\s+|is\s+)?",
-  re.IGNORECASE,
-)
-_HEDGE = re.compile(
-  r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
-  r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|more than|less than|fewer than|greater than|or so|about|unknown|'
-  r'somewhere|between|one of)\b',
-  re.IGNORECASE,
 )
 _RELATIVE = re.compile(
   r'\s*(?:[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus|raised|choose|modulo|mod|to the)\b'
@@ -95,7 +71,7 @@ _CHANGED = re.compile(
 )
 # Right before the last of several numbers: it is a circumstance, as in '64 dollars for 16 glasses'.
 _CIRCUMSTANCE = re.compile(
-  r'\b(?:(?<!result )(?<!results )(?<!resulting )in|for|at|from|within|during|on|among|than|each|every|the|these|'
+  r'\b(?:(?<!result )(?<!results )(?<!resulting )in|for|at|from|within|during|on|among|than|each|every|the|these|which|whom|'
   r'per|and|after|before|when)\s*$',
   re.IGNORECASE,
 )
@@ -112,22 +88,39 @@ def has_phrase(text):
 
 
 def after_phrase(text):
-  """The span that follows the last 'answer is'; None where it is hedged, denied or unclear."""
-  last = last_match(_PHRASE.finditer(text))
-  if last is None:
+  """The span that follows the last 'answer is'; None where it is hedged, denied or unclear.
+
+  Where an earlier 'answer is' gave another value, the text has to say why the later one counts.
+  """
+  phrases = collections.deque(_PHRASE.finditer(text), maxlen=_MOST_PHRASES)
+  if not phrases:
     return None
-  if unsaid(text[max(0, last.start() - 200) : last.start()]):
+  last = phrases.pop()
+  found, end = _claimed(text, last)
+  if found is None or doubt.retracted(text[end : end + TAIL]):
     return None
-  tail = text[last.end() : last.end() + TAIL]
+  for earlier in phrases:
+    other, end = _claimed(text, earlier)
+    if other is None or comparison.same(other, found):
+      continue
+    around = text[max(0, earlier.start() - 40) : last.start()]
+    if not doubt.corrected(around) and not (_is_final(text, last) > _is_final(text, earlier)):
+      return None
+  return found
+
+
+def _is_final(text, phrase):
+  """Whether a match of 'answer is' says 'final answer is'."""
+  return 'final' in text[max(0, phrase.start() - 12) : phrase.end()].lower()
+
+
+def _claimed(text, phrase):
+  """(the span that follows a match of 'answer is', or None; where its sentence ends)."""
+  if doubt.unsaid(text[max(0, phrase.start() - 200) : phrase.start()]):
+    return None, phrase.end()
+  tail = text[phrase.end() : phrase.end() + TAIL]
   first = _first_sentence(tail)
-  retracted = first and _RETRACTED.match(tail, tail.find(first) + len(first))
-  return None if retracted else _claim(first)
-
-
-def unsaid(before):
-  """Whether the clause that ends a text denies or supposes what comes next: 'I do not think'."""
-  clause = re.split(r'[.!?]\s|[\n,;:]|\b(?:so|then|but)\b', before)[-1]
-  return bool(_DENIED.search(clause) or _SUPPOSED.search(clause))
+  return _claim(first), phrase.end() + tail.find(first) + len(first)
 
 
 def stated(text):
@@ -135,6 +128,8 @@ def stated(text):
   whole = text.strip()
   if _is_answer(whole) if len(whole) <= typography.LIMIT else len(whole.split(None, 1)) == 1:
     return whole
+  if doubt.cut_off(whole):
+    return None
   sentences = [
     s
     for s in _sentences(_LIST_MARKS.sub('', text[-TAIL:]))
@@ -184,7 +179,7 @@ def _bare(text):
 def _claim(sentence):
   """The answer of a sentence that follows 'the answer is'."""
   condition = _CONDITION.search(re.sub(r'\b(?:because|since)\b.*', '', sentence, flags=re.DOTALL))
-  text = _asserted(_REASON.sub('', sentence) or sentence)
+  text = doubt.asserted(_REASON.sub('', sentence) or sentence)
   if text is None or condition:
     return None
   led = None
@@ -205,16 +200,6 @@ def _claim(sentence):
     return _with_unit(number.group().rstrip(',;'), rest)
   # words, such as 'no solution'
   return text if not re.search(r'[0-9$\\]', text) and len(text.split()) <= 6 else None
-
-
-def _asserted(sentence):
-  """What a sentence asserts: all of it, or what stands instead of what it denies; None for a guess."""
-  if denied := _NOT.search(sentence):
-    instead = last_match(_INSTEAD.finditer(sentence, denied.end()))
-    sentence = sentence[instead.end() :] if instead else ''
-    if not sentence or _NOT.search(sentence):
-      return None
-  return None if _HEDGE.search(sentence) or sentence.rstrip('*"\') ').endswith('?') else sentence
 
 
 def _formula(text, formulas, first):
@@ -270,9 +255,10 @@ def _with_unit(span, rest):
 
 def _last_of(sentence):
   """The last formula or expression of a sentence."""
+  refuted = doubt.refuted(sentence)
   main = _AFTERTHOUGHT.sub('', sentence)
-  sentence = _asserted(main if re.search('[0-9]', main) else sentence)
-  if sentence is None or _PREMISE.match(sentence):
+  sentence = doubt.asserted(main if re.search('[0-9]', main) else sentence)
+  if sentence is None or _PREMISE.match(sentence) or refuted:
     return None
   text = _bare(sentence)
   if _is_answer(text):
@@ -287,7 +273,7 @@ def _expression(text):
   """The last expression between words."""
   pieces, start = [], 0  # (piece, word after it)
   for match in _WORD.finditer(text):
-    if match.group() in expression.FUNCTIONS or match.group() in expression.GREEK:
+    if match.group() in tokens.FUNCTIONS or match.group() in tokens.GREEK:
       continue
     pieces.append((text[start : match.start()], match.group()))
     start = match.end()

@@ -10,12 +10,13 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from sirl.domains.answers.algebra import Unread
+from sirl.domains.answers.tokens import FUNCTIONS, GREEK, tokens
 
 
 class Tree(NamedTuple):
   """An expression: an operation and its operands.
 
-  kind: number, mixed, name, +, neg, *, /, ^, call. A number holds (Fraction, decimals or None); a
+  kind: number, mixed, name, +, neg, *, /, ^, root, call. A number holds (Fraction, decimals or None); a
     name holds its text; a call holds the function and its arguments.
   """
 
@@ -23,37 +24,9 @@ class Tree(NamedTuple):
   operands: tuple
 
 
-_TOKENS = re.compile(
-  r'(?P<space>\s+)'
-  r'|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:\\(?:overline|bar|dot)\s*\{?[0-9]+\}?|[eE][-+]?[0-9]{1,3}(?![0-9.]))?)'
-  r'|(?P<command>\\[a-zA-Z]+|\\[{}|])'
-  r'|(?P<words>⟦[^⟦⟧]*⟧)'
-  r'|(?P<letters>[a-zA-Z]+)'
-  r'|(?P<sign>.)'
-)
-_GREEK = (
-  'alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi '
-  'psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell infty pi'
-)
-GREEK = frozenset(_GREEK.split())
-_FUNCTIONS = (
-  'sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp gcd lcm max min det floor '
-  'ceil abs sqrt'
-)
-FUNCTIONS = frozenset(_FUNCTIONS.split())
 _END = ('end', '')
+_ONE = Tree('number', (Fraction(1), None))
 _DEEPEST = 40  # nested groups
-
-
-def tokens(text):
-  """(kind, text) of each token; a space is a token too. Raises: Unread for an unknown sign."""
-  found = []
-  for match in _TOKENS.finditer(text):
-    kind, part = match.lastgroup, match.group()
-    if kind == 'sign' and part not in "+-*/^_(){}[]|!,=<>:;'&":
-      raise Unread(f'{part!r} is no sign of an expression')
-    found.append((kind, part))
-  return found
 
 
 def parse(text):
@@ -112,11 +85,13 @@ class _Parser:
 
   def product(self):
     """Factors with and without a sign between them; a quotient ends at its first factor."""
-    left, slash = self.factor(first=True), False
+    left, slash = self.factor(), False
     while True:
       if self.accept('*', '\\cdot', '\\times', '\\ast'):
         left, slash = _times(left, self.signed_factor()), False
-      elif self.accept('/', '\\div'):
+      elif self.accept('\\div'):  # 10 ÷ 2 is 10 times 1/2: still to be worked out
+        left, slash = _times(left, Tree('/', (_ONE, self.signed_factor()))), True
+      elif self.accept('/'):
         if slash:
           raise Unread('two slashes in a row')
         left, slash = Tree('/', (left, self.signed_factor())), True
@@ -158,8 +133,7 @@ class _Parser:
       return _times(left, right)
     return _times(left, self.factor())
 
-  def factor(self, first=False):
-    del first
+  def factor(self):
     base = self.primary()
     if self.accept('!'):
       base = Tree('call', ('factorial', base))
@@ -244,7 +218,7 @@ class _Parser:
       self.expect(']')
     if self.peek()[0] == 'number' and len(self.peek()[1]) > 1:
       raise Unread('\\sqrt with several digits and no braces')
-    return Tree('^', (self.group(), Tree('/', (Tree('number', (Fraction(1), None)), degree))))
+    return Tree('root', (self.group(), degree))
 
   def call(self, name):
     """sin x, sin(x), \\log_2 8, \\sin^2 x. An argument without brackets is one factor and its letters."""
@@ -272,8 +246,7 @@ class _Parser:
     if exponent is not None and exponent.kind == 'neg':
       raise Unread('an inverse function or a reciprocal')
     if name == 'sqrt':
-      half = Tree('/', tuple(Tree('number', (Fraction(n), None)) for n in (1, 2)))
-      return Tree('^', (arguments[0], half))
+      return Tree('root', (arguments[0], Tree('number', (Fraction(2), None))))
     tree = Tree(
       'call', (name if base is None else name + '_', *arguments, *([base] if base else []))
     )

@@ -5,9 +5,10 @@ each. None means that the text gives no single answer. Every function is linear 
 completion.
 """
 
+import itertools
 import re
 
-from sirl.domains.answers import claims, comparison, typography
+from sirl.domains.answers import claims, comparison, doubt, typography
 
 _INTEGER = r'(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)'
 _NUMBER = re.compile(
@@ -29,6 +30,7 @@ _BOUND_BEFORE = re.compile(
 _BOUND_AFTER = re.compile(
   r'\s*[/^]|\.?[0-9]|\s*[-+]\s*[0-9\\(]|\s*\\(?:times|cdot|div|pi|sqrt|[dtc]?frac)(?![a-zA-Z])|[a-zA-Z](?![a-zA-Z])'
 )
+_BOX_JOIN = re.compile(r'(?:\\\)|[\s$])*(?:,\s*and|,|and)(?:\\\(|[\s$])*(?:[a-zA-Z]\s*=\s*)?')
 _MARKED = re.compile(r'^[ \t]*####(.*)$', re.MULTILINE)
 _END = re.compile(r'(?:<\|[a-z_]{1,20}\|>|</s>|<eos>|<end_of_turn>)\s{0,20}$')  # end marks of chats
 _MOST_BOXES = 16  # different contents; a text with more is no answer
@@ -67,7 +69,8 @@ def boxed(text):
   r"""Contents of \boxed{...} with balanced braces, or the number of \boxed 3; None without one.
 
   Boxes of different values are hedging and give None, and so does a box that does not close after
-  the last one that does. Of nested boxes, the innermost counts.
+  the last one that does, or a box that is taken back after it. Boxes that 'and' or a comma joins are
+  a list. Of nested boxes, the innermost counts.
   """
   found = []  # (start of the box, its end, contents)
   stack = []  # (start of each open box, start of its contents); None for other braces
@@ -84,9 +87,14 @@ def boxed(text):
   if any(opened is not None for opened in stack):
     return None
   found += [(bare.start(), bare.end(), bare[1] or bare[2]) for bare in _BARE_BOX.finditer(text)]
-  if any(_is_bound(text, start, end) for start, end, _ in found[-_MOST_BOXES:]):
+  found = sorted(found)[-_MOST_BOXES - 1 :]
+  if not found or doubt.retracted(text[found[-1][1] :][: claims.TAIL]):
     return None
-  return _only([contents for _, _, contents in found])
+  if any(_is_bound(text, start, end) for start, end, _ in found):
+    return None
+  contents = [contents for _, _, contents in found]
+  joined = [_BOX_JOIN.fullmatch(text[a[1] : b[0]][:40]) for a, b in itertools.pairwise(found)]
+  return ', '.join(contents) if joined and all(joined) else _only(contents)
 
 
 def _is_bound(text, start, end):
@@ -95,7 +103,8 @@ def _is_bound(text, start, end):
   return bool(
     _BOUND_BEFORE.search(before[-40:])
     or _BOUND_AFTER.match(text[end : end + 12])
-    or claims.unsaid(before)
+    or doubt.unsaid(before)
+    or doubt.hedged_box(before, text[end : end + 80])
   )
 
 
@@ -128,10 +137,13 @@ def final(text):
     return boxed(text)
   if '<answer>' in text or '</answer>' in text:
     inside = tagged(text)
-    return None if inside is None else _inside(inside)
+    if inside is None or doubt.retracted(text.rpartition('</answer>')[2][: claims.TAIL]):
+      return None
+    return _inside(inside)
   marked = claims.last_match(_MARKED.finditer(text))
   if marked:
-    return marked[1].strip() or None
+    taken_back = doubt.retracted(text[marked.end() : marked.end() + claims.TAIL])
+    return None if taken_back else marked[1].strip() or None
   return claims.after_phrase(text) if claims.has_phrase(text) else claims.stated(text)
 
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from sirl.domains.answers import algebra
+from sirl.domains.answers.algebra import Unread
 from sirl.domains.answers.expression import Tree
 
 ROUNDED = 2  # decimals from which on a gold may be a rounded number
@@ -22,7 +23,13 @@ def value(tree):
   if kind == '/':
     return algebra.divide(value(operands[0]), value(operands[1]))
   if kind == '^':
-    return algebra.power(value(operands[0]), value(operands[1]))
+    base, exponent = value(operands[0]), value(operands[1])
+    parts = (algebra.rational(exponent) or Fraction(1)).denominator
+    if parts > 1 and parts % 2 and algebra.negative(base):
+      raise Unread('(-8)^{1/3} is -2 or a complex number')
+    return algebra.power(base, exponent)
+  if kind == 'root':
+    return algebra.power(value(operands[0]), algebra.divide(algebra.number(1), value(operands[1])))
   if kind == 'call':
     return _call(operands[0], [value(operand) for operand in operands[1:]])
   combine = algebra.multiply if kind == '*' else algebra.add
@@ -67,7 +74,7 @@ def finished(tree):
 def _closed(tree):
   """Whether a tree has a power, a root or a function that changes its number: not 5^1 or 1!."""
   parts = [part for part in tree.operands if isinstance(part, Tree)]
-  if tree.kind in ('^', 'call'):
+  if tree.kind in ('^', 'root', 'call'):
     result = algebra.rational(value(tree))
     if result is None or result not in (0, 1, algebra.rational(value(parts[0]))):
       return True

@@ -7,7 +7,7 @@ to the same words.
 import functools
 import re
 
-from sirl.domains.answers import expression, meaning, quantities, typography, wording
+from sirl.domains.answers import meaning, quantities, tokens, typography, wording
 from sirl.domains.answers.algebra import Unread
 from sirl.domains.answers.expression import Tree
 from sirl.domains.answers.values import (
@@ -313,7 +313,7 @@ def _difference(left, right):
 
 def _is_name(text):
   return re.fullmatch(r'[a-zA-Z](?:_\{?\w+\}?)?|\\[a-zA-Z]+(?:_\{?\w+\}?)?', text) is not None and (
-    text[0] != '\\' or text[1:].partition('_')[0] in expression.GREEK - {'pi', 'infty'}
+    text[0] != '\\' or text[1:].partition('_')[0] in tokens.GREEK - {'pi', 'infty'}
   )
 
 

@@ -15,7 +15,7 @@ _SIGNS = str.maketrans(
     **{dash: '-' for dash in '−–—‐‑‒﹣－'},
     **{space: ' ' for space in '\u00a0\u2009\u202f\u2002\u2003\u3000\t\n'},
     **{hidden: '' for hidden in '\u200b\u200c\u200d\ufeff\u2060'},
-    '×': r'\times ', '·': r'\cdot ', '⋅': r'\cdot ', '∙': r'\cdot ', '÷': '/', '∕': '/', '⁄': '/',
+    '×': r'\times ', '·': r'\cdot ', '⋅': r'\cdot ', '∙': r'\cdot ', '÷': r'\div ', '∕': '/', '⁄': '/',
     '±': r'\pm ', '∞': r'\infty ', '≤': r'\le ', '≥': r'\ge ', '⩽': r'\le ', '⩾': r'\ge ',
     '≠': r'\ne ', '∪': r'\cup ', '∩': r'\cap ', '∈': r'\in ', '∅': r'\emptyset ', '≈': r'\approx ',
     'π': r'\pi ', '⟨': r'\langle ', '⟩': r'\rangle ', '°': r'^\circ ', '％': '%', '′': "'",

@@ -1,0 +1,133 @@
+"""Doubt in the words around an answer: what is denied, supposed, guessed, taken back or cut off.
+
+unsaid      the clause before an answer denies or supposes it
+asserted    what a sentence asserts after its denials; None for a guess
+refuted     a sentence without 'answer is' rules its number out, or only mentions it
+retracted   the text after an answer takes it back, or adds another one
+hedged_box  the words around a box guess, widen or deny it
+corrected   the text between two answers says why the later one counts
+cut_off     the text ends in the middle of a sentence
+"""
+
+import re
+
+_SUPPOSED = re.compile(
+  r'(?:\b(?:if|suppose|assume|assuming|whether|wrong|incorrect|false|may think|might think|often say)'
+  r'(?:\s+(?:that|the|an?|final|correct|answer|it|is|we|have))*)[\s$(\\]*$',
+  re.IGNORECASE,
+)
+_DENIED = re.compile(
+  r"(?:\bnot|n't|\bcannot)\s+(?:\w+\s+)?(?:think|believe|know|sure|say|true|correct|right|certain|clear whether|the case|be)\b",
+  re.IGNORECASE,
+)
+_NOT = re.compile(
+  r"\b(?:not|isn't|never|neither|nor|cannot|can't|don't|doesn't)\b|n't\b", re.IGNORECASE
+)
+_INSTEAD = re.compile(
+  r"(?:[,;]\s*(?:it is|it's|but|rather|instead)|\bbut(?: rather)?)\s+(?:it is\s+|it's\s+|is\s+)?",
+  re.IGNORECASE,
+)
+# What a sentence adds that its answer is not: '9, not 10'.
+_AND_NOT = re.compile(
+  r'(?:,\s*(?:and\s+|but\s+)?|\s+and\s+|\s+rather than\s+)(?:(?<=rather than )|not\s+)'
+  r'(?:(?:option|choice)\s+)?(?:[$\\(*]*-?[0-9]|[$\\(*]*[A-Z]\b|\\|counting\b|including\b)[^,;]*$'
+)
+_HEDGE = re.compile(
+  r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
+  r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|more than|less than|fewer than|greater than|or so|about|unknown|'
+  r'somewhere|between|one of)\b',
+  re.IGNORECASE,
+)
+_TAKEN_BACK = re.compile(
+  r'(?:^|[.!?,)\]*$]|\n)["\'\s*$)\]]*(?:but |oh,? |and |no,? ){0,2}'
+  r'(?:no(?=[,.!])|no(?= (?:it|that|this)\b)|wait|actually|hmm+|sorry|correction|oops|scratch that|on second thought)\b'
+  r"|\b(?:I|we)(?:'ve)? (?:have )?(?:made|forgot|miscounted|misread|miscalculated)\b"
+  r"|\b(?:that|this|it|answer|I)(?: (?:is|was|am|seems|looks|must be)|'s|'m) (?:not (?:right|correct)|wrong|incorrect|mistaken)"
+  r"|\b(?:that|this|it)(?: (?:is|was)n't| cannot be| can't be) (?:right|correct|true)"
+  r'|\A[\s$*.)]*or\s+[$\\(*]{0,3}-?[0-9\\]'  # 5 (next line) or 6
+  r'|\b(?:it|that|this|answer) should (?:be|have been|read)\s+[$\\(*]{0,3}-?[0-9\\]'
+  r'|\blet me (?:redo|recompute|re-?calculate|recount|reconsider|correct|fix|rethink|try again)\b',
+  re.IGNORECASE,
+)
+_CORRECTED = re.compile(
+  r'\b(?:wait|actually|mistake|error|wrong|incorrect|however|but|correct(?:ed|ion|ing|ly)|redo\w*|again|instead|first|'
+  r'initially|check\w*|verif\w+|re-?calculat\w+|recomput\w+|oops|sorry|no)\b',
+  re.IGNORECASE,
+)
+_REFUTED = re.compile(
+  r'\b(?:doubt|impossible|nobody|no one|no way|rul(?:e|es|ed|ing) out|exclud\w+|contradict\w*|false|fails?|extraneous|'
+  r'reject\w*|discard\w*|invalid|for example|for instance|e\.g|asks?|asked|page|chapter|section)\b'
+  r'|[0-9] (?:decimal|significant)',
+  re.IGNORECASE,
+)
+# A step that is named and not worked out: 'Subtracting 5 from both sides'.
+_STEP = re.compile(
+  r'\s*(?:(?:then|now|next|first|finally)\b,?\s*)?(?:add|subtract|multiply|divide|take|round|find|solve|compute|calculate|'
+  r'consider|adding|subtracting|multiplying|dividing|taking|rounding|solving|substituting|plugging)\b(?![^=]*\b(?:is|gives|'
+  r'yields|get|have|leaves|makes|results)\b)[^=]*$',
+  re.IGNORECASE,
+)
+_GUESS_BEFORE = re.compile(
+  r'\b(?:maybe|perhaps|probably|possibly|either|at least|at most|less than|more than|fewer than|greater than|about|around|'
+  r'roughly|nearly|almost|(?:might|may|could) be|guess|unsure)\b'
+  r'(?:\s+(?:it|that|the|final|answer|is|be|it\'s|x|=))*[\s$*\\(\[]*$',
+  re.IGNORECASE,
+)
+_GUESS_AFTER = re.compile(
+  r'[\s$*)\\\]]*(?:\?|(?:if|unless|perhaps|maybe|provided|depending)\b|(?:is|was|seems|looks)\s+(?:not\b|wrong|incorrect|false|'
+  r'impossible|invalid|extraneous|rejected|too)|(?:or|and perhaps|and maybe)\s+(?P<other>[^,.;\n]*))',
+  re.IGNORECASE,
+)
+_OPEN = re.compile(
+  r'(?:\b(?:by|the|of|and|or|to|with|is|are|was|we|from|for|an?|then|that|so|because|since|which|if|when|as|than|have|'
+  r'has|get|gives?|multiply|divide|add|subtract|multiplied|divided|plus|minus|times|equals?)|[-+*/=,(])\s*$',
+  re.IGNORECASE,
+)
+
+
+def unsaid(before):
+  """Whether the clause that ends a text denies or supposes what comes next: 'I do not think'."""
+  clause = re.split(r'[.!?]\s|[\n,;:]|\b(?:so|then|but)\b', before)[-1]
+  return bool(_DENIED.search(clause) or _SUPPOSED.search(clause))
+
+
+def asserted(sentence):
+  """What a sentence asserts: all of it, or what stands instead of what it denies; None for a guess."""
+  sentence = _AND_NOT.sub('', sentence)
+  if denied := _NOT.search(sentence):
+    instead = [*_INSTEAD.finditer(sentence, denied.end())]
+    sentence = sentence[instead[-1].end() :] if instead else ''
+    if not sentence or _NOT.search(sentence):
+      return None
+  return None if _HEDGE.search(sentence) or sentence.rstrip('*"\') ').endswith('?') else sentence
+
+
+def refuted(sentence):
+  """Whether the last clause of a sentence rules its number out, or only mentions it: 'x = 5 is extraneous'."""
+  clause = re.split(r'\b(?:so|hence|thus|therefore|leaving|leaves|but)\b', sentence)[-1]
+  return bool(_REFUTED.search(clause) or _STEP.match(clause))
+
+
+def hedged_box(before, after):
+  """Whether the words right around a box guess or deny it: 'either \\boxed{5} or 6', '\\boxed{5} is wrong'."""
+  clause = re.split(r'[.!?]\s|\n', before)[-1]
+  guess = _GUESS_AFTER.match(after)
+  other = guess and guess['other']
+  return bool(_GUESS_BEFORE.search(clause)) or (
+    guess is not None and (other is None or bool(re.search('[0-9]', other)))
+  )
+
+
+def retracted(after):
+  """Whether the text after an answer takes it back: '5. Wait, I forgot one', 'it should be 12'."""
+  return _TAKEN_BACK.search(after) is not None
+
+
+def corrected(between):
+  """Whether the text around and between two answers says that the later one counts."""
+  return _CORRECTED.search(between) is not None
+
+
+def cut_off(text):
+  """Whether a text ends in the middle of a sentence: '... = 7, then we multiply by'."""
+  return _OPEN.search(text[-40:]) is not None
