@@ -206,6 +206,12 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
   )
 
 
+def test_a_picture_without_a_suffix_is_named_as_it_is_written(finished, tmp_path, capsys):
+  assert cli.main(['report', str(finished), '--png', str(tmp_path / 'curves')]) == commands.DONE
+  assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / 'curves.png')
+  assert [path.name for path in tmp_path.iterdir()] == ['curves.png']
+
+
 def test_a_sweep_into_a_file_starts_no_run(tmp_path, capsys):
   (tmp_path / 'file').touch()
   words = ['run', 'grpo', '--sweep', 'seed=0,1', '--workdir', str(tmp_path / 'file')]
