@@ -5,8 +5,9 @@ import math
 import re
 
 from sirl import names
+from sirl.runtime import chips
 
-GiB = 2**30
+GiB = chips.GiB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,6 @@ class Chip:
   kind: str  # the name that JAX gives the device
   flops: float  # bfloat16 operations a second
   flops_float32: float  # at float32 precision
-  memory: float  # bytes that a program may use
   bandwidth: float  # bytes a second, of the memory
   link: float  # bytes a second of one link, in one direction
   clock: float  # cycles a second of the compiler's estimates; 0: it makes none
@@ -28,36 +28,41 @@ class Chip:
   longest: tuple[int, ...] = ()  # chips along each axis, at most
   source: str = ''
 
+  @property
+  def memory(self) -> float:
+    """Bytes that a program may use."""
+    return chips.MEMORY[self.kind]
+
 
 # clock: v5e and v5p by their peak rate; that of v6e is set so that a product of 8192 x 8192 matrices
-# is estimated at the share of peak that it has on v5e. memory: what the compilers allow.
+# is estimated at the share of peak that it has on v5e.
 # float32 on a TPU: a product at 'highest' precision is six passes of bfloat16.
 CHIPS = {
   chip.name: chip
   for chip in (
     Chip(
       name='v5e', platform='tpu', kind='TPU v5 lite', flops=197e12, flops_float32=197e12 / 6,
-      memory=15.75 * GiB, bandwidth=819e9, link=50e9, clock=1.5e9, axes=2, wraps=16, hosts=(2, 2),
+      bandwidth=819e9, link=50e9, clock=1.5e9, axes=2, wraps=16, hosts=(2, 2),
       longest=(16, 16), source='https://cloud.google.com/tpu/docs/v5e',
     ),
     Chip(
       name='v6e', platform='tpu', kind='TPU v6 lite', flops=918e12, flops_float32=918e12 / 6,
-      memory=31.25 * GiB, bandwidth=1638e9, link=100e9, clock=2.18e9, axes=2, wraps=16, hosts=(2, 2),
+      bandwidth=1638e9, link=100e9, clock=2.18e9, axes=2, wraps=16, hosts=(2, 2),
       longest=(16, 16), source='https://cloud.google.com/tpu/docs/v6e',
     ),
     Chip(
       name='v5p', platform='tpu', kind='TPU v5', flops=459e12, flops_float32=459e12 / 6,
-      memory=95.74 * GiB, bandwidth=2765e9, link=100e9, clock=1.75e9, axes=3, wraps=4, hosts=(2, 2, 1),
+      bandwidth=2765e9, link=100e9, clock=1.75e9, axes=3, wraps=4, hosts=(2, 2, 1),
       longest=(16, 16, 24), source='https://cloud.google.com/tpu/docs/v5p',
     ),
     Chip(
       name='h100', platform='gpu', kind='NVIDIA H100 80GB HBM3', flops=989e12,
-      flops_float32=67e12, memory=79.1 * GiB, bandwidth=3352e9, link=450e9, clock=0, axes=0,
+      flops_float32=67e12, bandwidth=3352e9, link=450e9, clock=0, axes=0,
       longest=(8,), source='https://www.nvidia.com/en-us/data-center/h100/',
     ),
     Chip(
       name='h200', platform='gpu', kind='NVIDIA H200', flops=989e12, flops_float32=67e12,
-      memory=139.8 * GiB, bandwidth=4800e9, link=450e9, clock=0, axes=0, longest=(8,),
+      bandwidth=4800e9, link=450e9, clock=0, axes=0, longest=(8,),
       source='https://www.nvidia.com/en-us/data-center/h200/',
     ),
   )
@@ -75,6 +80,11 @@ class Group:
   def size(self) -> int:
     """Number of chips."""
     return math.prod(self.shape)
+
+  @property
+  def hosts(self) -> int:
+    """Number of machines; every one runs a process."""
+    return math.ceil(self.size / math.prod(self.chip.hosts or self.chip.longest))
 
   @property
   def name(self) -> str:

@@ -25,24 +25,31 @@ class Plan:
   verdicts: Sequence[verdict.Verdict] = ()
   notes: Sequence[str] = ()
 
+  @property
+  def compiled_s(self) -> float | None:
+    """Seconds of a step as compiled, without the reward; None where a program has no estimate."""
+    if not self.verdicts or any(v.compute_s is None for v in self.verdicts):
+      return None
+    return sum(v.compute_s + v.interconnect_s for v in self.verdicts)
 
-def estimated(p: programs.Programs, group: Group, *, name, file, assignments, flops=None) -> Plan:
+
+def estimated(p: programs.Programs, group: Group, *, name, file, assignments) -> Plan:
   """The plan without compiling.
 
-  Args:
-    flops: of the update, from `roofline.update_flops`; None traces it on this mesh.
   Raises: ValueError when the mesh does not fit the number of chips.
   """
   mesh = topology.abstract_mesh(group, p.config.mesh)
-  misfits = roofline.misfits(p, mesh)
-  flops = roofline.update_flops(p, mesh) if flops is None else flops
-  estimate = roofline.estimate(p, group, mesh, flops)
-  notes = [*misfits]
+  notes = roofline.misfits(p, mesh)
+  resident, flops = roofline.resident(p, mesh), roofline.update_flops(p, mesh)
+  estimate = roofline.estimate(p, group, mesh, flops, resident)
   if p.own_generate:
     notes.append("this method generates by itself; the sampler planned here is the evaluation's")
+  found = Plan(name, file, assignments, group, mesh, p.config, p.model, estimate)
   if estimate.peak > group.chip.memory:
-    notes += advice(p, group, mesh, estimate)
-  return Plan(name, file, assignments, group, mesh, p.config, p.model, estimate, notes=tuple(notes))
+    larger = 'sampler' if estimate.sampler_bytes >= estimate.update_bytes else 'update'
+    over = f'{(estimate.peak - group.chip.memory) / GiB:.2f} GiB too much on a chip by the estimate'
+    notes.append(f'{over}; {advice(found, larger)}')
+  return dataclasses.replace(found, notes=tuple(notes))
 
 
 def compiled(plan: Plan, names: Sequence[str], seconds: float, said=lambda text: None) -> Plan:
@@ -54,9 +61,9 @@ def compiled(plan: Plan, names: Sequence[str], seconds: float, said=lambda text:
   """
   shape = plan.mesh.shape
   given = [*plan.assignments, *(f'mesh.{axis}={size}' for axis, size in shape.items())]
-  found = []
+  found, notes = [], [*plan.notes]
   for name in names:
-    said(f'compiling the {name} for {plan.group.name}; this takes minutes, at most {seconds:.0f} s')
+    said(f'compiling the {name} for {plan.group.name}, at most {seconds:.0f} s')
     request = {'file': plan.file, 'set': given, 'chip': plan.group.name, 'program': name}
     result = compiling.compiled(request, seconds)
     found.append(
@@ -65,7 +72,9 @@ def compiled(plan: Plan, names: Sequence[str], seconds: float, said=lambda text:
         blocks=_blocks(plan),
       )
     )  # fmt: skip
-  return dataclasses.replace(plan, verdicts=tuple(found))
+    if found[-1].fits is False:
+      notes.append(f'the compiled {name} does not fit; {advice(plan, name)}')
+  return dataclasses.replace(plan, verdicts=tuple(found), notes=tuple(notes))
 
 
 def _beside(plan, name):
@@ -82,22 +91,47 @@ def _blocks(plan):
   return math.ceil(own / max(1, rows // 8))
 
 
-def advice(p, group: Group, mesh, estimate) -> list[str]:
-  """What to set when the estimate exceeds the memory of a chip."""
-  c = p.config
-  over = (estimate.peak - group.chip.memory) / GiB
+def advice(plan: Plan, program: str) -> str:
+  """What to set when a program, 'sampler' or 'update', exceeds the memory of a chip."""
+  c, chip, shape = plan.config, plan.group.chip, plan.mesh.shape
+  resident = sum(plan.estimate.resident.values())
+  splits = shape['fsdp'] * shape['tensor']
+  if resident * splits > chip.memory * plan.group.size:
+    least = math.ceil(resident * splits / chip.memory)
+    return (
+      f'{" and ".join(plan.estimate.resident)} alone take {resident * splits / GiB:.0f} GiB, which '
+      f'{plan.group.size} chips of {chip.memory / GiB:.2f} GiB cannot hold; take more than {least} '
+      'chips, or a smaller model'
+    )
   ways = []
-  sampler, update = sum(estimate.sampler.values()), sum(estimate.update.values())
-  if sum(estimate.resident.values()) > group.chip.memory / 2 and mesh.shape['data'] > 1:
-    ways.append('mesh.data=1 with mesh.fsdp=-1, which splits weights and optimizer')
-  if sampler >= update:
-    slots = getattr(c, 'slots', 0) or c.prompts * c.group_size
-    ways.append(f'slots={max(1, slots // 2)}, which halves the cache')
+  if shape['data'] > 1 and resident > chip.memory / 4:
+    ways.append('--mesh fsdp=-1, which splits weights and optimizer over all chips')
+  if program == programs.SAMPLER:
+    ways += _smaller_sampler(plan)
   else:
-    if c.rows is None or c.rows > 1:
-      ways.append(f'rows={max(1, (c.rows or c.group_size) // 2)}')
-    ways.append(f'microbatches={2 * c.microbatches}')
-  return [f'{over:.2f} GiB too much on a chip by the estimate; try {", or ".join(ways)}']
+    ways += _smaller_update(c)
+  return f'try {", or ".join(ways)}' if ways else 'take more chips, or a smaller model'
+
+
+def _smaller_sampler(plan):
+  """Settings with which the sampler needs less memory."""
+  c, parts = plan.config, plan.estimate.sampler
+  if parts['weights for decoding'] > parts['cache of the slots']:
+    tensor, heads = plan.mesh.shape['tensor'], plan.model.architecture.kv_heads
+    wider = next((n for n in (2 * tensor, 4 * tensor) if heads % n == 0), None)
+    if wider and plan.group.size % wider == 0:
+      return [f'--mesh tensor={wider},fsdp=-1, which splits the weights while decoding']
+    return []
+  shards = math.prod(plan.mesh.shape[axis] for axis in ('data', 'fsdp'))
+  slots = (getattr(c, 'slots', 0) or c.prompts * c.group_size) // 2
+  return [f'--set slots={slots}, which halves the cache'] if slots and slots % shards == 0 else []
+
+
+def _smaller_update(c):
+  """Settings with which the update needs less memory."""
+  rows = c.rows or c.group_size
+  fewer = [f'--set rows={rows // 2}'] if rows > 1 else []
+  return [*fewer, f'--set microbatches={2 * c.microbatches}']
 
 
 def with_mesh(c, axes: str):

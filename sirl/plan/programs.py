@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
-from sirl import config as configs
 from sirl import gro, recipe
 from sirl.experiment import Experiment
 from sirl.runtime import sharding
@@ -53,11 +52,6 @@ def shapes(params) -> Params:
   while isinstance(params, Experiment):
     params = params.policy.params
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
-
-
-def on_mesh(p: Programs, numbers: configs.Mesh) -> Programs:
-  """The programs of the same run with another mesh."""
-  return p._replace(config=dataclasses.replace(p.config, mesh=numbers))
 
 
 def state(p: Programs, mesh) -> TrainState:

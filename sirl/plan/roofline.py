@@ -11,10 +11,13 @@ import math
 import jax
 import numpy as np
 
+from sirl import optimization
 from sirl.models import functional
 from sirl.plan import programs, work
 from sirl.plan.chips import Group
 from sirl.runtime import sharding
+
+CHUNK = optimization.Pieces().chunk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,82 +63,137 @@ class Estimate:
     return sum(stage.seconds for stage in self.stages)
 
   @property
+  def sampler_bytes(self) -> float:
+    """Bytes that the sampler adds."""
+    return sum(self.sampler.values())
+
+  @property
+  def update_bytes(self) -> float:
+    """Bytes that the update adds."""
+    return sum(self.update.values())
+
+  @property
   def peak(self) -> float:
     """Bytes on a chip at the larger of the two programs, roughly."""
-    working = max(sum(self.sampler.values()), sum(self.update.values()))
-    return sum(self.resident.values()) + working
+    return sum(self.resident.values()) + max(self.sampler_bytes, self.update_bytes)
 
 
-def estimate(p: programs.Programs, group: Group, mesh, update_flops: float) -> Estimate:
+@dataclasses.dataclass(frozen=True)
+class _Sizes:
+  """Numbers of a step on one chip, from which bytes and seconds follow."""
+
+  shards: int  # into which the rows of a batch are split
+  fsdp: int
+  tensor: int
+  each: int  # bytes of a number of the compute dtype
+  params: int
+  matrices: int  # weights that multiply every token; the embedding is looked up
+  per_token: float  # bytes that a token takes in the cache
+  own_rows: int  # completions of a step
+  rows: int  # completions that decode at once
+  turns: int  # of the token loop
+  columns: int  # tokens of a prompt and its completion
+
+  @property
+  def weights(self) -> float:
+    """Bytes of the weights in the compute dtype, whole over fsdp."""
+    return self.each * self.params / self.tensor
+
+
+def _sizes(p, mesh):
+  c, a = p.config, p.model.architecture
+  each = np.dtype(a.dtype).itemsize
+  shards, tensor = sharding.row_shards(mesh), mesh.shape['tensor']
+  params = functional.count(a)
+  own_rows = math.ceil(c.prompts * c.group_size / shards)
+  slots = getattr(c, 'slots', 0)
+  rows = min(math.ceil(slots / shards), own_rows) if slots else own_rows
+  return _Sizes(
+    shards=shards, fsdp=mesh.shape['fsdp'], tensor=tensor, each=each, params=params,
+    matrices=params - (0 if a.tied else a.vocab * a.width),
+    per_token=2 * a.layers * a.kv_heads * a.head_width * each / min(tensor, a.kv_heads),
+    own_rows=own_rows, rows=rows, turns=math.ceil(own_rows / rows) * c.max_new,
+    columns=c.max_prompt + c.max_new,
+  )  # fmt: skip
+
+
+def estimate(p: programs.Programs, group: Group, mesh, update_flops: float, resident) -> Estimate:
   """The estimate of a step on these chips.
 
   Args:
     mesh: from `topology.abstract_mesh`.
     update_flops: operations of the update on all chips, from `work.flops`.
+    resident: from `resident`.
   """
-  c, a = p.config, p.model.architecture
-  each = np.dtype(a.dtype).itemsize
-  shards, tensor = sharding.row_shards(mesh), mesh.shape['tensor']
-  fsdp = mesh.shape['fsdp']
-  params = functional.count(a)
-  matrices = params - (0 if a.tied else a.vocab * a.width)  # the embedding is looked up
-  per_token = 2 * a.layers * a.kv_heads * a.head_width * each / min(tensor, a.kv_heads)
-  own_rows = math.ceil(c.prompts * c.group_size / shards)
-  slots = getattr(c, 'slots', 0)
-  rows = min(math.ceil(slots / shards), own_rows) if slots else own_rows
-  turns = math.ceil(own_rows / rows) * c.max_new
-  columns = c.max_prompt + c.max_new
-  weights = each * params / tensor  # gathered over fsdp for one generation
-  prompt_cache = c.prompts / shards * c.max_prompt * per_token
-
-  resident = {
-    name: _bytes_on_a_chip(tree) for name, tree in _named(programs.state(p, mesh)).items()
-  }
+  c, z = p.config, _sizes(p, mesh)
+  with programs.using(mesh):
+    whole = z.fsdp == 1 or optimization.Pieces().gathers_all(p.learner.params)
   sampler = {
-    'weights for decoding': weights if fsdp > 1 or each < 4 else 0,
-    'cache of the slots': rows * columns * per_token,
-    'cache of the prompts': prompt_cache if slots else 0,
+    'weights for decoding': z.weights if z.fsdp > 1 or z.each < 4 else 0,
+    'cache of the slots': z.rows * z.columns * z.per_token,
+    'cache of the prompts': _prompt_tokens(c, z) * z.per_token if getattr(c, 'slots', 0) else 0,
   }
-  pieces = c.minibatches * c.microbatches
-  piece_prompts = math.ceil(c.prompts / pieces / shards)
-  piece_rows = min(c.rows or math.inf, piece_prompts * c.group_size)
-  if c.rows and fsdp > 1:
-    piece_rows = math.ceil(c.rows / fsdp)
-  update = {
-    'gradients': 4 * params / (fsdp * tensor),
-    'weights of the pass': each * params / tensor
-    if fsdp == 1
-    else each * params / a.layers / tensor,
-    'activations between layers': piece_rows * columns * a.width * a.layers * each,
-    'logits of a chunk': 3 * 4 * piece_rows * min(64, c.max_new) * a.vocab / tensor,
-    'prompts and their gradient': piece_prompts * c.max_prompt * per_token * (1 + 4 / each),
-  }
-  rates = _Rates(group, a.dtype)
-  turn_flops = (
-    2 * matrices * rows / tensor + 4 * rows * columns * a.layers * a.heads * a.head_width / tensor
-  )
-  prompt_tokens = c.prompts / shards * c.max_prompt
-  # All-reduces of the residual stream over tensor: two a layer and one for the logits.
-  reduced = lambda tokens: (
-    0 if tensor == 1 else 2 * (2 * a.layers + 1) * tokens * a.width * each * (tensor - 1) / tensor
-  )
-  gathered = weights * (fsdp - 1) / fsdp
-  passes = math.ceil(piece_prompts * c.group_size / (piece_rows or 1)) * pieces * c.epochs
-  scattered = 4 * params / tensor * (shards - 1) / shards
-  moved = 3 * passes * gathered if fsdp > 1 else 0
-  stages = (
-    rates.stage('prefill', 2 * matrices * prompt_tokens / tensor, weights, gathered + reduced(prompt_tokens)),
-    rates.stage(
-      'decode', turns * turn_flops, turns * (each * matrices / tensor + rows * columns * per_token),
-      turns * reduced(rows),
-    ),
-    rates.stage(
-      'update', update_flops / group.size, 0.0,
-      moved + 2 * scattered * pieces * c.epochs + 4 * reduced(own_rows * columns),
-    ),
+  tokens = c.prompts * c.group_size * z.columns
+  return Estimate(
+    parameters=z.params, tokens=tokens, turns=z.turns, rows=z.rows, resident=resident,
+    sampler=sampler, update=_update_bytes(p, z, whole),
+    stages=_stages(p, group, z, update_flops, whole),
   )  # fmt: skip
-  tokens = c.prompts * c.group_size * columns
-  return Estimate(params, tokens, turns, rows, resident, sampler, update, stages)
+
+
+def _prompt_tokens(c, z):
+  return c.prompts / z.shards * c.max_prompt
+
+
+def _piece(c, z):
+  """(tasks, completions) that pass through the model at once on a chip."""
+  tasks = math.ceil(c.prompts / (c.minibatches * c.microbatches) / z.shards)
+  return tasks, min(c.rows or math.inf, tasks * c.group_size)
+
+
+def _update_bytes(p, z, whole):
+  """Bytes that the update adds to what lies on a chip. whole: all weights are gathered at once."""
+  c, a = p.config, p.model.architecture
+  tasks, rows = _piece(c, z)
+  gradients = 4 * z.params / z.tensor
+  return {
+    'gradients': gradients if whole else gradients / z.fsdp,
+    'weights of the pass': z.weights if whole else z.weights / a.layers,
+    'activations between layers': rows * z.columns * a.width * a.layers * z.each,
+    'logits of a chunk': 3 * 4 * rows * min(CHUNK, c.max_new) * a.vocab / z.tensor,
+    'prompts and their gradient': tasks * c.max_prompt * z.per_token * (1 + 4 / z.each),
+  }
+
+
+def _stages(p, group, z, update_flops, whole):
+  c, a = p.config, p.model.architecture
+
+  def reduced(tokens):
+    """Bytes of all-reduces of the residual stream over tensor: two a layer, one for the logits."""
+    sums = 2 * a.layers + 1
+    return 2 * sums * tokens * a.width * z.each * (z.tensor - 1) / z.tensor
+
+  attention = 4 * z.rows * z.columns * a.layers * a.heads * a.head_width
+  turn_flops = (2 * z.matrices * z.rows + attention) / z.tensor
+  turn_read = z.each * z.matrices / z.tensor + z.rows * z.columns * z.per_token
+  prompts = _prompt_tokens(c, z)
+  gathered = z.weights * (z.fsdp - 1) / z.fsdp
+  summed = 4 * z.params / z.tensor * (z.shards - 1) / z.shards
+  updates = c.minibatches * c.epochs
+  tasks, rows = _piece(c, z)
+  # Forward and, for the backward pass, twice more; or once for all pieces.
+  gathers = 1 if whole else 3 * c.microbatches * math.ceil(tasks * c.group_size / rows)
+  # What is not split by fsdp is summed on every chip, which sends it twice.
+  sums = (2 if z.fsdp == 1 else 1) * (1 if whole else gathers / 3)
+  sent = updates * (gathers * gathered + sums * summed) + 4 * reduced(z.own_rows * z.columns)
+  rates = _Rates(group, a.dtype)
+  return (
+    rates.stage(
+      'prefill', 2 * z.matrices * prompts / z.tensor, z.weights, gathered + reduced(prompts)
+    ),
+    rates.stage('decode', z.turns * turn_flops, z.turns * turn_read, z.turns * reduced(z.rows)),
+    rates.stage('update', update_flops / group.size, 0.0, sent),
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +216,11 @@ def update_flops(p: programs.Programs, mesh) -> float:
     return work.flops(programs.traced_update(p, mesh))
 
 
+def resident(p: programs.Programs, mesh) -> dict:
+  """{what lies on a chip all the time: bytes}."""
+  return {name: _bytes_on_a_chip(tree) for name, tree in _named(programs.state(p, mesh)).items()}
+
+
 def _named(state):
   """The parts of a TrainState by the names that people use."""
   parts = {'weights': (state.params, state.frozen), 'optimizer': state.opt_state, **state.others}
@@ -176,7 +239,7 @@ def _bytes_on_a_chip(tree):
 def misfits(p: programs.Programs, mesh) -> list[str]:
   """Numbers that do not divide over the mesh, one sentence each, with what to set."""
   c = p.config
-  shards, fsdp = sharding.row_shards(mesh), mesh.shape['fsdp']
+  shards = sharding.row_shards(mesh)
   found = []
   if c.prompts % shards:
     found.append(
@@ -190,11 +253,6 @@ def misfits(p: programs.Programs, mesh) -> list[str]:
       f'{c.minibatches}, microbatches={c.microbatches}), which {shards} data shards cannot share; '
       f'every shard would compute all of it. Set minibatches * microbatches to {most} or a divisor '
       'of it'
-    )
-  if c.rows and c.rows % fsdp:
-    found.append(
-      f'rows={c.rows} is no multiple of mesh.fsdp={fsdp}, so every chip would compute all rows; '
-      f'set rows={math.ceil(c.rows / fsdp) * fsdp}'
     )
   a, tensor = p.model.architecture, mesh.shape['tensor']
   for name, size in (('heads', a.heads), ('kv_heads', a.kv_heads)):

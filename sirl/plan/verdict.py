@@ -1,10 +1,21 @@
 """What compiled programs mean for a run: memory, time and interconnect of its stages."""
 
 import dataclasses
-import math
+from typing import NamedTuple
 
 from sirl.plan import hlo
 from sirl.plan.chips import Group
+
+
+class Moved(NamedTuple):
+  """Collectives of one kind in one loop."""
+
+  path: tuple  # of loops, see `hlo`
+  kind: str
+  count: int  # of one run of the loop's body
+  bytes: int  # of their results on a chip, in one run
+  runs: int  # of the body, in a step
+  sent: float  # bytes that a chip sends in a step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +30,7 @@ class Verdict:
   interconnect_s: float
   turn_s: float | None  # of one turn of the token loop; None for the update
   sent: float  # bytes of all collectives of a step that a chip sends
-  collectives: tuple  # of hlo.Collective, with `bytes` of one run of its loop
+  collectives: tuple  # of Moved, those that send most first
 
 
 def of(name: str, result: dict, group: Group, *, beside: float, turns: int, blocks: int) -> Verdict:
@@ -36,12 +47,13 @@ def of(name: str, result: dict, group: Group, *, beside: float, turns: int, bloc
     full = result['full'] and result['full'] + beside
     return Verdict(name, False, '', full, None, 0.0, None, 0.0, ())
   sampler = name == 'sampler'
-  moved = [hlo.Collective(tuple(path), *rest) for path, *rest in result['collectives']]
+  found = [hlo.Collective(tuple(path), *rest) for path, *rest in result['collectives']]
   loops = [(tuple(path), seconds) for path, seconds in result['loops']]
-  queue = _queue([path for path, _ in loops] + [each.path for each in moved])
+  queue = _queue([path for path, _ in loops] + [each.path for each in found])
   runs = lambda path: _runs(path, queue, turns, blocks) if sampler else hlo.times(path)
-  link = group.interconnect
-  sent = sum(_sent(each, group.size) * runs(each.path) for each in moved)
+  sends = lambda each: _sent(each, group.size) * runs(each.path)
+  moved = sorted((Moved(*each, runs(each.path), sends(each)) for each in found), key=_by_sent)
+  sent, link = sum(each.sent for each in moved), group.interconnect
   turn = [seconds for path, seconds in loops if path and path[-1] is None]
   peak = result['peak'] + beside
   return Verdict(
@@ -55,6 +67,10 @@ def of(name: str, result: dict, group: Group, *, beside: float, turns: int, bloc
     sent=sent,
     collectives=tuple(moved),
   )
+
+
+def _by_sent(moved):
+  return -moved.sent
 
 
 def _queue(paths):
@@ -81,10 +97,3 @@ def _sent(collective, devices):
   """Bytes that a chip sends: a result of n bytes takes n (d - 1) / d, a sum twice that."""
   twice = 2 if collective.kind == 'all-reduce' else 1
   return twice * collective.bytes * (devices - 1) / devices
-
-
-def full_weight_gathers(verdict: Verdict, weights: float) -> float:
-  """Bytes gathered in one turn of the token loop, over those of all weights."""
-  inside = [each for each in verdict.collectives if each.path and each.path[-1] is None]
-  gathered = sum(each.bytes for each in inside if each.kind == 'all-gather')
-  return gathered / weights if weights else math.nan
