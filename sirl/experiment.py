@@ -61,6 +61,8 @@ class Experiment:
   steer: Rule
   # Sets of tasks that evaluators measure, by name. `sirl compare` requires them to be equal.
   measured: Mapping[str, Sequence[Task]] = dataclasses.field(default_factory=dict)
+  # Lists of tasks to train on, by name. A resumed run says when they are not those it began with.
+  training: Mapping[str, Sequence[Task]] = dataclasses.field(default_factory=dict)
   # (TrainStates by name, as shapes): tries every slot before anything is trained; None: no trial
   trial: Callable[[Mapping[str, Any]], None] | None = None
   # {name: digest} of what the ids of prompts are made of. A resumed run must have the same.

@@ -237,6 +237,7 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     evaluate=evaluate,
     steer=steer,
     measured={'heldout': s.heldout},
+    training={'train': s.domain.splits['train']} if s.domain.splits and not m.acquire else {},
     prompts=tokenizer.identity(s.codec, s.heldout),
     trial=functools.partial(preflight.run, choices),
   )

@@ -106,6 +106,14 @@ def test_what_a_function_of_a_file_returns_is_told_with_what_was_expected(parts,
     built(**parts)
 
 
+def test_the_training_split_is_told_to_the_run_unless_the_method_finds_its_own_tasks():
+  splits = {'train': [dataclasses.replace(TASK, id=f't{n}', prompt=f'{n}+1=') for n in range(4)]}
+  domain = lambda c: recipe.Domain(name='own', splits={**splits, 'heldout': [TASK]})
+  assert built(domain=domain).training['train'] == splits['train']
+  apart = lambda c, s: dataclasses.replace(grpo.method(c, s), acquire=lambda *_: [])
+  assert built(apart, domain=domain).training == {}
+
+
 @pytest.mark.parametrize(
   ('made', 'message'),
   [

@@ -299,6 +299,45 @@ def test_a_run_whose_prompts_would_differ_is_not_resumed(tmp_path, capsys):
   assert 'prompts.ids of the first prompts' in names(workdir)
 
 
+TRAINED = """
+  from sirl.acquisition import acquirer, curated, once
+
+  def build(c, plain=build):
+    tasks = curated.jsonl(c.data)
+    return dataclasses.replace(
+      plain(c), acquire=acquirer(once(tasks)), training={'train': tasks})
+"""
+
+
+@pytest.mark.parametrize('changed', ['other answer', 'more rows', 'other order'])
+def test_training_tasks_that_changed_are_said_since_the_saved_ones_are_trained_on(
+  tmp_path, capsys, caplog, changed
+):
+  rows = [f'{{"question": "{n}+1=", "answer": "{n + 1}"}}\n' for n in range(4)]
+  data, workdir = tmp_path / 'rows.jsonl', tmp_path / 'w'
+  data.write_text(''.join(rows))
+  file = tiny_experiment.write(tmp_path / 'mine' / 'tiny.py', TRAINED)
+  go = lambda rounds: run(file, workdir, f'data={data}', f'max_rounds={rounds}')
+  assert go(1) == 0, capsys.readouterr().err
+  pool = (workdir / 'pool' / 'round_00000.jsonl').read_bytes()
+  assert go(2) == 0
+  assert 'training tasks' not in caplog.text
+  edit = {
+    'other answer': [rows[0].replace('"1"', '"999"'), *rows[1:]],
+    'more rows': [*rows, rows[0].replace('0+', '7+')],
+    'other order': rows[::-1],
+  }
+  data.write_text(''.join(edit[changed]))
+  assert go(3) == 0
+  n = 4 + (changed == 'more rows')
+  assert f"the training tasks 'train' are not those that this run began with (4 then, {n} now" in (
+    caplog.text
+  )
+  assert 'The run goes on with the tasks that it has saved in its pool/' in caplog.text
+  assert 'training.train.sha256' in names(workdir)
+  assert (workdir / 'pool' / 'round_00000.jsonl').read_bytes() == pool
+
+
 # ---------------------------------------------------------------- one process at a time
 
 

@@ -107,7 +107,7 @@ def describe(config, source, experiment):
   """The contents of config.json.
 
   These are the numbers, path and hash of the file, digests of the modules that it imports and of
-  the library, versions, git revisions, and what `built` adds.
+  the library, versions, git revisions, digests of the training tasks, and what `built` adds.
   """
   return {
     'config': configs.dump(config),
@@ -118,6 +118,7 @@ def describe(config, source, experiment):
     'git_revision': sources.git_revision(source.resolve().parent),
     'library': sources.library(),
     'versions': digests.versions(),
+    'training': {name: digest_of(tasks, True) for name, tasks in experiment.training.items()},
     **built(experiment),
   }
 
@@ -148,6 +149,7 @@ def write(workdir, source, identity):
   if known := _known(workdir):
     found = changes.between(known, identity)
     warn_of_code(source, found)
+    warn_of_training(workdir, known, identity)
     if found:
       round, step = changes.place(workdir, known['config']['steps_per_round'])
       changes.add(workdir, found, round=round, step=step, digest=identity['digest'])
@@ -194,9 +196,29 @@ def warn_of_code(source, found):
     )
 
 
-def digest_of(tasks):
-  """{'tasks': number of tasks, 'sha256': digest of prompts and answers, independent of order}."""
-  said = sorted(json.dumps([task.text, task.answer]) for task in tasks)
+def warn_of_training(workdir, known, identity):
+  """Warns if training tasks are not those that the run began with: its pool holds the earlier ones."""
+  saved = 'The run goes on with the tasks that it has saved in its pool/, unchanged'
+  if not (workdir / 'pool').exists():
+    saved = 'Its warm start saw the earlier ones'
+  for name, now in identity['training'].items():
+    before = known.get('training', {}).get(name, now)
+    if before != now:
+      log.warning(
+        'the training tasks %r are not those that this run began with (%d then, %d now, and their '
+        'texts, answers or order differ). %s; restore the file, or train on the new tasks in a new '
+        'workdir',
+        name, before['tasks'], now['tasks'], saved,
+      )  # fmt: skip
+
+
+def digest_of(tasks, ordered=False):
+  """{'tasks': number of tasks, 'sha256': digest of prompts and answers}.
+
+  Args: ordered: whether the digest depends on the order of the tasks.
+  """
+  said = [json.dumps([task.text, task.answer]) for task in tasks]
+  said = said if ordered else sorted(said)
   return {'tasks': len(said), 'sha256': _sha256('\n'.join(said).encode())}
 
 
