@@ -7,6 +7,7 @@ number, becomes None. A file that is damaged, or that mixes splits, is an error 
 import decimal
 import gzip
 import json
+import logging
 import pathlib
 import re
 import zlib
@@ -15,12 +16,40 @@ from typing import Any
 
 import numpy as np
 
+from sirl.runtime import plural
+
+# The name of a part of a data set, such as train-00000-of-00002.parquet, also with a hash after it.
+SHARD = re.compile(r'(?P<before>.*?)(?P<i>\d+)-of-(?P<n>\d+)(-[0-9a-f]{16})?(?P<after>\D.*|)')
+
+log = logging.getLogger(__name__)
+
 
 def existing(path):
+  """The path. Logs a warning for a file that is one of several shards, of which it reads no other."""
   path = pathlib.Path(path)
   if not path.exists():
     raise ValueError(f'{path} does not exist (looked from {pathlib.Path.cwd()})')
+  shard = SHARD.fullmatch(path.name)
+  if shard and path.is_file() and int(shard['n']) > 1:
+    log.warning('%s is one of %d shards, and the others are not read', path, int(shard['n']))
   return path
+
+
+def check_shards(files):
+  """Raises ValueError if a shard is missing among files of one folder, by the numbers in their names."""
+  found = {}
+  for file in files:
+    if shard := SHARD.fullmatch(file.name):
+      found.setdefault((shard['before'], shard['n'], shard['after']), []).append(shard['i'])
+  for (before, n, after), indices in found.items():
+    first = int(int(n) in map(int, indices))  # numbered from 0, or from 1 up to n
+    wanted = [f'{i:0{len(n)}d}' for i in range(first, first + int(n))]
+    if missing := [f'{before}{i}-of-{n}{after}' for i in wanted if i not in indices]:
+      shown = ', '.join(missing[:4]) + ', ...' * (len(missing) > 4)
+      raise ValueError(
+        f'{files[0].parent} lacks {len(missing)} of {plural.counted(int(n), "shard")}: {shown}; '
+        'copy the rest, or give the path of one file to read it alone'
+      )
 
 
 def of_split(found, split, *, chosen=False):
@@ -127,6 +156,7 @@ def parquet_files(folder, split):
       f'{folder} {what}: {", ".join(first_of.values())}; name one with split=, such as '
       "split='train', or give the path of one file"
     )
+  check_shards(kept)
   return kept
 
 

@@ -65,6 +65,37 @@ def hub(tmp_path):
   return folder
 
 
+@pytest.mark.parametrize(
+  ('names', 'missing'),
+  [
+    (['train-00000-of-00002'], 'lacks 1 of 2 shards: train-00001-of-00002.parquet; copy the rest'),
+    (['train-00001-of-00002-0123456789abcdef'], 'train-00000-of-00002.parquet;'),
+    (['train-1-of-3', 'train-3-of-3'], 'lacks 1 of 3 shards: train-2-of-3.parquet;'),
+    (['train-00003-of-00009'], 'lacks 8 of 9 shards: .*, train-00004-of-00009.parquet, ...;'),
+    (['train-00000-of-00001', 'train-00000-of-00002'], 'lacks 1 of 2 shards'),
+  ],
+)
+def test_a_folder_without_some_of_its_shards_is_refused_since_half_the_rows_would_be_read(
+  tmp_path, names, missing
+):
+  for name in names:
+    write_parquet(tmp_path / f'{name}.parquet', ROWS)
+  with pytest.raises(ValueError, match=missing):
+    curated.parquet(tmp_path, split='train')
+
+
+def test_one_shard_that_is_named_itself_is_read_with_a_warning(tmp_path, caplog):
+  path = tmp_path / 'train-00000-of-00002.parquet'
+  write_parquet(path, ROWS)
+  assert len(curated.parquet(path)) == len(ROWS)
+  lines = tmp_path / 'train-00001-of-00002.jsonl'
+  lines.write_text('{"question": "1+1=", "answer": "2"}\n')
+  curated.jsonl(lines)
+  assert [record.getMessage() for record in caplog.records] == [
+    f'{path} is one of 2 shards, and the others are not read' for path in (path, lines)
+  ]
+
+
 def test_splits_side_by_side_are_refused_until_one_is_named(hub):
   with pytest.raises(
     ValueError, match=r'several splits: test-0.*, train-0.*; name one with split='
