@@ -41,8 +41,10 @@ $(VENV)/installed-dev: $(VENV)/installed pyproject.toml
 	touch $@
 
 # TRL, whose rewards and whose trainer's calls of them are compared with ours; the compilers of TPU and GPU, for sirl plan.
+# That of GPUs has a folder of its own, see sirl/plan/topology.py.
 $(VENV)/installed-peers: $(VENV)/installed-dev
-	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,peers,plan,plan-gpu]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,torch,peers,plan]'
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/gpu-compiler $$($(BIN)/python -c "import jaxlib; print(*(f'jax-cuda12-{x}=={jaxlib.__version__}' for x in ('plugin', 'pjrt')))")
 	touch $@
 
 clean:

@@ -27,7 +27,8 @@ def compiled(request: dict, seconds: float) -> dict:
   Returns: the result, see `_result`; or {'failed': why} for one that was killed, aborted or raised.
   """
   command = [sys.executable, '-m', 'sirl.plan.compiling']
-  environment = {**os.environ, **topology.ENVIRONMENT, 'PYTHONPATH': os.pathsep.join(sys.path)}
+  path = [*sys.path, *([str(topology.APART)] if topology.APART.is_dir() else [])]
+  environment = {**os.environ, **topology.ENVIRONMENT, 'PYTHONPATH': os.pathsep.join(path)}
   try:
     done = subprocess.run(
       command, input=json.dumps(request), env=environment, capture_output=True, text=True,

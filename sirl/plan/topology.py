@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import pathlib
+import sys
 
 import jax
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
@@ -19,6 +21,10 @@ ENVIRONMENT = {
   'TPU_LOG_DIR': 'disabled',
   'ALLOW_MULTIPLE_LIBTPU_LOAD': '1',
 }
+
+# A folder for the GPU's compiler. In an environment of its own JAX would load it in every process,
+# which prints lines on a machine without a driver. Children of a plan search this folder as well.
+APART = pathlib.Path(sys.prefix, 'gpu-compiler')
 
 # What XLA must know of a GPU, a GpuTargetConfigProto. Source: openxla/xla,
 # xla/backends/gpu/target_config/specs.
@@ -40,7 +46,7 @@ def missing(group: Group) -> str | None:
   """What must be installed to compile for these chips, as one sentence; None if nothing."""
   tpu = group.chip.platform == 'tpu'
   package, extra = ('libtpu', 'plan') if tpu else ('jax_cuda12_plugin', 'plan-gpu')
-  if importlib.util.find_spec(package) is not None:
+  if importlib.util.find_spec(package) is not None or (APART / package).is_dir():
     return None
   what = 'the TPU compiler, libtpu' if tpu else 'the GPU compiler, jax-cuda12-plugin'
   return f"--compile for {group.name} needs {what}: pip install '.[{extra}]'"
