@@ -25,12 +25,13 @@ _STOP = re.compile(
 _LEAD = re.compile(
   r'(?:therefore|thus|hence|so|then|clearly|simply|just|exactly|precisely|indeed|actually|now|finally|'
   r"equal to|equals|given by|approximately|approx\.?|\\approx|≈|as follows|that|it is|it's|we get|we have|"
-  r'the (?:number|value|integer|fraction|point|set|interval|pair|ordered pair|option|choice)|'
-  r'(?:option|choice)|is|=|:)(?![a-zA-Z])[\s,:]*',
+  r'the (?:number|value|integer|fraction|point|set|interval|pair|ordered pair|(?:option|choice)(?!\s+\(?[A-J]\b))|'
+  r'(?:option|choice)(?!\s+\(?[A-J]\b)|is|=|:)(?![a-zA-Z])[\s,:]*',
   re.IGNORECASE,
 )
 _REASON = re.compile(
-  r'[,;]?\s+\(?(?:because|since|as|which|where|given|after|when|for)\s.*|,\s+so\s.*', re.DOTALL
+  r'[,;]?\s+\(?(?:because|since|as|which|where|given|after|when|for|(?:but )?note|but not)\s.*|,\s+so\s.*',
+  re.DOTALL,
 )
 _CONDITION = re.compile(
   r'\b(?:if|unless|otherwise|assuming|except|depending)\b|\b(?:when|for)\b[^,;]*(?:=|\bothers?\b|\band\b.*\bfor\b)',
@@ -53,6 +54,15 @@ _LIST_MARKS = re.compile(
 _RELATIVE = re.compile(
   r'\s*(?:[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus|raised|choose|modulo|mod|to the)\b'
 )
+# What is asked for by 'how many more' and 'how many times': 8 more, 8 more pages, 3 times as many.
+_COMPARED = re.compile(
+  r'\s*(?P<unit>[a-zA-Z%]+\s+)?(?:more|extra)\b(?:\s+than\s+(?:before|he|she|they|it|[A-Z][a-z]+)\b|(?!\s+than\b))'
+  r'[^0-9$\\]*$|\s*times(?:\s+as\s+(?:many|much|long|large|big|fast|old|tall|heavy|often|far|high)\b[^0-9$\\]*)?[\s.]*$'
+)
+# '64 dollars for 16 glasses': the price, not the number of things.
+_PRICE = re.compile(
+  r'(?:^|\s)(\$[0-9][0-9,]*(?:\.[0-9]+)?|[0-9][0-9,]*(?:\.[0-9]+)? dollars) for (?:all |the )*[0-9]+ [a-z]+(?: [a-z]+)?\.?$'
+)
 _MATH = re.compile(
   r'(?<!\\)\$\$?(.+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*', re.DOTALL
 )
@@ -64,7 +74,7 @@ _WORD = re.compile(
 # Right before a number: it is changed, or names a step and not a value.
 _CHANGED = re.compile(
   r'(?:\b(?:minus|negative|half|over|times|plus|divided|by|twice|double|triple|under|below|above|exceeds?|up to|'
-  r'at minimum|base|modulo|mod|step|theorem|lemma|equation|problem|question|example|case|figure|'
+  r'at minimum|base|modulo|mod|january|february|march|april|may|june|july|august|september|october|november|december|step|theorem|lemma|equation|problem|question|example|case|figure|'
   r'(?:half|thirds?|quarters?|fourths?|square|cube|root|reciprocal|opposite|negative|inverse|double|multiples?|'
   r'factors?|percent|out|one|power|logarithm|factorial|[0-9%$])\s+of)|[-+/^*]|\\(?:times|cdot|div))[\s*]*$',
   re.IGNORECASE,
@@ -191,6 +201,8 @@ def _claim(sentence):
     return None
   if _is_answer(text):
     return text
+  if price := _PRICE.search(text):
+    return price[1]
   formulas = list(_MATH.finditer(text))
   if formulas:
     return _formula(text, formulas, formulas[0].start() == 0)
@@ -236,8 +248,10 @@ def _stands_alone(before):
 
 def _with_unit(span, rest):
   """The span with the word right after it, if that is a unit or changes the number."""
-  if relative := _RELATIVE.match(rest):
-    return span + relative.group()
+  if compared := _COMPARED.match(rest):
+    return _with_unit(span, compared['unit'] or '')
+  if _RELATIVE.match(rest):
+    return f'{span} {rest.strip()}'  # 5 more than twelve: not 5
   word = re.match(r'\s*(?:\\\$)?([a-zA-Z%]+)', rest)
   if not word:
     return span
@@ -263,6 +277,8 @@ def _last_of(sentence):
   text = _bare(sentence)
   if _is_answer(text):
     return text
+  if price := _PRICE.search(text):
+    return price[1]
   formulas = list(_MATH.finditer(text))
   if formulas and text.count('$') != 1:
     return _formula(text, formulas, first=False)

@@ -5,8 +5,10 @@ from typing import Any
 
 from sirl.domains.answers import algebra, expression, meaning, reading, typography
 from sirl.domains.answers.algebra import Unread
+from sirl.domains.answers.expression import Tree
 from sirl.domains.answers.values import (
   Brackets,
+  Choice,
   Items,
   Matrix,
   Named,
@@ -16,6 +18,9 @@ from sirl.domains.answers.values import (
   Union,
   Words,
 )  # fmt: skip
+
+# Names of which everybody knows the order.
+_COORDINATES = ('xy', 'xyz', 'ab', 'abc', 'abcd', 'mn', 'pq', 'pqr', 'uv', 'st', 'rs')
 
 
 @functools.lru_cache(maxsize=4096)
@@ -70,8 +75,12 @@ def _exact(text):
 
 def _same(a: Any, b: Any):
   a, b = (reading.product_of(x) if isinstance(y, Quantity) else x for x, y in ((a, b), (b, a)))
+  if isinstance(a, Choice) or isinstance(b, Choice):
+    return _same_choice(a, b)
   if isinstance(a, Words) or isinstance(b, Words):
     return type(a) is type(b) and a.text == b.text != ''
+  a, b = (_one_of(x) if not isinstance(y, Items) else x for x, y in ((a, b), (b, a)))
+  a, b = (_point(x) if isinstance(y, Brackets) else x for x, y in ((a, b), (b, a)))
   if isinstance(a, Named) or isinstance(b, Named):
     return _same_named(a, b)
   if isinstance(a, Quantity) and isinstance(b, Quantity):
@@ -95,12 +104,17 @@ def _same(a: Any, b: Any):
   return _same_relation(a, b)
 
 
+def _same_choice(a, b):
+  """(B) 12 is B, (B) and 12."""
+  if isinstance(a, Choice) and isinstance(b, Choice):
+    return a.letter == b.letter
+  choice, other = (a, b) if isinstance(a, Choice) else (b, a)
+  is_letter = isinstance(other, Quantity) and other.tree == Tree('name', (choice.letter,))
+  return is_letter or _same(choice.item, other)
+
+
 def _same_row(a, b):
   return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b))
-
-
-def _same_parts(a, b):
-  return a == b
 
 
 def _same_set(a, b):
@@ -117,6 +131,24 @@ def _same_set(a, b):
       return False
     del rest[partner]
   return True
+
+
+def _one_of(listed):
+  """1/2 of '1/2 or 0.5': one value in two spellings."""
+  if not isinstance(listed, Items) or not listed.either:
+    return listed
+  first = listed.items[0]
+  return first if all(_same(first, item) for item in listed.items[1:]) else listed
+
+
+def _point(listed):
+  """x = 1, y = 2 as the point (1, 2): the names in alphabetical order, whichever comes first in the list."""
+  items = listed.items if isinstance(listed, Items) else ()
+  if not items or not all(isinstance(item, Named) and len(item.name) == 1 for item in items):
+    return listed
+  named = sorted(items, key=lambda item: item.name)
+  whole = ''.join(item.name for item in named)
+  return Brackets('()', tuple(item.item for item in named)) if whole in _COORDINATES else listed
 
 
 def _names(items):

@@ -34,7 +34,7 @@ _AND_NOT = re.compile(
 )
 _HEDGE = re.compile(
   r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
-  r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|more than|less than|fewer than|greater than|or so|about|unknown|'
+  r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|(?<![0-9] )more than|less than|fewer than|greater than|or so|about|unknown|'
   r'somewhere|between|one of)\b',
   re.IGNORECASE,
 )

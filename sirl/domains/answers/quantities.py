@@ -1,6 +1,7 @@
 """Reads a quantity: an expression with a unit before it (dollars) or after it."""
 
 import re
+from fractions import Fraction
 
 from sirl.domains.answers import expression, meaning, units
 from sirl.domains.answers.algebra import Unread
@@ -12,6 +13,7 @@ _DERIVATIVE = re.compile(
 )
 _SCALES = {'hundred': 2, 'thousand': 3, 'million': 6, 'billion': 9, 'trillion': 12}
 _SCALED = re.compile(rf'([-+]?[0-9.]+)\s*⟦?\s*({"|".join(_SCALES)})(?![a-zA-Z])\s*(⟧?)')
+_DOZEN = re.compile(r'([-+]?[0-9]+(?:\.[0-9]+)?)\s*(⟦?)\s*dozen(?![a-zA-Z])')
 
 
 def quantity(text):
@@ -23,6 +25,9 @@ def quantity(text):
       ('dollars' if before[2] is not None else 'euros' if '€' in text else 'pounds sterling', 1),
     )
     text = (before[1] or before[3] or '') + (before[2] if before[2] is not None else before[4])
+  text = _DOZEN.sub(
+    lambda m: f'{Fraction(m[1]) * 12} ⟦' if m[2] else f'{Fraction(m[1]) * 12} ', _counted(text)
+  )
   text = _SCALED.sub(
     lambda m: rf'{m[1]} \times 10^{{{_SCALES[m[2]]}}} {"⟦" if m[3] else ""}', text, count=1
   )
@@ -39,6 +44,14 @@ def quantity(text):
   if 'infty' in text and bare != Tree('name', ('infty',)):
     raise Unread('arithmetic with infinity')
   return Quantity(tree, meaning.value(tree), after or unit)
+
+
+def _counted(text):
+  """8 of '8 more', '8 more pages', '8 dollars more' and '8 times': what is counted, without 'than'."""
+  text = re.sub(
+    r'(?<=[0-9a-z}⟧])\s*(?:⟦\s*(?:more|extra|times)\s*⟧|\s(?:more|extra|times))$', '', text
+  )
+  return re.sub(r'(?<=[0-9}])(\s*⟦?)\s*(?:more|extra) (?!than\b)(?=[a-z])', r'\1 ', text)
 
 
 def _without_unit(text):

@@ -7,15 +7,24 @@ to the same words.
 import functools
 import re
 
-from sirl.domains.answers import meaning, quantities, tokens, typography, wording
+from sirl.domains.answers import (
+  forms,
+  meaning,
+  names,
+  numerals,
+  quantities,
+  separators,
+  typography,
+  wording,
+)
 from sirl.domains.answers.algebra import Unread
 from sirl.domains.answers.expression import Tree
 from sirl.domains.answers.values import (
   Brackets,
+  Choice,
   Items,
   Matrix,
   Named,
-  Parts,
   Quantity,
   Relation,
   Union,
@@ -28,13 +37,11 @@ _WORD_SIGNS = re.compile(
 )
 _AND = re.compile(r'(?<![a-zA-Z])(?:and|\\land|\\wedge)(?![a-zA-Z])')
 _LABELLED = re.compile(
-  r'(?:⟦?\(?([A-J])\)\s*⟧?\s+(?=[\w\\⟦])|⟦\(([A-J])\)\s*⟧)(?!\s*(?:[,;]|⟦?\s*(?:and|or|is|not)\b|⟦?[A-J]⟧?$)|.*(?<![a-zA-Z])[A-J]\))'
+  r'(?:⟦?(?:(?:[oO]ption|[cC]hoice)\s*\(?([A-J])\s*[:.)]\)?)\s*⟧?\s+(?=\S)|⟦?\(?([A-J])\)\s*⟧?\s+(?=[\w\\⟦])|⟦\(([A-J])\)\s*⟧)(?!\s*(?:[,;]|⟦?\s*(?:and|or|is|not)\b|⟦?[A-J]⟧?$)|.*(?<![a-zA-Z])[A-J]\))'
 )
 _MATRIX = re.compile(
   r'\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}', re.DOTALL
 )
-_FUNCTION = re.compile(r"[a-zA-Z]'{0,2}\s*\(\s*[a-zA-Z]\s*\)|[fghFGP]'{0,2}\(\s*-?[0-9]+\s*\)")
-_BASES = {'two': '2', 'eight': '8', 'ten': '10', 'sixteen': '16'}
 _FLIPPED = {'>': '<', '\\ge': '\\le', '<': '>', '\\le': '\\ge'}
 
 
@@ -47,23 +54,36 @@ def read(text):
   try:
     return _answer(wording.signs(plain))
   except (Unread, RecursionError):
+    return _in_words(plain)
+
+
+def _in_words(plain):
+  """A number in words, or Words."""
+  spoken = re.sub('[⟦⟧]', ' ', plain).strip()
+  digits = numerals.in_digits(spoken)
+  try:
+    return (
+      Words(wording.words_of(plain), plain) if digits == spoken else quantities.quantity(digits)
+    )
+  except (Unread, RecursionError):
     return Words(wording.words_of(plain), plain)
 
 
 def _answer(text):
   text = text.strip()
   labelled = _LABELLED.match(text)
-  if labelled:
-    return quantities.quantity(labelled[1] or labelled[2])  # (B) 12: a choice with its text
-  choice = re.fullmatch(r'\(?\s*⟦?\(?([A-Za-z])\)?⟧?\s*\)|\(?⟦?\(?([A-Z])\)⟧?', text)
+  if labelled:  # (B) 12: a choice with its text
+    rest = re.sub(r'^\s*⟧|^⟦\s*⟧', '', text[labelled.end() :]).strip()
+    return Choice(next(filter(None, labelled.groups())), read(rest))
+  choice = re.fullmatch(
+    r'\(?\s*⟦?\(?([A-Za-z])\)?⟧?\s*\)|\(?⟦?\(?([A-Z])\)⟧?|⟦?(?:[oO]ption|[cC]hoice)⟧?\s*⟦?\(?([A-J])\)?⟧?',
+    text,
+  )
   if choice:
-    return quantities.quantity(choice[1] or choice[2])
+    return quantities.quantity(next(filter(None, choice.groups())))
   if '\\pm' in text or '\\mp' in text:
     return _plus_and_minus(text)
-  listed = _list(text)
-  if listed is not None:
-    return listed
-  return _single(text)
+  return forms.date(text) or _list(text) or _single(text)
 
 
 def _plus_and_minus(text):
@@ -81,12 +101,12 @@ def _plus_and_minus(text):
 def _list(text):
   """Items of a bare list, joined by commas, semicolons, 'and' or 'or'; None if there is one item."""
   joined = _WORD_SIGNS.sub(' ; ', text)
-  parts = split(joined, ';')
-  parts = [part for piece in parts for part in split(piece, ',')]
+  parts = separators.split(joined, ';')
+  parts = [part for piece in parts for part in separators.split(piece, ',')]
   parts = [part for part in parts if part.strip()] if joined != text else parts
   if len(parts) < 2:
     return None
-  _check_parts(parts)
+  separators.check_parts(parts)
   items = [_single(part.strip()) for part in parts]
   if any(isinstance(item, Words) for item in items):
     raise Unread('a list with words')
@@ -100,44 +120,18 @@ def _list(text):
   units_ = [item.unit for item in items if isinstance(item, Quantity)]
   if len(units_) == len(items) and units_[-1] and not any(units_[:-1]):  # 3 and 5 cm
     items = [item._replace(unit=units_[-1]) for item in items]
-  return Items(tuple(items))
+  return Items(tuple(items), either=joined != text and not _AND.search(text))
 
 
 def _is_interval(item):
   return isinstance(item, Named) and isinstance(item.item, Brackets) and item.name[0] != '('
 
 
-def _check_parts(parts):
-  """A comma may group or separate: '1,000,2' has the part 000, which no list would have."""
-  for part in parts:
-    if not part.strip() or re.match(r'\s*0[0-9]', part):
-      raise Unread(f'a list with the part {part!r}')
-
-
-def split(text, sign):
-  """The parts of a text between the signs that stand in no brackets. Half-open intervals count as brackets."""
-  parts, depth, start = [], 0, 0
-  for match in re.finditer(
-    rf'\\begin\{{|\\end\{{|\\[{{}}]|\\[a-zA-Z]+|[()\[\]{{}}⟦⟧]|{re.escape(sign)}', text
-  ):
-    token = match.group()
-    if token == sign and depth == 0:
-      parts.append(text[start : match.start()])
-      start = match.end()
-    elif token in ('(', '[', '{', '\\{', '\\begin{', '\\langle', '⟦'):
-      depth += 1 + (token == '\\begin{')
-    elif token in (')', ']', '}', '\\}', '\\rangle', '⟧'):
-      depth -= 1
-  if depth != 0:
-    raise Unread('brackets that do not close')
-  return [*parts, text[start:]]
-
-
 def _single(text):
   """One value: not a bare list."""
   member = re.fullmatch(r'\s*([a-zA-Z](?:_\{?\w+\}?)?|\(.*?\))\s*\\in(?![a-zA-Z])(.*)', text)
   if member:
-    return Named(_name(member[1]), _single(member[2].strip()))
+    return Named(names.name_of(member[1]), _single(member[2].strip()))
   relations = _split_relations(text)
   if relations:
     return _related(*relations)
@@ -159,16 +153,7 @@ def _structured(text):
     )
   if text == '\\emptyset' or re.fullmatch(r'\\\{\s*\\\}|\{\s*\}', text):
     return Items(())
-  if re.fullmatch(
-    r'[0-9]{1,3}(?:\s*:\s*[0-9]+(?:\.[0-9]+)?)+|[0-9a-z]+(?:\s*:\s*[0-9a-z]+)+', text
-  ):
-    return Parts(':', tuple(part.strip() for part in text.split(':')))
-  base = re.fullmatch(
-    r'\(?([0-9A-Fa-f]+)\)?_\{?\s*⟦?([0-9]{1,2}|two|eight|ten|sixteen)⟧?\s*\}?', text
-  )
-  if base and re.search('[0-9]', base[1][0]):
-    return Parts('base', (base[1].lower().lstrip('0'), _BASES.get(base[2], base[2])))
-  return _bracketed(text)
+  return forms.standing_alone(text) or _bracketed(text)
 
 
 def _bracketed(text):
@@ -179,18 +164,20 @@ def _bracketed(text):
   inside = text[opening.end() : closing.start()]
   kinds = opening.group() + closing.group()
   try:
-    parts = [part for piece in split(inside, ';') for part in split(piece, ',')]
+    parts = [
+      part for piece in separators.split(inside, ';') for part in separators.split(piece, ',')
+    ]
   except Unread:
     return None  # such as (1,2)+(3,4)
   if kinds == '\\{\\}':
     if '|' in inside or ':' in inside:
       raise Unread('a set by its property')
     parts = parts if inside.strip() else []
-    _check_parts(parts)
+    separators.check_parts(parts)
     return Items(tuple(_single(part.strip()) for part in parts))
   if len(parts) < 2:
     return None
-  _check_parts(parts)
+  separators.check_parts(parts)
   items = tuple(_single(part.strip()) for part in parts)
   if any(isinstance(item, Named | Relation) for item in items):
     return Items(items) if kinds == '()' else None
@@ -243,11 +230,11 @@ def _related(sides, signs):
   if len(signs) == 2 and (set(signs) <= {'<', '\\le'} or set(signs) <= {'>', '\\ge'}):
     if signs[0] in ('>', '\\ge'):
       sides, signs = sides[::-1], [_FLIPPED[sign] for sign in signs[::-1]]
-    if not _is_name(sides[1]):
+    if not names.is_name(sides[1]):
       raise Unread('a chain of inequalities without a letter in the middle')
     brackets = ('(' if signs[0] == '<' else '[') + (')' if signs[1] == '<' else ']')
     return Named(
-      _name(sides[1]),
+      names.name_of(sides[1]),
       Brackets(brackets, (quantities.quantity(sides[0]), quantities.quantity(sides[2]))),
     )
   raise Unread('a chain of relations')
@@ -258,16 +245,18 @@ def _equation(sides):
   for side in sides[1:-1]:
     _answer(side)  # words between two signs are no side
   for name, other in ((left, right), (right, left))[: 2 if len(sides) == 2 else 1]:
-    if _is_name(name) or (name is left and (_FUNCTION.fullmatch(left) or _bare_word(left))):
-      named = Named(_name(name), _answer(other))
-      if not (_is_name(name) and _mentions(named.item, quantities.quantity(name).tree)):
+    if names.is_name(name) or (name is left and names.is_question(left)):
+      named = Named(names.name_of(name), _answer(other))
+      if not (names.is_name(name) and names.mentions(named.item, quantities.quantity(name).tree)):
         return named  # x = 2y - x does not say what x is
   if re.fullmatch(r'\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\)', left):
-    return Named(_name(left), _single(right))  # (x, y) = (1, 2)
+    return Named(names.name_of(left), _single(right))  # (x, y) = (1, 2)
   first, last = quantities.quantity(left), _single(right)
+  if len(sides) == 2 and isinstance(last, Quantity) and not names.has_letters(first.tree):
+    first, last = (last, first) if names.has_letters(last.tree) else (first, last)  # 25 = x^2 + y^2
   if not isinstance(last, Quantity):
     return last
-  if not _letters(first.tree):
+  if not names.has_letters(first.tree):
     if not meaning.agree(first, last):
       raise Unread('two sides of different value')
     return last
@@ -276,18 +265,13 @@ def _equation(sides):
   return Relation('=', _difference(first, last))
 
 
-def _mentions(item, name):
-  inside = lambda tree: tree == name or any(inside(x) for x in tree.operands if isinstance(x, Tree))
-  return isinstance(item, Quantity) and inside(item.tree)
-
-
 def _inequality(sides, sign):
   left, right = sides
-  if _is_name(right) and not _is_name(left):
+  if names.is_name(right) and not names.is_name(left):
     left, right, sign = right, left, _FLIPPED.get(sign, sign)
   if sign == '\\ne':
     return Relation('ne', _difference(quantities.quantity(left), quantities.quantity(right)))
-  if _is_name(left):
+  if names.is_name(left):
     bound = quantities.quantity(right)
     infinity = quantities.quantity('\\infty')
     if sign in ('<', '\\le'):
@@ -297,7 +281,7 @@ def _inequality(sides, sign):
       )
     else:
       brackets, items = ('(' if sign == '>' else '[') + ')', (bound, infinity)
-    return Named(_name(left), Brackets(brackets, items))
+    return Named(names.name_of(left), Brackets(brackets, items))
   if sign in ('>', '\\ge'):
     left, right, sign = right, left, _FLIPPED[sign]
   return Relation(
@@ -309,25 +293,3 @@ def _difference(left, right):
   if left.unit or right.unit:
     raise Unread('a relation of quantities with units')
   return meaning.value(Tree('+', (left.tree, Tree('neg', (right.tree,)))))
-
-
-def _is_name(text):
-  return re.fullmatch(r'[a-zA-Z](?:_\{?\w+\}?)?|\\[a-zA-Z]+(?:_\{?\w+\}?)?', text) is not None and (
-    text[0] != '\\' or text[1:].partition('_')[0] in tokens.GREEK - {'pi', 'infty'}
-  )
-
-
-def _bare_word(text):
-  """A word, two or three points (AB) or an angle as the left side of an equation: a name."""
-  return re.fullmatch(r'⟦[a-zA-Z ]+⟧|[a-zA-Z]{4,}|(?:m?\\angle\s*)?[A-Z]{1,3}', text) is not None
-
-
-def _name(text):
-  return re.sub(r'[\s{}⟦⟧]', '', text)
-
-
-def _letters(tree):
-  """Whether the tree has a letter other than pi, e and i."""
-  if tree.kind == 'name':
-    return tree.operands[0] not in ('pi', 'e', 'i')
-  return any(_letters(part) for part in tree.operands if isinstance(part, Tree))

@@ -22,9 +22,10 @@ class Brackets(NamedTuple):
 
 
 class Items(NamedTuple):
-  """A set or a bare list: order does not count."""
+  """A set or a bare list: order does not count. either: joined by 'or'."""
 
   items: tuple
+  either: bool = False
 
 
 class Union(NamedTuple):
@@ -59,6 +60,13 @@ class Parts(NamedTuple):
 
   kind: str
   parts: tuple
+
+
+class Choice(NamedTuple):
+  """A choice with its text: (B) 12. It is equal to its letter and to its text."""
+
+  letter: str
+  item: tuple
 
 
 class Words(NamedTuple):

@@ -6,6 +6,7 @@ import re
 def signs(plain):
   """Replaces words that stand for a sign, such as infinity, by the sign."""
   text = re.sub(r'\\(?:ldots|dots|cdots)(?![a-zA-Z])|\.\.\.|…', '…', plain)
+  text = re.sub(r'\(\s*⟦?\s*or\s*⟧?\s+([^()]*)\)$', r' or \1', text)  # 0.5 (or 1/2)
   text = re.sub(r'⟦\s*(?:is\s+)?(?:in|belongs to)\s*⟧', r'\\in ', text)
   text = re.sub(r'⟦\s*(pi|sqrt)\s*⟧|(?<![a-zA-Z\\])(infinity|inf|oo)(?![a-zA-Z])', _sign, text)
   return re.sub(r'\\(?:lang|langle)(?![a-zA-Z])', '\\\\langle ', text)
@@ -26,4 +27,5 @@ def words_of(plain):
     r'(?<![a-zA-Z])(?:[a-zA-Z]{4,}|[A-Z][a-z]{1,2})(?![a-zA-Z])', lambda m: m[0].lower(), text
   )
   text = re.sub(r'\s+', ' ', text).strip().strip('"\'').rstrip('.')
+  text = re.sub(r'^(?:[aA]n?|[tT]he) (?=[a-zA-Z]{3})', '', text)
   return re.sub(r'(?<![\w.]) | (?![\w.])', '', text)
