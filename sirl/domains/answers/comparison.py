@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from sirl.domains.answers import algebra, expression, meaning, reading, typography
+from sirl.domains.answers import algebra, expression, meaning, reading, regions, typography
 from sirl.domains.answers.algebra import Unread
 from sirl.domains.answers.expression import Tree
 from sirl.domains.answers.values import (
@@ -85,6 +85,10 @@ def _same(a: Any, b: Any):
     return _same_named(a, b)
   if isinstance(a, Quantity) and isinstance(b, Quantity):
     return _same_quantity(a, b)
+  if isinstance(a, Union) or isinstance(b, Union):
+    same_region = regions.same(a, b)
+    if same_region is not None:
+      return same_region
   if type(a) is not type(b):
     return False
   if isinstance(a, Items | Union):

@@ -8,11 +8,13 @@ import functools
 import re
 
 from sirl.domains.answers import (
+  algebra,
   forms,
   meaning,
   names,
   numerals,
   quantities,
+  regions,
   separators,
   typography,
   wording,
@@ -41,6 +43,13 @@ _LABELLED = re.compile(
 )
 _MATRIX = re.compile(
   r'\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}', re.DOTALL
+)
+_REALS = ('\\mathbb{R}', '\\mathbb R', '\\Re')
+_WITHOUT = re.compile(
+  r'\\mathbb\s*\{?R\}?\s*(?:\\(?:setminus|smallsetminus|backslash)|-)\s*(\\\{.*\\\})'
+)
+_DESCRIBED = re.compile(
+  r'\\\{\s*(?P<name>[a-zA-Z])\s*(?:\\in\s*\\mathbb\s*\{?R\}?\s*)?(?:\||:)\s*(?P<condition>[^{}|:]*)\\\}'
 )
 _FLIPPED = {'>': '<', '\\ge': '\\le', '<': '>', '\\le': '\\ge'}
 
@@ -132,6 +141,14 @@ def _single(text):
   member = re.fullmatch(r'\s*([a-zA-Z](?:_\{?\w+\}?)?|\(.*?\))\s*\\in(?![a-zA-Z])(.*)', text)
   if member:
     return Named(names.name_of(member[1]), _single(member[2].strip()))
+  if text in _REALS:
+    return regions.ALL
+  without = _WITHOUT.fullmatch(text)
+  if without:
+    return regions.all_but(_single(without[1]))
+  described = _DESCRIBED.fullmatch(text)
+  if described:
+    return regions.described(described['name'], _answer(described['condition']))
   relations = _split_relations(text)
   if relations:
     return _related(*relations)
@@ -270,6 +287,8 @@ def _inequality(sides, sign):
   if names.is_name(right) and not names.is_name(left):
     left, right, sign = right, left, _FLIPPED.get(sign, sign)
   if sign == '\\ne':
+    if names.is_name(left) and algebra.approximate(quantities.quantity(right).value) is not None:
+      return Named(names.name_of(left), regions.all_but(Items((quantities.quantity(right),))))
     return Relation('ne', _difference(quantities.quantity(left), quantities.quantity(right)))
   if names.is_name(left):
     bound = quantities.quantity(right)

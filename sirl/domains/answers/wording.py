@@ -2,11 +2,22 @@
 
 import re
 
+_REALS = re.compile(
+  r'^⟦?\s*(?:the set of )?(?:all|any) (?:the )?real(?:s|\s+numbers?|\s+values|\s*⟧?\s*[a-z](?![a-z]))(?:\s+of\s*⟧?\s*[a-z](?![a-z]))?\s*⟧?'
+  r'|^⟦?\s*\(?R\)?eal numbers\s*⟧?$|\\mathbb\s*R(?![a-zA-Z])',
+  re.IGNORECASE,
+)
+_EXCEPT = re.compile(
+  r'^(\\mathbb\{R\})\s*⟦?\s*,?\s*(?:except|besides|other than)(?: for)?\s*⟧?\s*(?:[a-z]\s*=)?([^{}a-z]+)$'
+)
+
 
 def signs(plain):
   """Replaces words that stand for a sign, such as infinity, by the sign."""
   text = re.sub(r'\\(?:ldots|dots|cdots)(?![a-zA-Z])|\.\.\.|…', '…', plain)
   text = re.sub(r'\(\s*⟦?\s*or\s*⟧?\s+([^()]*)\)$', r' or \1', text)  # 0.5 (or 1/2)
+  text = _REALS.sub(r'\\mathbb{R}', text)
+  text = _EXCEPT.sub(r'\1 \\setminus \\{\2\\}', text)
   text = re.sub(r'⟦\s*(?:is\s+)?(?:in|belongs to)\s*⟧', r'\\in ', text)
   text = re.sub(r'⟦\s*(pi|sqrt)\s*⟧|(?<![a-zA-Z\\])(infinity|inf|oo)(?![a-zA-Z])', _sign, text)
   return re.sub(r'\\(?:lang|langle)(?![a-zA-Z])', '\\\\langle ', text)
