@@ -43,13 +43,13 @@ def test_another_set_of_reals_is_not_equal(answer, gold):
 def test_two_unions_are_equal_if_and_only_if_they_hold_the_same_points():
   """Drawn on a grid of halves: which points a union holds is counted, not derived."""
   rng = random.Random(0)
-  grid = [Fraction(n, 4) for n in range(-4, 29)]
+  grid = [Fraction(n, 4) for n in range(-4, 21)]
 
   def drawn():
     intervals = []
     for _ in range(rng.randint(1, 3)):
-      low = rng.randint(0, 5)
-      intervals.append((rng.choice('(['), low, low + rng.randint(1, 3), rng.choice(')]')))
+      low = rng.randint(0, 2)
+      intervals.append((rng.choice('(['), low, low + rng.randint(1, 2), rng.choice(')]')))
     return intervals
 
   def held(intervals):
@@ -60,7 +60,7 @@ def test_two_unions_are_equal_if_and_only_if_they_hold_the_same_points():
 
   written = lambda intervals: r'\cup'.join(f'{a}{low},{high}{b}' for a, low, high, b in intervals)
   found = {True: 0, False: 0}
-  for _ in range(3000):
+  for _ in range(800):
     a, b = drawn(), drawn()
     if len(a) == len(b) == 1:
       continue
