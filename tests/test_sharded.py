@@ -61,6 +61,9 @@ def test_data_shards_work_apart_until_gradients_are_summed():
   assert found['weights differ by'] < 1e-5
   assert found['tokens equal where weights are split']
   assert max(found['split weights differ by']) < 1e-5
+  refused = found['four shards and two microbatches']
+  assert 'prompts=4 are 1 on each of 4 data shards' in refused
+  assert 'prompts as a multiple of 8' in refused
   assert found['in loops'] == {'decode': [], 'refill': [], 'speculate': [], 'update': []}
   assert found['sums of the update'] > 0  # gradients are summed after the loops
 

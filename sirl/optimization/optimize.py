@@ -21,7 +21,7 @@ from sirl.optimization.objectives import token_mean
 from sirl.optimization.passes import Pieces
 from sirl.optimization.transforms import learning_rate_of
 from sirl.runtime import sharding
-from sirl.slots import Credit, Objective, Optimize, check_function
+from sirl.slots import Credit, Objective, Optimize, check_function, check_optimizer
 from sirl.types import Experience, Model, Rewards, Sampler
 
 WHOLE = Pieces()
@@ -62,6 +62,7 @@ def make_optimize(
   """
   check_function('credit', credit)
   check_function('objective', objective)
+  check_optimizer(optimizer)
   epochs, minibatches = ranges.whole('epochs', epochs), ranges.whole('minibatches', minibatches)
   if not isinstance(pieces, Pieces):
     raise ValueError(f'pieces={pieces!r}; expected an optimization.Pieces')
@@ -199,6 +200,13 @@ def _check_split(P, minibatches, microbatches):
     raise ValueError(
       f'prompts={P} cannot be cut into minibatches={minibatches} of microbatches={microbatches}; '
       f'choose prompts as a multiple of {minibatches * microbatches}'
+    )
+  shards = sharding.row_shards(jax.sharding.get_abstract_mesh())
+  if not P % shards and P // shards % (minibatches * microbatches):
+    raise ValueError(
+      f'prompts={P} are {P // shards} on each of {shards} data shards, which cannot be cut into '
+      f'minibatches={minibatches} of microbatches={microbatches}; choose their product as a divisor '
+      f'of {P // shards}, or prompts as a multiple of {shards * minibatches * microbatches}'
     )
 
 

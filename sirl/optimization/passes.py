@@ -38,11 +38,11 @@ class Pieces:
   agree to 1e-6.
   """
 
-  # Number of slices of P whose gradients are added. Every data shard cuts its own tasks into this
-  # number of slices, if they divide.
+  # Number of slices of P whose gradients are added. Every shard of (data, fsdp) cuts its own tasks
+  # into this number of slices.
   microbatches: ranges.Count = 1
-  # Completions per forward pass within a micro-batch, on every data shard, longest first; None: all
-  # at once. An objective that compares completions of a group needs None.
+  # Completions per forward pass within a micro-batch, on every shard of (data, fsdp), longest first;
+  # None: all at once. An objective that compares completions of a group needs None.
   rows: ranges.Count | None = None
   # Widths in completion columns, below max_new. A piece is cut to the smallest one that fits. All
   # widths are compiled into one program, so no batch recompiles it.
