@@ -35,6 +35,8 @@ def _equation(equation, turns):
   if name == 'cond':
     return max(_of(branch.jaxpr, turns) for branch in given['branches'])
   inner = sum(_of(found, turns) for found in _inner(given))
+  if name == 'pallas_call':  # a kernel's body is one cell of its grid
+    inner *= math.prod(n for n in given['grid_mapping'].grid if isinstance(n, int))
   if name == 'shard_map':  # shapes inside are those of one shard
     inner *= math.prod(given['mesh'].shape[axis] for axis in given['newly_manual_axes'])
   return inner
