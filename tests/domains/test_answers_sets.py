@@ -60,7 +60,7 @@ def test_two_unions_are_equal_if_and_only_if_they_hold_the_same_points():
 
   written = lambda intervals: r'\cup'.join(f'{a}{low},{high}{b}' for a, low, high, b in intervals)
   found = {True: 0, False: 0}
-  for _ in range(800):
+  for _ in range(1600):
     a, b = drawn(), drawn()
     if len(a) == len(b) == 1:
       continue
