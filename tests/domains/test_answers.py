@@ -183,6 +183,47 @@ def test_only_a_gold_with_decimals_is_rounded_and_by_its_own_last_digit(gold, an
   assert answers.equal(answer, gold) == right
 
 
+@pytest.mark.parametrize(
+  ('gold', 'answer', 'right'),
+  [
+    (
+      repr(7 / 12),
+      '7/12',
+      True,
+    ),  # correctly rounded to 16 digits it would end in 3: the gold was printed from a float64
+    (repr(7 / 12), '7/13', False),
+    (repr(7 / 12), '0.5833', False),  # a rounding of its own
+    (repr(7 / 12), '0.5833333333333333', False),  # as many digits, another last one
+    (repr(0.1 + 0.2), '0.3', True),
+    (repr(0.1 + 0.2), '0.30001', False),
+    (repr(2**0.5), r'\sqrt2', True),
+    ('17.999999999999996', '18', True),
+    ('17.999999999999996', '17', False),
+    ('7.000000000000001', '12-5', False),
+    ('1234567890123457', '1234567890123456', False),  # an integer is exact
+  ],
+)
+def test_a_gold_that_a_float_printed_takes_the_number_that_it_stands_for(gold, answer, right):
+  assert answers.equal(answer, gold) == right
+
+
+@pytest.mark.parametrize(
+  'text', ['1 234 567', '10 000', '10 000 km', '$10 000', '-10 000', '1 234.5']
+)
+def test_groups_of_three_digits_after_spaces_are_thousands(text):
+  assert answers.equal(
+    text, text.replace(' 000', '000').replace(' 234', '234').replace(' 567', '567')
+  )
+
+
+@pytest.mark.parametrize(
+  ('text', 'gold'),
+  [('5 60', '560'), ('0 600', '600'), ('1 5', '15'), ('100 200', '300'), ('1 234, 5', '1234')],
+)
+def test_other_numbers_after_spaces_are_not_joined(text, gold):
+  assert not answers.equal(text, gold)
+
+
 def test_no_answer_is_wrong_and_a_number_that_is_no_text_is_named():
   assert not answers.equal(answers.final('I could not say what it is'), '5')
   with pytest.raises(TypeError, match=r'gold=5 is int; expected a text, such as str\(5\)'):

@@ -9,6 +9,8 @@ from sirl.domains.answers.algebra import Unread
 from sirl.domains.answers.expression import Tree
 
 ROUNDED = 2  # decimals from which on a gold may be a rounded number
+FLOAT = 15  # significant digits from which on a gold with decimals is a float64 that was printed
+_FLOAT_ERROR = Fraction(1, 2**51)  # of the number: two units in the last place
 
 
 def value(tree):
@@ -128,14 +130,28 @@ def rounds_to(answer, gold):
   place, exact = last_place(gold.tree), algebra.rational(gold.value)
   if place is None or place[1] < ROUNDED or exact is None or _is_whole(exact, place):
     return False
+  own = last_place(answer.tree)
+  if _digits(exact, place) >= FLOAT and (
+    own is None or _digits(algebra.rational(answer.value), own) < FLOAT
+  ):
+    number = algebra.approximate(answer.value) if _is_worked_out(answer) else None
+    return number is not None and abs(number - exact) <= abs(exact) * _FLOAT_ERROR
   if repeats(answer.tree):  # 0.272727... is not a slip of 0.27
     return False
-  own = last_place(answer.tree)
   if own is not None and own[0] >= place[0]:
     return False
-  if own is None and algebra.rational(answer.value) is not None and not finished(answer.tree):
+  if own is None and not _is_worked_out(answer):
     return False
   return _rounded(answer.value, place[0]) == exact
+
+
+def _is_worked_out(answer):
+  return algebra.rational(answer.value) is None or finished(answer.tree)
+
+
+def _digits(number, place):
+  """Significant digits of a decimal number with its last place."""
+  return len(str(abs(int(number / place[0]))).strip('0'))
 
 
 def agree(first, last):

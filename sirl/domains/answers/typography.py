@@ -76,6 +76,9 @@ _REWRITES = [
 _GROUP = re.compile(rf'\\(?:({_TEXTS})|{_FONTS})\s*\{{([^{{}}]*)\}}')
 _WRAPS = [('**', '**'), ('__', '__'), ('`', '`'), ('*', '*'), ('"', '"'), ('$$', '$$'), ('$', '$')]
 _THOUSANDS = re.compile(r'(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9]|,[0-9])')
+_SPACED = re.compile(
+  r'\A(?:[-+]?(?:⟦dollars⟧)?[1-9][0-9]{0,2}(?: [0-9]{3})+(?:\.[0-9]+)?)(?=\Z| ?⟦| [a-zA-Z]+\Z)'
+)  # 10 000
 _DOLLAR = '⟦dollars⟧'
 
 
@@ -93,6 +96,7 @@ def plain(text):
   for pattern, replacement in _REWRITES:
     text = pattern.sub(replacement, text)
   text = _dollars(text)
+  text = _SPACED.sub(lambda m: m[0].replace(' ', ''), text.strip(), count=1)
   text = _joined_thousands(text)
   text = re.sub(r'⟦\s*([^⟦⟧]*?)\s*⟧', r'⟦\1⟧', text)
   text = text.strip() if text.rstrip().endswith(('...', 'dots')) else text.rstrip(' .,;:').strip()
