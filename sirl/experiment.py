@@ -16,6 +16,8 @@ from sirl.slots import (
   Step,
   check_function,
   check_kind,
+  check_mapping,
+  check_optimizer,
 )
 from sirl.tasks import Task
 from sirl.types import Model, Params
@@ -37,7 +39,9 @@ class Learner:
   refresh: Refresh | None = None  # called after each round; None: the reference never changes
 
   def __post_init__(self):
-    """Raises ValueError for a refresh rule of another form, or without a reference."""
+    """Raises ValueError for a field of another form, or a refresh rule without a reference."""
+    check_optimizer(self.optimizer)
+    check_mapping('others', self.others, Mapping, "a model's weights")
     if self.refresh is None:
       return
     check_function('refresh', self.refresh)
@@ -73,6 +77,7 @@ class Experiment:
 
     Raises: ValueError for a run without a policy, or for a value of another form than its slot.
     """
+    check_mapping('learners', self.learners, Learner, 'a Learner')
     if 'policy' not in self.learners:
       raise ValueError(f"learners={sorted(self.learners)}: expected one named 'policy'")
     check_kind('acquire', self.acquire, Acquirer, 'acquisition.acquirer')

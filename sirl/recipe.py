@@ -202,6 +202,8 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
       f'this method reads answers, but tasks of {s.domain.name} have none; take a method without '
       'answers, such as experiments/methods/majority_vote.py, or give the tasks answers'
     )
+  slots.check_method(m)
+  slots.check_mapping('learners', m.learners, Learner, 'a Learner')
   generate = m.generate or explore(
     s.model, s.codec, group_size=c.group_size, max_prompt=s.max_prompt, max_new=s.max_new,
     prompt_widths=s.prompt_widths, sampler=s.sampler, decode=s.decode,

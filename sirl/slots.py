@@ -30,6 +30,7 @@ from sirl.types import (
   Report,
   Rewards,
   Rollouts,
+  Sampler,
   Samples,
   SamplingParams,
   TokenStats,
@@ -214,6 +215,46 @@ def check_kind(slot: str, value, kind, lift: str = ''):
   raise ValueError(
     f'{slot}: got {what}; expected a slots.{kind.__name__}({", ".join(kind._fields)}); {hint}'
   )
+
+
+def check_mapping(slot: str, value, kind, what: str):
+  """Raises ValueError unless the value is {name: a value of this kind}."""
+  wrong = value if not isinstance(value, Mapping) else None
+  for name, item in value.items() if wrong is None else ():
+    if not isinstance(item, kind):
+      raise ValueError(f'{slot}: {name!r} is {_short(item)}; expected {what}')
+  if wrong is not None:
+    raise ValueError(f'{slot}: got {_short(wrong)}; expected {{name: {what}}}')
+
+
+def check_optimizer(optimizer):
+  """Raises ValueError unless the value has the functions of an optax optimizer."""
+  if not all(callable(getattr(optimizer, name, None)) for name in ('init', 'update')):
+    raise ValueError(
+      f'optimizer: got {_short(optimizer)}; expected an optax.GradientTransformation, such as '
+      'optimization.transforms.adamw(1e-3)'
+    )
+
+
+def check_method(method):
+  """Raises ValueError for a field of a `recipe.Method` of another form."""
+  for slot in ('credit', 'objective'):
+    check_function(slot, getattr(method, slot))
+  if method.optimizer is not None:
+    check_optimizer(method.optimizer)
+  if not isinstance(method.sampler, Sampler | None):
+    raise ValueError(f'sampler: got {_short(method.sampler)}; expected a types.Sampler')
+  check_mapping('teachers', method.teachers, Mapping, "a model's weights")
+  check_mapping('others', method.others, Callable, f'a function {form("optimize")}')
+  check_mapping('acquirers', method.acquirers, object, 'a slots.Acquirer')
+  check_mapping('evaluators', method.evaluators, object, 'a slots.Evaluator')
+  if isinstance(method.parts, str) or not isinstance(method.parts, Sequence):
+    raise ValueError(
+      f"parts: got {_short(method.parts)}; expected a sequence of names, such as ('correct',)"
+    )
+  for slot in ('answers', 'reference', 'from_reference'):
+    if not isinstance(getattr(method, slot), bool):
+      raise ValueError(f'{slot}: got {_short(getattr(method, slot))}; expected True or False')
 
 
 def check_domain(domain):

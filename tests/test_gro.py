@@ -180,4 +180,4 @@ def test_a_further_update_without_its_learner_is_refused_by_name():
 
 def test_a_rule_on_a_reference_that_is_not_kept_is_refused():
   with pytest.raises(ValueError, match='this learner keeps none; set reference=True'):
-    Learner(model=None, params={}, optimizer=None, refresh=reference.each_round)
+    Learner(model=None, params={}, optimizer=optax.sgd(1.0), refresh=reference.each_round)

@@ -115,6 +115,31 @@ def test_the_training_split_is_told_to_the_run_unless_the_method_finds_its_own_t
 
 
 @pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    (
+      {'optimizer': 1e-3},
+      r'optimizer: got 0.001; expected an optax.GradientTransformation, such as',
+    ),
+    ({'objective': 0.5}, r'objective: got 0.5; expected a function objective\(stats, experience\)'),
+    ({'sampler': 0.7}, r'sampler: got 0.7; expected a types.Sampler'),
+    ({'teachers': ['a']}, r"teachers: got \['a'\]; expected {name: a model's weights}"),
+    ({'teachers': {'big': 'path'}}, r"teachers: 'big' is 'path'; expected a model's weights"),
+    ({'learners': {'critic': 1}}, r"learners: 'critic' is 1; expected a Learner"),
+    ({'others': 3}, r'others: got 3; expected {name: a function optimize\(state, rollouts'),
+    ({'acquirers': 3}, r'acquirers: got 3; expected {name: a slots.Acquirer}'),
+    ({'evaluators': 3}, r'evaluators: got 3; expected {name: a slots.Evaluator}'),
+    ({'parts': 'correct'}, r"parts: got 'correct'; expected a sequence of names, such as"),
+    ({'answers': 'no'}, r"answers: got 'no'; expected True or False"),
+    ({'reward': 'correct'}, r"reward: got 'correct'; expected a reward \(weights, samples, key\)"),
+  ],
+)
+def test_a_field_of_a_method_of_another_form_is_named_with_what_was_expected(fields, message):
+  with pytest.raises(ValueError, match=f'^{message}'):
+    built(lambda c, s: dataclasses.replace(grpo.method(c, s), **fields))
+
+
+@pytest.mark.parametrize(
   ('made', 'message'),
   [
     (

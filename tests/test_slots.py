@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import optax
 import pytest
 
 from experiments import measures
@@ -15,7 +16,7 @@ from support import toy
 
 def step(**changes):
   reward = rewards.per_completion(toy.correct)
-  optimize = toy.update_of(toy.MODEL, None)
+  optimize = toy.update_of(toy.MODEL, optax.sgd(1.0))
   generate = lambda weights, tasks, key: None
   return gro.make_step(**{'generate': generate, 'reward': reward, 'optimize': optimize, **changes})
 

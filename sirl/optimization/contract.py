@@ -134,6 +134,25 @@ def check_sums(objective, stats: TokenStats, experience: Experience) -> bool:
   return abs(moved['the loss'] - whole['the loss']) > 0
 
 
+def has_gradient(objective, stats: TokenStats, experience: Experience) -> bool:
+  """Whether the loss of a made-up batch changes with the log-probs, entropies or values.
+
+  Tried as drawn, and with no weights moved and all advantages above 0: a clip cuts the gradients of
+  tokens that have moved, and some losses read good completions only.
+  """
+
+  @jax.jit
+  def found(stats, experience):
+    experience = with_counts(experience)
+    loss = lambda stats, experience: loss_of(objective, stats, experience)[0].astype(jnp.float32)
+    still = stats.replace(logp=experience.old_logp)
+    good = experience.replace(advantages=jnp.abs(experience.advantages))
+    slopes = [jax.grad(loss)(stats, experience), jax.grad(loss)(still, good)]
+    return [jnp.any(slope != 0) for slope in jax.tree.leaves(slopes)]
+
+  return any(jax.device_get(found(stats, experience)))
+
+
 def _task(p, stats, experience):
   """One task of the batch; its denominators stay those of the whole."""
   row = lambda tree: jax.tree.map(lambda x: x[p : p + 1], tree)

@@ -245,6 +245,12 @@ def _objective(choices, rollouts):
     if choices.credit is not None:
       contract.check_ties(choices.credit, made[1])
   with _slot('objective'):
+    if not contract.has_gradient(choices.objective, *made):
+      log.warning(
+        'objective: the loss of %r has no gradient for a made-up batch, so it would train nothing; '
+        'it must read stats.logp, stats.entropy or stats.value, not only the experience',
+        slots.name_of(choices.objective),
+      )
     if (
       contract.check_sums(choices.objective, *made)
       and choices.config.epochs * choices.config.minibatches == 1

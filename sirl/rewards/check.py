@@ -26,6 +26,11 @@ def check_reward(reward, what='reward', outer=''):
 
   Args: outer: the function that the reward was given to, shown around the wrapper.
   """
+  if not callable(reward):
+    raise ValueError(
+      f'{what}: got {reward!r}; expected a reward (weights, samples, key) -> Rewards; '
+      'rewards.per_completion(fn) makes one of a function (task, text) -> number'
+    )
   names = arguments_of(reward)
   if names is None or (_binds(reward, 3) and not {*WRAPPERS} & set(names)):
     return

@@ -109,3 +109,32 @@ def test_an_objective_that_divides_by_the_size_of_its_piece_is_refused(objective
 )
 def test_a_ratio_is_seen_by_what_the_loss_depends_on(objective, reads):
   assert contract.check_sums(objective, STATS, EXPERIENCE) == reads
+
+
+def a_constant(stats, experience):
+  return 0.0, {}
+
+
+def of_the_old_policy(stats, experience):
+  return objectives.token_mean(experience.advantages * experience.old_logp, experience), {}
+
+
+@pytest.mark.parametrize('objective', [a_constant, of_the_old_policy])
+def test_a_loss_that_reads_nothing_of_the_weights_has_no_gradient(objective):
+  assert not contract.has_gradient(objective, STATS, EXPERIENCE)
+
+
+@pytest.mark.parametrize('group_size', [1, 4])
+@pytest.mark.parametrize(
+  'objective',
+  [
+    objectives.clipped(0.01, 0.01),  # it cuts the gradient of every token that has moved
+    objectives.sequence_clipped(),
+    objectives.policy_gradient(),
+    objectives.nll(),
+    objectives.add(a_constant, (0.1, objectives.kl())),
+  ],
+)
+def test_a_loss_that_trains_has_a_gradient_also_on_the_smallest_batch(objective, group_size):
+  made = contract.made_up(group_size=group_size, prompt_width=2, width=3, named=('reference',))
+  assert contract.has_gradient(objective, *made)

@@ -209,6 +209,14 @@ def test_a_ratio_with_one_update_per_rollout_is_said_once_and_is_no_warning(capl
   assert not [r for r in caplog.records if r.levelno >= logging.WARNING]  # GRPO does it by default
 
 
+def test_an_objective_without_a_gradient_is_said_since_its_run_would_train_nothing(caplog):
+  tried(**objective_of(lambda stats, experience: (0.0, {})))
+  assert "objective: the loss of '<lambda>' has no gradient for a made-up batch" in caplog.text
+  caplog.clear()
+  tried()
+  assert 'has no gradient' not in caplog.text
+
+
 def test_a_trial_changes_no_result():
   """Every draw has its own address, so a run with a trial and one without see the same samples."""
   run = experiment()
