@@ -6,7 +6,8 @@ wrapper that makes a reward of a function takes one as run=.
 
 A function that sets a signal handler works only in the main thread. Many libraries limit their time
 by signal.alarm, and Math-Verify among them then answers "wrong" without a word. So `threads` notes
-who sets a handler, and repeats such calls in the main thread.
+who sets a handler or signal.set_wakeup_fd, and repeats such calls in the main thread. A function that
+asks for the event loop of its thread gets one.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import functools
 import importlib
 import inspect
 import logging
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
@@ -99,16 +101,66 @@ _signal: Any = importlib.import_module('_signal')  # where signal.signal looks u
 _set_handler = _signal.signal
 
 
-def _noting(number, handler):
-  """signal.signal, which also notes that a thread other than the main one asked for it."""
-  _here.asked = not _in_main_thread()
-  return _set_handler(number, handler)
+_set_wakeup_fd = signal.set_wakeup_fd
+_loops: Any = asyncio.DefaultEventLoopPolicy  # its function makes a loop in the main thread only
+_get_loop = _loops.get_event_loop
+_said = []  # not empty once a thread that a reward started has set a handler
+
+
+def _noting(setter):
+  """The setter of a handler, which also notes that a thread other than the main one asked for it."""
+
+  @functools.wraps(setter)
+  def noted(*arguments, **options):
+    if not _in_main_thread():
+      if not hasattr(_here, 'asked') and not _said:
+        _said.append(True)
+        log.warning(
+          'a reward sets a signal handler in a thread that it starts itself, where that always fails; '
+          'a library that hides the error then gives wrong scores. Take another way to limit its time'
+        )
+      _here.asked = True
+    return setter(*arguments, **options)
+
+  return noted
+
+
+def _loop_of_thread(policy):
+  """asyncio's loop of this thread; where there is none, a call of a reward gets a new one."""
+  try:
+    return _get_loop(policy)
+  except RuntimeError:
+    if not hasattr(_here, 'asked'):
+      raise
+  _here.loop = _Loop()
+  return _get_loop(policy)
+
+
+class _Loop:
+  """An event loop that is closed when its thread ends."""
+
+  def __init__(self):
+    self.loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(self.loop)
+
+  def __del__(self):
+    self.loop.close()
+
+
+def _watch():
+  """Puts the noting functions in place, and forgets what this thread asked for."""
+  _signal.signal = _NOTED  # also reaches a `from signal import signal` of earlier
+  signal.set_wakeup_fd = _NOTED_FD
+  _loops.get_event_loop = _loop_of_thread
+  _here.asked = False
+
+
+_NOTED, _NOTED_FD = _noting(_set_handler), _noting(_set_wakeup_fd)
 
 
 def _watched(fn, arguments):
   """The result of a call, or NeedsMainThread if it set a signal handler in another thread."""
-  _signal.signal = _noting  # also reaches a `from signal import signal` of earlier
-  _here.asked = False
+  _watch()
   result = _attempt(fn, arguments)
   if not _here.asked:
     return result
@@ -135,7 +187,7 @@ def _attempt(fn, arguments):
 
 async def _gathered(fn, calls, workers):
   places = asyncio.Semaphore(workers)
-  _signal.signal, _here.asked = _noting, False
+  _watch()
 
   async def attempt(arguments):
     async with places:

@@ -1,6 +1,8 @@
 """Where a scoring function runs, and what happens to one that hangs, dies or needs the main thread."""
 
+import asyncio
 import concurrent.futures
+import functools
 import logging
 import signal
 import threading
@@ -53,6 +55,49 @@ def test_a_name_imported_from_signal_is_seen_as_well():
   np.testing.assert_array_equal(
     judged(rewards.per_completion(score), SAMPLES).total, np.ones((2, 2))
   )
+
+
+def test_a_wakeup_fd_that_a_scorer_sets_is_repeated_in_the_main_thread_too():
+  def score(task, text):
+    try:
+      signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
+    except ValueError:  # hidden, as libraries do
+      return 0.0
+    return 1.0
+
+  np.testing.assert_array_equal(
+    judged(rewards.per_completion(score), SAMPLES).total, np.ones((2, 2))
+  )
+
+
+@pytest.mark.parametrize('judge', [judged, functools.partial(elsewhere, judged)])
+def test_a_scorer_that_asks_for_the_event_loop_of_its_thread_gets_one(judge):
+  async def later(text):
+    return float(text == '0')
+
+  def score(task, text):
+    try:
+      return asyncio.get_event_loop().run_until_complete(later(text))
+    except RuntimeError:  # hidden: there is no current event loop in thread ...
+      return -1.0
+
+  np.testing.assert_array_equal(
+    judge(rewards.per_completion(score), SAMPLES).total, [[1, 0], [0, 1]]
+  )
+
+
+def test_a_handler_set_in_a_thread_of_the_scorer_is_said_for_it_can_work_nowhere(
+  caplog, monkeypatch
+):
+  def limited():
+    try:
+      signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    except ValueError:
+      return 0.0
+
+  monkeypatch.setattr(calls, '_said', [])
+  judged(rewards.per_completion(lambda task, text: elsewhere(limited)), SAMPLES)
+  assert caplog.text.count('sets a signal handler in a thread that it starts itself') == 1
 
 
 def test_a_coroutine_that_sets_a_handler_is_an_error():
