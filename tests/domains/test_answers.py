@@ -3,7 +3,6 @@
 import json
 import pathlib
 import string
-import time
 from concurrent import futures
 
 import pytest
@@ -160,70 +159,6 @@ def test_exact_is_the_whole_text():
   assert answers.exact('  ') is None
 
 
-@pytest.mark.parametrize(
-  ('gold', 'answer', 'right'),
-  [
-    ('0.33', '1/3', True),
-    ('0.33', '0.3333', True),
-    ('0.33', '0.34', False),
-    ('0.33', '0.3', False),  # fewer digits than the gold
-    ('1/3', '0.33', False),  # the gold is exact
-    ('0.3', '1/3', False),  # one decimal is no sign of rounding
-    ('0.13', '0.125', True),  # half up
-    ('0.12', '0.125', False),
-    ('-0.13', '-0.125', True),
-    ('18.00', '17.999', False),  # a whole number is exact
-    ('3.14', r'\pi', True),
-    ('0.27', r'0.\overline{27}', False),
-    (r'6.02 \times 10^{23}', r'6.022 \times 10^{23}', True),
-    ('12345.67', '12345.99', False),  # a tolerance would grow with the number
-  ],
-)
-def test_only_a_gold_with_decimals_is_rounded_and_by_its_own_last_digit(gold, answer, right):
-  assert answers.equal(answer, gold) == right
-
-
-@pytest.mark.parametrize(
-  ('gold', 'answer', 'right'),
-  [
-    (
-      repr(7 / 12),
-      '7/12',
-      True,
-    ),  # correctly rounded to 16 digits it would end in 3: the gold was printed from a float64
-    (repr(7 / 12), '7/13', False),
-    (repr(7 / 12), '0.5833', False),  # a rounding of its own
-    (repr(7 / 12), '0.5833333333333333', False),  # as many digits, another last one
-    (repr(0.1 + 0.2), '0.3', True),
-    (repr(0.1 + 0.2), '0.30001', False),
-    (repr(2**0.5), r'\sqrt2', True),
-    ('17.999999999999996', '18', True),
-    ('17.999999999999996', '17', False),
-    ('7.000000000000001', '12-5', False),
-    ('1234567890123457', '1234567890123456', False),  # an integer is exact
-  ],
-)
-def test_a_gold_that_a_float_printed_takes_the_number_that_it_stands_for(gold, answer, right):
-  assert answers.equal(answer, gold) == right
-
-
-@pytest.mark.parametrize(
-  'text', ['1 234 567', '10 000', '10 000 km', '$10 000', '-10 000', '1 234.5']
-)
-def test_groups_of_three_digits_after_spaces_are_thousands(text):
-  assert answers.equal(
-    text, text.replace(' 000', '000').replace(' 234', '234').replace(' 567', '567')
-  )
-
-
-@pytest.mark.parametrize(
-  ('text', 'gold'),
-  [('5 60', '560'), ('0 600', '600'), ('1 5', '15'), ('100 200', '300'), ('1 234, 5', '1234')],
-)
-def test_other_numbers_after_spaces_are_not_joined(text, gold):
-  assert not answers.equal(text, gold)
-
-
 def test_no_answer_is_wrong_and_a_number_that_is_no_text_is_named():
   assert not answers.equal(answers.final('I could not say what it is'), '5')
   with pytest.raises(TypeError, match=r'gold=5 is int; expected a text, such as str\(5\)'):
@@ -317,63 +252,13 @@ def test_equal_expressions_are_those_that_sympy_simplifies_to_zero(a, b):
     assert abs(difference) > 1e-25
 
 
-# ---------------------------------------------------------------- time
-
-
-@pytest.mark.parametrize(
-  'unit',
-  ['9', '1,', '1,111', '1.', '1e', '1/', '{', '}', '\\', '\\boxed{', '\\boxed{1}', '<answer>', 'answer ', '\\frac', ' ',
-   '.', '-', '$', 'answer is ', '#### ', '\n#### 1', '<think>', 'not ', '5 or ', '\\boxed 1', '? ', '$1$ '],
-)  # fmt: skip
-def test_huge_completions_cost_linear_time(unit):
-  """300 kB of anything take well under a second; a quadratic scan would take minutes."""
-  text = (unit * 300_000)[:300_000]
-  start = time.process_time()
-  for extract in (
-    answers.last_number,
-    answers.last_integer,
-    answers.boxed,
-    answers.tagged,
-    answers.final,
-    answers.exact,
-  ):
-    extract(text)
-  answers.equal(text, text + '1')
-  for extract in (answers.boxed, answers.tagged, answers.final):
-    extract('\\boxed' + ' ' * 100_000 + '<answer>' + text + '</answer>')
-  assert time.process_time() - start < 5
-
-
-@pytest.mark.parametrize(
-  'text',
-  [
-    '9^' * 100 + '9', '(a+b+c+d)^8' * 30, '((((a+1)^8)^8)^8)^8', '10^{10^{10}}', '2^{99999}', '(' * 190 + '1' + ')' * 190,
-    '\\frac{' * 60 + '1' + '}{2}' * 60, '\\sqrt{' * 50 + '2' + '}' * 50, '9' * 400, '1' * 200 + '!', '(x+1)^8' * 50,
-    '\\binom{199}{99}' * 20, '\\pm' * 100, '(1,' * 100 + '1' + ')' * 100, '\\{' * 100 + '\\}' * 100,
-    '\\sqrt{' + '9' * 300 + '}', '|' * 300, '1 or ' * 70 + '1', 'x=' * 150 + '1', '\\begin{pmatrix}' * 25,
-  ],
-)  # fmt: skip
-def test_an_answer_of_any_400_characters_is_judged_in_bounded_time(text):
-  start = time.process_time()
-  answers.equal(text, '1')
-  answers.equal('3.14', text)
-  answers.equal(text + ' ', text + '+0')
-  assert time.process_time() - start < 5  # under one; unbounded, some would take for ever
-
-
-def test_answers_longer_than_the_limit_compare_as_strings():
-  digits = '1' * answers.LIMIT
-  assert answers.equal(digits + '1', f' {digits}1 ')
-  assert not answers.equal(digits + '1', digits + '1.0')
-
-
 # ---------------------------------------------------------------- math-verify
 
 
 def test_an_identity_is_proved_by_math_verify_and_rejected_without_it():
   pytest.importorskip('math_verify')
   prover = answers.Prover(timeout_seconds=60)
-  for answer, gold in ((r'\sin^2 x+\cos^2 x', '1'), (r'\sqrt{3+2\sqrt2}', r'1+\sqrt2')):
+  for answer, gold in (('|2x|', '2|x|'), (r'\frac{1}{\sqrt{x+1}+1}', r'\frac{\sqrt{x+1}-1}{x}')):
     assert not answers.equal(answer, gold)
     assert prover.equal(answer, gold)
   assert not prover.equal(r'\sin 2x', r'2\sin x')
@@ -387,7 +272,7 @@ def test_an_identity_is_proved_by_math_verify_and_rejected_without_it():
 def test_a_proof_that_takes_too_long_is_killed_and_counted(caplog):
   pytest.importorskip('math_verify')
   prover = answers.Prover(timeout_seconds=1e-6)
-  assert not prover.equal(r'\sin^2 x+\cos^2 x', '1')
+  assert not prover.equal('|2x|', '2|x|')
   assert (prover.asked, prover.timeouts) == (1, 1)
   assert 'counts as wrong' in caplog.text
 
@@ -396,5 +281,5 @@ def test_the_prover_works_in_threads_where_alarms_do_not():
   pytest.importorskip('math_verify')
   prover = answers.Prover(timeout_seconds=60)
   with futures.ThreadPoolExecutor(2) as pool:
-    proofs = pool.map(lambda _: prover.equal(r'\sin 2x', r'2\sin x\cos x'), range(3))
+    proofs = pool.map(lambda _: prover.equal('|2x|', '2|x|'), range(3))
     assert list(proofs) == [True, True, True]

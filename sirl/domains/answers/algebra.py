@@ -105,6 +105,16 @@ def power(base, exponent):
   return multiply(fixed, _to_number(symbol, content))
 
 
+def has_whole_atom(value):
+  """Whether a function or a root of a sum stays whole in the value."""
+  return any(
+    isinstance(name, tuple)
+    for polynomial in value
+    for monomial in polynomial
+    for name, _ in monomial
+  )
+
+
 def key(value):
   """A hashable name that only equal values share."""
   if value.below == ONE:
@@ -279,7 +289,7 @@ def _approximate(polynomial):
   for monomial, coefficient in polynomial.items():
     term = decimal.Decimal(coefficient.numerator) / decimal.Decimal(coefficient.denominator)
     for name, exponent in monomial:
-      base = {'e': decimal.Decimal(1).exp(), 'pi': _PI}.get(name) if isinstance(name, str) else None
+      base = {'e': decimal.Decimal(1).exp(), 'pi': PI}.get(name) if isinstance(name, str) else None
       base = decimal.Decimal(name) if isinstance(name, int) else base
       if base is None or abs(exponent) > 10_000:
         return None
@@ -288,6 +298,6 @@ def _approximate(polynomial):
   return total
 
 
-_PI = decimal.Decimal(
+PI = decimal.Decimal(
   '3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211'
 )

@@ -3,7 +3,15 @@
 import functools
 from typing import Any
 
-from sirl.domains.answers import algebra, expression, meaning, reading, regions, typography
+from sirl.domains.answers import (
+  algebra,
+  expression,
+  identities,
+  meaning,
+  reading,
+  regions,
+  typography,
+)
 from sirl.domains.answers.algebra import Unread
 from sirl.domains.answers.expression import Tree
 from sirl.domains.answers.values import (
@@ -191,4 +199,15 @@ def _same_quantity(a, b):
     ready_a, ready_b = meaning.finished(a.tree), meaning.finished(b.tree)
     if not (ready_a and ready_b):  # 12-5 is a question, not the answer 7
       return meaning.shape(a.tree) == meaning.shape(b.tree)
-  return algebra.equal(a.value, b.value) or meaning.rounds_to(a, b)
+  return algebra.equal(a.value, b.value) or meaning.rounds_to(a, b) or _same_by_identity(a, b)
+
+
+def _same_by_identity(a, b):
+  """Whether two expressions, one of them with functions or nested roots, have the same numbers."""
+  hidden = algebra.has_whole_atom(a.value) or algebra.has_whole_atom(b.value)
+  return (
+    hidden
+    and meaning.closed_form(a.tree)
+    and meaning.closed_form(b.tree)
+    and identities.equal(a.tree, b.tree)
+  )

@@ -4,7 +4,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from sirl.domains.answers import algebra
+from sirl.domains.answers import algebra, identities
 from sirl.domains.answers.algebra import Unread
 from sirl.domains.answers.expression import Tree
 
@@ -67,10 +67,25 @@ def finished(tree):
 
   1/2, 2^10 - 1 and 1.5 10^3 are answers; 12 - 5, 3 (4), (12 - 5)^1 and 12^1 - 5 are not.
   """
+  return _finished(tree, lambda part: not _closed(part))
+
+
+def closed_form(tree):
+  r"""Whether a tree with functions is an answer: \sin 2x and 2 \ln 2 are, 12 - 5 \cos 0 is not."""
+  return _finished(tree, lambda part: not _closed(part) and not _has_name(part))
+
+
+def _finished(tree, is_plain):
   parts = [part for part in tree.operands if isinstance(part, Tree)]
-  if tree.kind in ('+', '*') and sum(not _closed(part) for part in parts) > 1:
+  if tree.kind in ('+', '*') and sum(map(is_plain, parts)) > 1:
     return False
-  return all(finished(part) for part in parts)
+  return all(_finished(part, is_plain) for part in parts)
+
+
+def _has_name(tree):
+  """Whether a letter or pi stands in a tree, outside of the functions in it."""
+  parts = [part for part in tree.operands if isinstance(part, Tree)]
+  return tree.kind == 'name' or (tree.kind != 'call' and any(map(_has_name, parts)))
 
 
 def _closed(tree):
@@ -78,7 +93,10 @@ def _closed(tree):
   parts = [part for part in tree.operands if isinstance(part, Tree)]
   if tree.kind in ('^', 'root', 'call'):
     result = algebra.rational(value(tree))
-    if result is None or result not in (0, 1, algebra.rational(value(parts[0]))):
+    if result is None:
+      real = identities.number(tree)
+      return real is None or abs(real) not in (0, 1)
+    if result not in (0, 1, algebra.rational(value(parts[0]))):
       return True
   return any(_closed(part) for part in parts)
 
@@ -134,7 +152,7 @@ def rounds_to(answer, gold):
   if _digits(exact, place) >= FLOAT and (
     own is None or _digits(algebra.rational(answer.value), own) < FLOAT
   ):
-    number = algebra.approximate(answer.value) if _is_worked_out(answer) else None
+    number = _approximate(answer) if _is_worked_out(answer) else None
     return number is not None and abs(number - exact) <= abs(exact) * _FLOAT_ERROR
   if repeats(answer.tree):  # 0.272727... is not a slip of 0.27
     return False
@@ -142,7 +160,7 @@ def rounds_to(answer, gold):
     return False
   if own is None and not _is_worked_out(answer):
     return False
-  return _rounded(answer.value, place[0]) == exact
+  return _rounded(answer, place[0]) == exact
 
 
 def _is_worked_out(answer):
@@ -161,12 +179,20 @@ def agree(first, last):
     return True
   if place is None or not place[1]:
     return False
-  return _rounded(first.value, place[0]) == algebra.rational(last.value)
+  return _rounded(first, place[0]) == algebra.rational(last.value)
 
 
-def _rounded(exact, place):
+def _approximate(quantity):
+  """Its real number as a Fraction, or None."""
+  number = algebra.approximate(quantity.value)
+  if number is None and algebra.has_whole_atom(quantity.value):
+    number = identities.number(quantity.tree)
+  return None if number is None else Fraction(number)
+
+
+def _rounded(quantity, place):
   """The number to a place, half up and away from zero; None if it is no real number."""
-  number = algebra.approximate(exact)
+  number = _approximate(quantity)
   if number is None:
     return None
   rounded = math.floor(abs(number) / place + Fraction(1, 2)) * place

@@ -1,7 +1,7 @@
 r"""`Prover.equal`: an `equal` that asks math-verify where the exact normal form cannot tell.
 
-sin^2 x + cos^2 x and 1 are equal by an identity that `algebra` does not know. math-verify (the extra
-'verify') proves some of them with sympy, which may take for ever, so it runs in a process that is
+|2x| and 2|x| are equal, and neither `algebra` nor `identities` knows it. math-verify (the extra
+'verify') proves some of such pairs with sympy, which may take for ever, so it runs in a process that is
 killed when the time is up.
 """
 
@@ -9,7 +9,7 @@ import importlib.util
 import logging
 import threading
 
-from sirl.domains.answers import comparison, reading, sympy_proof, typography, values
+from sirl.domains.answers import algebra, comparison, reading, sympy_proof, typography, values
 from sirl.runtime.processes import processes
 
 
@@ -60,13 +60,4 @@ def _undecided(a, b):
   a, b = (x.item if isinstance(x, values.Named) else x for x in (a, b))
   if not (isinstance(a, values.Quantity) and isinstance(b, values.Quantity)) or a.unit != b.unit:
     return False
-  return any(_has_whole_atom(x.value) for x in (a, b))
-
-
-def _has_whole_atom(value):
-  return any(
-    isinstance(name, tuple)
-    for polynomial in value
-    for monomial in polynomial
-    for name, _ in monomial
-  )
+  return any(algebra.has_whole_atom(x.value) for x in (a, b))

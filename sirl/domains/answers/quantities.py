@@ -14,6 +14,10 @@ _DERIVATIVE = re.compile(
 _SCALES = {'hundred': 2, 'thousand': 3, 'million': 6, 'billion': 9, 'trillion': 12}
 _SCALED = re.compile(rf'([-+]?[0-9.]+)\s*⟦?\s*({"|".join(_SCALES)})(?![a-zA-Z])\s*(⟧?)')
 _DOZEN = re.compile(r'([-+]?[0-9]+(?:\.[0-9]+)?)\s*(⟦?)\s*dozen(?![a-zA-Z])')
+# \sin 30^\circ and \sin(30^\circ)
+_DEGREES = re.compile(
+  r'(\\?(?:sin|cos|tan|cot|sec|csc))\s*(?=[({ 0-9])[({]?\s*([0-9]+(?:\.[0-9]+)?)\s*⟦degrees⟧\s*(?:(?<=\()[)}]|[)}]|(?![0-9a-zA-Z]))'
+)
 
 
 def quantity(text):
@@ -31,6 +35,7 @@ def quantity(text):
   text = _SCALED.sub(
     lambda m: rf'{m[1]} \times 10^{{{_SCALES[m[2]]}}} {"⟦" if m[3] else ""}', text, count=1
   )
+  text = _DEGREES.sub(r'\1(\\frac{\2 \\pi}{180})', text)
   text, after = _without_unit(re.sub(r'⟦\s*$', '', text))
   if unit and after and after != unit:
     if after[0][0] != 'dollars' and any(power < 0 for _, power in after):
