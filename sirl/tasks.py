@@ -95,8 +95,14 @@ class Task:
 
 
 def turns(prompt: Prompt) -> tuple[Message, ...]:
-  """The prompt as messages."""
-  return (Message('user', prompt),) if isinstance(prompt, str) else prompt
+  """The prompt as messages. Raises ValueError for what is neither a text nor messages."""
+  if isinstance(prompt, str):
+    return (Message('user', prompt),)
+  if wrong := [message for message in prompt if not isinstance(message, Message)]:
+    raise ValueError(
+      f'a prompt holds {wrong[0]!r}; expected a text, or a sequence of tasks.Message(role, content)'
+    )
+  return tuple(prompt)
 
 
 def text_of(prompt: Prompt) -> str:

@@ -18,7 +18,7 @@ from flax import struct
 
 from sirl import ranges
 from sirl.runtime import json_text
-from sirl.tasks import Message, Pool, Task, turns
+from sirl.tasks import Message, Pool, Prompt, Task, turns
 
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array  # a typed key, jax.random.key
@@ -245,7 +245,7 @@ class Codec(NamedTuple):
 
   encode: Callable[[str], list[int]]
   decode: Callable[[Sequence[int]], str]  # drops special tokens
-  render: Callable[[Sequence[Message]], list[int]]  # a conversation, by the chat template
+  render: Callable[[Prompt], list[int]]  # a text or a conversation, by the chat template
   pad_id: int
   eos_ids: tuple[int, ...]
   vocab: int  # number of ids, for the check that tokenizer and weights fit

@@ -37,8 +37,8 @@ def bytes_codec():
     _check_ids(ids, eos + 1)
     return bytes(id_ for id_ in ids if id_ < pad).decode('utf-8', errors='replace')
 
-  def render(messages):
-    return encode('\n'.join(message.content for message in messages))
+  def render(prompt):
+    return encode('\n'.join(message.content for message in turns(prompt)))
 
   def save(folder):
     from tokenizers import decoders, models, pre_tokenizers
@@ -92,8 +92,8 @@ def characters(alphabet, *, end_of_prompt=''):
   end = encode(end_of_prompt)
   vocab = first + len(alphabet)
 
-  def render(messages):
-    return [*encode(''.join(message.content for message in messages)), *end]
+  def render(prompt):
+    return [*encode(''.join(message.content for message in turns(prompt))), *end]
 
   def save(folder):
     import tokenizers
@@ -179,7 +179,8 @@ def pretrained(name, *, system=None, date=chat.DATE):
   starts = tokenizer('')['input_ids'][:1]
   bos = starts if starts == [tokenizer.bos_token_id] else []
 
-  def render(messages):
+  def render(prompt):
+    messages = turns(prompt)
     if text is None:
       return bos + encode('\n'.join(message.content for message in messages))
     return ids(text(messages))

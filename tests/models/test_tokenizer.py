@@ -33,7 +33,7 @@ def test_bytes_codec_drops_special_ids_and_marks_broken_characters():
 def test_characters_have_ids_in_order_of_the_alphabet():
   codec = tokenizer.characters('0123456789+=', end_of_prompt='=')
   assert codec.encode('10+9') == [3, 2, 12, 11]  # pad 0, eos 1, '0' is 2
-  assert codec.render(turns('1+2')) == [3, 12, 4, 13]
+  assert codec.render(turns('1+2')) == codec.render('1+2') == [3, 12, 4, 13]
   assert codec.decode(np.array([0, 3, 2, 1, 0])) == '10'
   assert (codec.pad_id, codec.eos_ids, codec.vocab) == (0, (1,), 14)
 
@@ -88,11 +88,19 @@ def test_pretrained_gives_any_text_back(folder, text):
   assert not {0, 1, 2} & set(ids)
 
 
+def test_what_is_neither_a_text_nor_messages_is_refused_by_the_codec():
+  for prompt in ([{'role': 'user', 'content': '1+2'}], [['user', '1+2']]):
+    with pytest.raises(
+      ValueError, match=r'a prompt holds .*; expected a text, or a sequence of tasks'
+    ):
+      tokenizer.bytes_codec().render(prompt)
+
+
 def test_render_follows_the_chat_template(folder):
   codec = tokenizer.pretrained(folder)
   user = [1, *codec.encode('user\n'), *codec.encode('the'), 2, *codec.encode('\n')]
   assistant = [1, *codec.encode('assistant\n')]
-  assert codec.render(turns('the')) == user + assistant
+  assert codec.render(turns('the')) == codec.render('the') == user + assistant
   system = [1, *codec.encode('system\n'), *codec.encode('12'), 2, *codec.encode('\n')]
   assert tokenizer.pretrained(folder, system='12').render(turns('the')) == system + user + assistant
   assert codec.decode(codec.render(turns('the'))) == 'user\nthe\nassistant\n'
