@@ -91,11 +91,15 @@ def _row(task, text, data_source):
   meta = task.meta
   nested = meta.get('reward_model')
   nested = nested if isinstance(nested, Mapping) else {}
+  extra = meta.get('extra_info', meta)
+  extra = {} if extra is None else extra  # an empty cell of a table
+  if not isinstance(extra, Mapping):
+    raise ValueError(f"task {task.id!r}: meta['extra_info'] is {extra!r}; expected a mapping")
   return (
-    data_source or meta.get('data_source', task.family),
+    data_source or meta.get('data_source') or task.family,
     text,
     meta.get('ground_truth', nested.get('ground_truth', task.answer)),
-    {**EXTRA, **meta.get('extra_info', meta)},
+    {**EXTRA, **extra},
   )
 
 

@@ -195,6 +195,24 @@ def test_extra_info_is_that_of_the_row_if_it_has_one():
   np.testing.assert_array_equal(found.total, [[7]])
 
 
+def test_an_empty_cell_of_extra_info_or_data_source_is_as_if_it_were_absent():
+  def score(data_source, solution_str, ground_truth, extra_info):
+    return float(data_source == 'sums' and extra_info['num_turns'] is None)
+
+  task = Task(id='sums-0123456789ab', prompt='?', meta={'extra_info': None, 'data_source': None})
+  np.testing.assert_array_equal(
+    judge(rewards.from_verl(score), samples_of([['x']], [task])).total, [[1]]
+  )
+
+
+def test_an_extra_info_of_another_form_is_named_with_its_task():
+  task = Task(id='a', prompt='?', meta={'extra_info': 'level 7'})
+  with pytest.raises(
+    ValueError, match=r"task 'a': meta\['extra_info'\] is 'level 7'; expected a map"
+  ):
+    judge(rewards.from_verl(gsm8k_compute_score), samples_of([['x']], [task]))
+
+
 def test_what_is_no_single_number_beside_the_score_is_left_out():
   def score(data_source, solution_str, ground_truth, extra_info=None):
     return {
