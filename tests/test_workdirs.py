@@ -140,6 +140,18 @@ def test_the_doctor_repeats_what_the_build_warned_of_once_also_after_a_resume(tm
   assert said.count(('warning', 'the reward pays a wrong answer 1.0')) == 1
 
 
+def test_the_doctor_repeats_the_warnings_of_the_newest_start_only_since_others_may_contradict_it(
+  tmp_path, capsys
+):
+  file = tiny_experiment.write(
+    tmp_path / 'mine' / 'tiny.py', WARNS.replace('1.0)', 'c.max_rounds)')
+  )
+  for rounds in (1, 2, 3):
+    assert run(file, tmp_path / 'w', f'max_rounds={rounds}') == 0, capsys.readouterr().err
+  said = [f.evidence for f in doctor.diagnose(tmp_path / 'w') if 'wrong answer' in f.evidence]
+  assert said == ['the reward pays a wrong answer 3.0']
+
+
 def test_a_debug_run_is_said_to_be_one_below_its_table(tmp_path, experiment, capsys):
   assert run(experiment, tmp_path / 'w', 'debug=true') == 0, capsys.readouterr().err
   assert 'this is a debug run: its numbers are too small' in capsys.readouterr().out

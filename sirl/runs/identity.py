@@ -232,15 +232,17 @@ def keep_error(workdir, message):
 
 
 def keep_warnings(workdir, texts):
-  """Writes what was warned of before the run began, below what was when it began the first time."""
-  known = last_warnings(workdir) if _known(workdir) else []
-  lines = dict.fromkeys([*known, *(' '.join(text.split()) for text in texts)])
+  """Writes what was warned of before the run began or went on; an earlier start's is forgotten.
+
+  A resumed run is built anew and warns of what still holds. What no longer does would contradict it.
+  """
+  lines = dict.fromkeys(' '.join(text.split()) for text in texts)
   if lines or (workdir / WARNINGS).exists():
     files.atomic_write(workdir / WARNINGS, ''.join(f'{line}\n' for line in lines))
 
 
 def last_warnings(workdir):
-  """What was warned of before the run began: a list of lines."""
+  """What was warned of when the run was last started: a list of lines."""
   path = pathlib.Path(workdir) / WARNINGS
   return path.read_text(encoding='utf-8').splitlines() if path.exists() else []
 
