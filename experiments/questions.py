@@ -97,6 +97,7 @@ def read(*readers, question='question', answer='answer', parse='auto', unanswere
   Args: readers: functions of `curated` with their source, which warn of such rows.
   """
   fields = {'prompt': question, 'answer': answer or None, 'parse': parser(parse)}
+  fields['same'] = answers.same
   found = [reader(**fields, answered=not unanswered, **options) for reader in readers]
   return [_each_once(tasks) for tasks in found]
 

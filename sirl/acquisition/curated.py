@@ -9,6 +9,7 @@ returned and counted in a warning.
 import itertools
 import json
 import logging
+import operator
 from collections.abc import Iterable
 
 from sirl import names, ranges
@@ -31,6 +32,7 @@ def jsonl(
   limit=None,
   split=None,
   answered=False,
+  same=operator.eq,
 ) -> list[Task]:
   """Tasks from a file with one JSON object per line, plain or gzipped (.gz). Skips blank lines.
 
@@ -47,13 +49,14 @@ def jsonl(
       mixed.
     answered: whether a row without an answer raises if others have one, and a field of answers that
       no row has. If not, a message counts such rows.
+    same: whether two answers to a repeated question agree, such as `answers.same`: 1 and 1.0.
   Raises: ValueError for a missing or empty file, for several splits when none is named, and for a
     malformed row, naming file and line.
   """
   path = rows.existing(path)
   name = name or path.name.split('.')[0]
   found = rows.of_split(rows.json_rows(path), split)
-  return _tasks(found, path, prompt, answer, parse, meta, name, limit, answered)
+  return _tasks(found, path, prompt, answer, parse, meta, name, limit, answered, same)
 
 
 def parquet(path, *, split=None, name=None, **options) -> list[Task]:
@@ -95,6 +98,7 @@ DEFAULTS = {
   'meta': (),
   'limit': None,
   'answered': False,
+  'same': operator.eq,
 }
 
 
@@ -110,7 +114,7 @@ def gsm8k_answer(text: str) -> str | None:
 # ---------------------------------------------------------------- rows -> tasks
 
 
-def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, answered):
+def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, answered, same):
   ranges.optional('limit', limit)
   tasks, fieldless = [], []
   for place, row in itertools.islice(found, limit):
@@ -130,7 +134,7 @@ def _tasks(found: Iterable, source, prompt, answer, parse, meta, name, limit, an
         'unanswered=true (answered=False in code)'
       )
     log.info('%s', said)
-  warn_of_repeats(tasks, source)
+  warn_of_repeats(tasks, source, same)
   return tasks
 
 
@@ -150,12 +154,14 @@ def _no_answers(found, field, answered):
   log.warning('%s; so no task has an answer', said)
 
 
-def warn_of_repeats(tasks, source):
+def warn_of_repeats(tasks, source, same=operator.eq):
   """Logs one warning with the number of rows that repeat a question, and of other answers to one."""
   first, conflicts = {}, {}
   for task in tasks:
     known = first.setdefault(task.id, task)
-    if known.answer != task.answer:
+    pair = known.answer, task.answer
+    agree = pair[0] is pair[1] if None in pair else same(*pair)
+    if not agree:
       conflicts.setdefault(task.id, task)
   if len(first) == len(tasks):
     return

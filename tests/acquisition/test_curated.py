@@ -7,6 +7,7 @@ import json
 import pytest
 
 from sirl.acquisition import curated
+from sirl.domains import answers
 from sirl.tasks import Task, content_id
 
 ROWS = [
@@ -185,6 +186,16 @@ def test_different_answers_to_one_question_are_counted_with_their_places(tmp_pat
   assert '1 of 2 questions occur with different answers' in record.getMessage()
   assert "x.jsonl, line 1: '1', and" in record.getMessage()
   assert "x.jsonl, line 3: '2'" in record.getMessage()
+
+
+def test_answers_that_differ_in_spelling_alone_do_not_contradict_each_other(tmp_path, caplog):
+  rows = [('q', '1'), ('q', '1.0'), ('r', '\\frac12'), ('r', '0.5'), ('s', '2'), ('s', None)]
+  path = write(tmp_path / 'x.jsonl', [{'question': q, 'answer': a} for q, a in rows])
+  curated.jsonl(path, same=answers.same)
+  said = caplog.records[-1].getMessage()
+  assert '3 of 6 rows repeat a question' in said
+  assert '1 of 3 questions occur with different answers, for example' in said
+  assert "line 5: '2', and" in said
 
 
 def test_rows_that_repeat_a_question_are_counted_though_their_answers_agree(tmp_path, caplog):
