@@ -14,8 +14,11 @@ def atomic_write(path, content):
 
   The folder is created if it is missing. If several processes write the same path at the same time,
   the last one wins.
+  Raises: OSError for a folder, a device or another special file, which would be replaced.
   """
   path = pathlib.Path(path)
+  if why := _other(path):
+    raise OSError(f'{path} cannot be written: {why}; name another file')
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
@@ -58,9 +61,15 @@ def check_folder(folder, what, todo):
 def check_file(path, what):
   """Raises OSError unless a file can be written at this path, whose folder may be missing yet."""
   path = pathlib.Path(path)
-  why = 'it is a folder' if path.is_dir() else _refusal(path.parent, path)
-  if why:
+  if why := _other(path) or _refusal(path.parent, path):
     raise OSError(f'{what} {path} cannot be written: {why}; name another file')
+
+
+def _other(path):
+  """What stands at a path that is no regular file and would be replaced by one; None if nothing."""
+  if not path.exists() or path.is_file():
+    return None
+  return 'it is a folder' if path.is_dir() else 'it is a device, a pipe or a socket'
 
 
 def _refusal(folder, asked):

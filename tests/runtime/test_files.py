@@ -1,6 +1,7 @@
 """A file is either the old one or the new one, whenever the writing is interrupted."""
 
 import os
+import stat
 
 import pytest
 
@@ -30,6 +31,24 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
   with pytest.raises(KeyboardInterrupt):
     files.atomic_write(tmp_path / 'file', 'new')
   assert (tmp_path / 'file').read_text() == 'old'
+  assert files.leftovers(tmp_path) == []
+
+
+def test_a_special_file_is_not_replaced_but_refused(tmp_path):
+  """As the device to which a user sends what he does not want to keep."""
+  os.mkfifo(tmp_path / 'pipe')
+  (tmp_path / 'link').symlink_to(tmp_path / 'pipe')
+  (tmp_path / 'folder').mkdir()
+  for name, what in (('pipe', 'a device, a pipe'), ('link', 'a device'), ('folder', 'a folder')):
+    for write in (
+      lambda path: files.atomic_write(path, 'x'),
+      lambda path: files.check_file(path, 'page'),
+    ):
+      with pytest.raises(
+        OSError, match=f'{name} cannot be written: it is {what}.*name another file'
+      ):
+        write(tmp_path / name)
+  assert stat.S_ISFIFO(os.stat(tmp_path / 'pipe').st_mode)
   assert files.leftovers(tmp_path) == []
 
 
