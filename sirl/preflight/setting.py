@@ -15,7 +15,8 @@ TRIED = 8  # number of tasks whose own solution is checked
 def check(s):
   """Tests the codec and the check of a `recipe.Setting` on its held-out tasks.
 
-  Logs a warning if the check rejects a task's own solution.
+  Logs a warning if the check rejects a task's own solution, or if the limits in tokens together
+  exceed the context of the model.
   Raises: ValueError when the codec rejects a prompt or a solution, when one exceeds its limit in
     tokens, or when the check raises.
   """
@@ -31,13 +32,20 @@ def check(s):
       raise ValueError(f'domain {domain.name} does not fit its tokenizer: {error}') from error
     for what, size in sizes.items():
       longest[what] = max(longest[what], (size, task.label))
-  for what, most in (('prompt', s.max_prompt), ('new', s.max_new)):
+  limits = s.max_prompt, s.max_new
+  for what, most in zip(('prompt', 'new'), limits):
     size, label = longest[what]
     if size > most:
       raise ValueError(
         f'domain {domain.name}: task {label} needs {size} tokens, max_{what} is {most}; '
         f'--set max_{what}={size}, or leave the task out'
       )
+  if (context := getattr(s.model.architecture, 'context', None)) and sum(limits) > context:
+    log.warning(
+      'max_prompt=%d and max_new=%d are %d tokens together, more than the %d of the context of the '
+      'model; lower one of them, for what it writes beyond is not to be relied on',
+      *limits, sum(limits), context,
+    )  # fmt: skip
   answered = [task for task in s.heldout if domain.solution(task) is not None]
   for task in answered[:TRIED]:
     solution = domain.solution(task)

@@ -1,6 +1,7 @@
 """A setting's own tasks are tried before anything is trained."""
 
 import logging
+import re
 
 import pytest
 
@@ -10,7 +11,7 @@ from sirl import recipe
 from sirl.tasks import Task, content_id
 
 
-def built(**fields):
+def built(*numbers, **fields):
   """The experiment of GRPO on a domain of words that are to be reversed."""
 
   def reverse(rng, index, difficulty):
@@ -19,7 +20,7 @@ def built(**fields):
 
   fields = {'name': 'reverse', 'generator': reverse, 'alphabet': 'abcd=', **fields}
   build = settings.built(grpo.method, domain=lambda c: recipe.Domain(**fields))
-  return build(build.configured(grpo.Config, ['debug=true']))
+  return build(build.configured(grpo.Config, ['debug=true', *numbers]))
 
 
 def test_a_sound_domain_builds_and_is_the_task_of_its_run():
@@ -38,6 +39,16 @@ def test_a_check_that_refuses_the_solution_is_a_warning(caplog):
   with caplog.at_level(logging.WARNING):
     built(correct=lambda task, text: 0.0)
   assert 'the check of domain reverse gives 0.0 to the solution' in caplog.text
+
+
+def test_lengths_beyond_the_context_of_the_model_are_said_in_one_warning(caplog):
+  built()
+  assert not caplog.records
+  built('max_new=9000')
+  (record,) = caplog.records
+  assert re.search(
+    r'max_new=9000 are 9\d* tokens together, more than the 1024 of the context', record.getMessage()
+  )
 
 
 def test_a_letter_that_the_alphabet_lacks_is_named():

@@ -5,6 +5,7 @@ Both forms are read, `rope_parameters` (transformers 5) and `rope_theta` with `r
 then means something else than what would be computed.
 """
 
+from sirl import ranges
 from sirl.models.rope import Scaling
 
 SCALING = {  # ours -> theirs, in rope_parameters
@@ -56,13 +57,14 @@ def read_rope(config, family):
   full = (written.get('full_attention') or {}) if nested else written or scaling
   theta = config.get('rope_theta') or (1e6 if by_layer else 1e4)
   fields = {
-    'rope_theta': float(full.get('rope_theta') or theta),
+    'rope_theta': ranges.real('rope_theta', full.get('rope_theta') or theta, above=0),
     'rope_scaling': read_scaling(full, config),
   }
   if not by_layer:
     return fields
   local = written.get('sliding_attention') or {}
-  local_theta = float(local.get('rope_theta') or config.get('rope_local_base_freq') or 1e4)
+  local_theta = local.get('rope_theta') or config.get('rope_local_base_freq') or 1e4
+  local_theta = ranges.real('rope_theta of sliding layers', local_theta, above=0)
   local_scaling = read_scaling(local, config)
   if (local_theta, local_scaling) == (fields['rope_theta'], fields['rope_scaling']):
     return fields

@@ -7,6 +7,7 @@ decides what happens to every key of a config, `config_rope` reads rotary embedd
 
 import dataclasses
 
+from sirl import ranges
 from sirl.models.files import config_keys
 from sirl.models.files.config_rope import read_rope, write_rope
 from sirl.models.transformer import Architecture
@@ -103,6 +104,8 @@ def architecture_from_config(config, **changes):
       f'config of {family} lacks {", ".join(missing)}; '
       f'take the config.json that belongs to the weights'
     )
+  if 'norm_eps' in fields:
+    fields['norm_eps'] = ranges.real('rms_norm_eps', fields['norm_eps'], 0)
   fields.setdefault('kv_heads', fields['heads'])
   fields.setdefault('head_width', fields['width'] // fields['heads'])
   fields.setdefault('tied', family.startswith('gemma'))

@@ -125,6 +125,13 @@ def test_what_would_be_computed_otherwise_is_refused_by_name(family, change, mes
     read(family, **change)
 
 
+@pytest.mark.parametrize('key', ['rope_theta', 'rms_norm_eps'])
+@pytest.mark.parametrize('value', ['x', -1.0, [1.0]])
+def test_a_number_of_another_form_is_refused_with_its_key(key, value):
+  with pytest.raises(ValueError, match=f'^{key}=.*; expected a'):
+    read('llama', **{key: value})
+
+
 def test_neutral_values_of_refused_keys_are_accepted(caplog):
   smollm2 = {'rope_interleaved': False, 'is_llama_config': True, 'rope_scaling': None}
   assert read('llama', **smollm2, mlp_bias=False, embedding_multiplier=1.0) == read('llama')
