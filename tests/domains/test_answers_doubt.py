@@ -194,9 +194,9 @@ def test_two_answers_of_different_values_are_none_unless_the_text_says_why_the_l
 
 @pytest.mark.parametrize(
   'text',
-  ['3 + 2 = 5, then we multiply by', 'We have x + 2 = 7. Subtracting 5 from both sides', 'The sum is 5 and the'],
+  ['She eats 3 of 8 eggs. She bakes 5', 'Now we need to add 5 more.', 'Try 5.', 'A farmer has 12 cows and sells 5. How many are left?', '3 + 2 = 5, then we multiply by', 'We have x + 2 = 7. Subtracting 5 from both sides', 'The sum is 5 and the'],
 )  # fmt: skip
-def test_a_text_that_is_cut_off_in_a_step_has_no_answer(text):
+def test_a_text_that_ends_in_a_step_or_a_question_has_no_answer(text):
   assert not right(text, '5')
 
 
@@ -208,6 +208,18 @@ def test_a_text_that_is_cut_off_in_a_step_has_no_answer(text):
 )  # fmt: skip
 def test_a_number_that_is_ruled_out_or_only_mentioned_is_no_answer(text):
   assert not right(text, '5')
+
+
+@pytest.mark.parametrize(
+  ('text', 'gold'),
+  [
+    ('It is 15% more than 200, which is 230.', '230'), ('Thus $x = 7$ or $x = -7$; since $x > 0$ we have $x = 7$.', '7'),
+    ('There are 12 ways, so the answer is $12$; note that 13 would count one twice.', '12'), ('The limit does not exist', 'the limit does not exist'),
+    ('The minimum value is 4, which occurs at x = 1.', '4'), ('The answer is does not exist.', 'does not exist'),
+  ],
+)  # fmt: skip
+def test_a_clause_with_a_result_counts_and_a_remark_does_not(text, gold):
+  assert right(text, gold)
 
 
 def test_what_remains_after_another_solution_is_ruled_out_is_the_answer():

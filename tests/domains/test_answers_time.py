@@ -52,3 +52,34 @@ def test_answers_longer_than_the_limit_compare_as_strings():
   digits = '1' * answers.LIMIT
   assert answers.equal(digits + '1', f' {digits}1 ')
   assert not answers.equal(digits + '1', digits + '1.0')
+
+
+@pytest.mark.parametrize(
+  'unit',
+  [
+    '*',
+    '$',
+    '\n',
+    ' ',
+    'for ',
+    'when ',
+    'I ',
+    'five ',
+    'twenty ',
+    '\\boxed{',
+    'Wait, ',
+    'no, ',
+    'or ',
+    'The answer is 5. ',
+  ],
+)
+@pytest.mark.parametrize('before', ['', '\\boxed{1} ', 'The answer is ', '#### 1\n'])
+def test_a_completion_of_20_kB_is_read_in_milliseconds(unit, before):
+  """Under 50 ms on a free core; the best of three, since the core is shared."""
+  text = before + unit * (20_000 // len(unit)) + ' 5'
+  seconds = []
+  for _ in range(3):
+    start = time.process_time()
+    answers.final(text)
+    seconds.append(time.process_time() - start)
+  assert min(seconds) < 0.15

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 LARGEST_POWER = 8  # a sum is expanded up to this power
-MOST_TERMS = 100
+MOST_TERMS = 64
 MOST_BITS = 20_000  # of a number
 
 
@@ -136,7 +136,7 @@ def approximate(value, digits=60):
 
 def _value(above, below):
   """With a monomial below divided out, so that most values have 1 below."""
-  if len(above) * len(below) > 50 * MOST_TERMS:
+  if len(above) * len(below) > 32 * MOST_TERMS:
     raise Unread('too many terms')
   if len(below) == 1 and below != ONE:
     ((monomial, coefficient),) = below.items()
@@ -153,7 +153,7 @@ def _plus(a, b, sign=1):
 
 
 def _times(a, b):
-  if len(a) * len(b) > 50 * MOST_TERMS:
+  if len(a) * len(b) > 32 * MOST_TERMS:
     raise Unread('too many terms')
   total = {}
   for (m, c), (n, d) in itertools.product(a.items(), b.items()):

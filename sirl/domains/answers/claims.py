@@ -38,8 +38,8 @@ _CONDITION = re.compile(
   re.IGNORECASE,
 )
 _AFTERTHOUGHT = re.compile(
-  r'[,;]?\s+(?:because|since)\s.*'
-  r'|,\s+(?:which|where|attained|achieved)\s.*'
+  r'[,;]?\s+(?:because|since)\s(?:(?!\bwe (?:have|get|must|take|conclude)\b).)*$'
+  r'|,\s+(?:which (?:occurs|happens|is attained|is reached|comes|means|makes)|where|attained|achieved)\s.*'
   r'|[,;]?\s+(?:after|before|when|if|where)\s(?:(?!\b(?:after|before|when|if|where)\b)[^,;])*$',
   re.DOTALL,
 )
@@ -67,6 +67,11 @@ _MATH = re.compile(
   r'(?<!\\)\$\$?(.+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*', re.DOTALL
 )
 _DISPLAY = re.compile(r'\\\[.{0,600}?\\\]|\$\$.{1,600}?\$\$', re.DOTALL)
+_NEGATIVE = re.compile(  # answers in words that a denial would be
+  r'\\text\{[^{}]{0,60}\}|(?:(?:it|the limit|this) )?(?:does not exist|is not defined|is undefined|cannot be determined)'
+  r'|not (?:possible|defined|enough information|determined)|(?:there (?:is|are) )?no (?:real |integer |such |other )?(?:solutions?|numbers?|values?)',
+  re.IGNORECASE,
+)
 _JOINS = re.compile(r'\s*(?:,|and|or|,\s*and|,\s*or)\s*')
 _WORD = re.compile(
   r'(?<![\\a-zA-Z{])[a-zA-Z][a-zA-Z\'-]*[a-zA-Z](?![a-zA-Z{(])|(?<![\w\\^_*/+{-])[aAI](?= )'
@@ -170,7 +175,9 @@ def _first_sentence(text):
 
 
 def _is_answer(text):
-  """Whether a text is one answer and nothing else: a value, a letter or a word or two."""
+  """Whether a text is one answer and nothing else: a value, a letter, a word or two, 'does not exist'."""
+  if _NEGATIVE.fullmatch(text):
+    return True
   if isinstance(reading.read(text), values.Words):
     words = typography.plain(text)
     return re.fullmatch(r'[^\W\d]+(?: [^\W\d]+)?', words) is not None
@@ -189,6 +196,8 @@ def _bare(text):
 def _claim(sentence):
   """The answer of a sentence that follows 'the answer is'."""
   condition = _CONDITION.search(re.sub(r'\b(?:because|since)\b.*', '', sentence, flags=re.DOTALL))
+  if _NEGATIVE.fullmatch(_bare(sentence)):
+    return _bare(sentence)
   text = doubt.asserted(_REASON.sub('', sentence) or sentence)
   if text is None or condition:
     return None

@@ -34,17 +34,17 @@ _AND_NOT = re.compile(
 )
 _HEDGE = re.compile(
   r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
-  r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|(?<![0-9] )more than|less than|fewer than|greater than|or so|about|unknown|'
+  r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|(?<![0-9%] )more than|less than|fewer than|greater than|or so|about|unknown|'
   r'somewhere|between|one of)\b',
   re.IGNORECASE,
 )
 _TAKEN_BACK = re.compile(
-  r'(?:^|[.!?,)\]*$]|\n)["\'\s*$)\]]*(?:but |oh,? |and |no,? ){0,2}'
+  r'(?:\A|[.!?,)\]*$\n])["\'\s*$)\]]{0,4}(?:but |oh,? |and |no,? ){0,2}'
   r'(?:no(?=[,.!])|no(?= (?:it|that|this)\b)|wait|actually|hmm+|sorry|correction|oops|scratch that|on second thought)\b'
   r"|\b(?:I|we)(?:'ve)? (?:have )?(?:made|forgot|miscounted|misread|miscalculated)\b"
   r"|\b(?:that|this|it|answer|I)(?: (?:is|was|am|seems|looks|must be)|'s|'m) (?:not (?:right|correct)|wrong|incorrect|mistaken)"
   r"|\b(?:that|this|it)(?: (?:is|was)n't| cannot be| can't be) (?:right|correct|true)"
-  r'|\A[\s$*.)]*or\s+[$\\(*]{0,3}-?[0-9\\]'  # 5 (next line) or 6
+  r'|\A[\s$*.)]{0,9}or\s+[$\\(*]{0,3}-?[0-9\\]'  # 5 (next line) or 6
   r'|\b(?:it|that|this|answer) should (?:be|have been|read)\s+[$\\(*]{0,3}-?[0-9\\]'
   r'|\blet me (?:redo|recompute|re-?calculate|recount|reconsider|correct|fix|rethink|try again)\b',
   re.IGNORECASE,
@@ -56,13 +56,14 @@ _CORRECTED = re.compile(
 )
 _REFUTED = re.compile(
   r'\b(?:doubt|impossible|nobody|no one|no way|rul(?:e|es|ed|ing) out|exclud\w+|contradict\w*|false|fails?|extraneous|'
-  r'reject\w*|discard\w*|invalid|for example|for instance|e\.g|asks?|asked|page|chapter|section)\b'
+  r'reject\w*|discard\w*|invalid|for example|for instance|e\.g|hint|use the fact|asks?|asked|page|chapter|section)\b'
   r'|[0-9] (?:decimal|significant)',
   re.IGNORECASE,
 )
 # A step that is named and not worked out: 'Subtracting 5 from both sides'.
 _STEP = re.compile(
-  r'\s*(?:(?:then|now|next|first|finally)\b,?\s*)?(?:add|subtract|multiply|divide|take|round|find|solve|compute|calculate|'
+  r'\s*(?:(?:then|now|next|first|finally|so)\b,?\s*)?(?:(?:we|you|I)\s+(?:(?:now|then|first|next)\s+)?(?:(?:need|have) to\s+|(?:must|can|should|will)\s+)?)?'
+  r'(?:add|subtract|multiply|divide|take|round|find|solve|compute|calculate|try|use|recall|remember|'
   r'consider|adding|subtracting|multiplying|dividing|taking|rounding|solving|substituting|plugging)\b(?![^=]*\b(?:is|gives|'
   r'yields|get|have|leaves|makes|results)\b)[^=]*$',
   re.IGNORECASE,
@@ -82,6 +83,11 @@ _OPEN = re.compile(
   r'(?:\b(?:by|the|of|and|or|to|with|is|are|was|we|from|for|an?|then|that|so|because|since|which|if|when|as|than|have|'
   r'has|get|gives?|multiply|divide|add|subtract|multiplied|divided|plus|minus|times|equals?)|[-+*/=,(])\s*$',
   re.IGNORECASE,
+)
+# A last sentence without a stop that says nothing of a result: 'Janet has 16 eggs. She eats 3'.
+_BARELY_BEGUN = re.compile(
+  r'[.!?]\s+(?!(?:[^.!?]|\.[0-9])*(?:=|\b(?:is|are|was|were|equals|total|so|thus|hence|therefore|answer|get|gets|gives|has|have|becomes|left|'
+  r'now|needs?|takes?|costs?|makes|earns?|pays?)\b))[A-Z](?:[^.!?]|\.[0-9])*\s[0-9]+\s*$'
 )
 
 
@@ -129,5 +135,5 @@ def corrected(between):
 
 
 def cut_off(text):
-  """Whether a text ends in the middle of a sentence: '... = 7, then we multiply by'."""
-  return _OPEN.search(text[-40:]) is not None
+  """Whether a text ends in the middle of a sentence, '... then we multiply by', or in a question."""
+  return bool(_OPEN.search(text[-40:]) or text.endswith('?') or _BARELY_BEGUN.search(text[-120:]))

@@ -51,6 +51,9 @@ def _call(name, arguments):
     return algebra.number(math.comb(int(numbers[0]), int(numbers[1])))
   if name == 'abs' and known:
     return algebra.number(abs(numbers[0]))
+  if name == 'abs':  # |3 - x| is |x - 3|
+    negated = algebra.multiply(algebra.number(-1), arguments[0])
+    arguments = [min(arguments[0], negated, key=lambda value: repr(algebra.key(value)))]
   if name in ('floor', 'ceil') and known:
     return algebra.number((math.floor if name == 'floor' else math.ceil)(numbers[0]))
   if name == 'exp':
