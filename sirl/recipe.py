@@ -211,8 +211,7 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
   policy = policy_of(c, s, m)
   reward = m.reward or s.domain.rewarded
   own = m.reward or s.domain.reward
-  if own and m.answers and m.generate is None:
-    preflight.check_reward(own, s)
+  fails = preflight.check_reward(own, s) if own and m.answers and m.generate is None else None
   if m.answers:  # selectors and monitors read the part `correct`, whatever the reward is
     reward = rewards.watched(reward, 'correct', s.domain.verify)
   evaluate = s.evaluate(m.answers)
@@ -228,7 +227,7 @@ def experiment(c: Config, s: Setting, m: Method) -> Experiment:
     config=c, setting=s, generate=generate, reward=reward, keep=m.keep,
     updates={'policy': optimize, **m.others}, objective=m.objective, credit=m.credit,
     acquire=acquire, selector=selector, evaluators=(evaluate, own_evaluate), steer=steer,
-    weights=gro.starting_weights(learners), parts=m.parts,
+    weights=gro.starting_weights(learners), parts=m.parts, fails=fails,
   )  # fmt: skip
   return Experiment(
     config=c,

@@ -180,9 +180,15 @@ def check_function(slot: str, fn):
   names, _ = FORMS[slot]
   if not callable(fn):
     raise ValueError(f'{slot}: got {_short(fn)}; expected a function {form(slot)}')
-  if binds(fn, len(names)) and not _is_factory(fn):
+  fits = binds(fn, len(names)) and not _is_factory(fn)
+  if fits and (slot == 'same' or in_order(fn, names)):
     return
   hint = ''
+  if fits:
+    raise ValueError(
+      f'{slot}: {name_of(fn)!r} takes its arguments in another order, but they are passed by '
+      f'position; expected {form(slot)}'
+    )
   if _is_factory(fn):
     hint = f'. If it makes one, call it: {name_of(fn)}()'
   elif slot == 'credit' and binds(fn, 2):
@@ -303,6 +309,16 @@ def binds(fn, n: int) -> bool:
   except ValueError:  # builtins have none
     return True
   return True
+
+
+def in_order(fn, names: Sequence[str]) -> bool:
+  """Whether no argument of fn has one of these names at another place; they are passed by position."""
+  try:
+    parameters = inspect.signature(fn).parameters.values()
+  except (TypeError, ValueError):
+    return True
+  places = {p.name: i for i, p in enumerate(parameters) if p.kind is not p.KEYWORD_ONLY}
+  return all(places.get(name, i) == i for i, name in enumerate(names))
 
 
 def _is_factory(fn):

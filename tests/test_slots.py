@@ -30,6 +30,7 @@ def run(**changes):
   [
     (lambda: step(keep=selectors.informative), r'keep: .*call it: informative\(\)'),
     (lambda: step(generate=lambda tasks: tasks), r'generate\(weights, tasks, key\) -> Samples'),
+    (lambda: step(generate=lambda tasks, weights, key: 0), r'generate: .* in another order, but'),
     (lambda: step(optimize=None), r'optimize: got None'),
     (lambda: evaluator(lambda record: {}), r'evaluate\(weights, record, context\) -> \{metric'),
     (lambda: evaluator(extra=lambda w, r, c: {}), r'evaluator extra: got <lambda>; .*Evaluator\('),

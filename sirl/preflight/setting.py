@@ -70,6 +70,15 @@ def check(s):
 
 
 def check_reward(reward, s):
-  """Logs a warning if a reward pays the tasks' own solutions less than wrong ones, or no more."""
-  if (said := gold.warning(reward, s.heldout, s.domain.solution)) is not None:
-    log.warning('domain %s: %s', s.domain.name, said)
+  """Logs a warning if a reward pays the tasks' own solutions less than wrong ones, or no more.
+
+  Returns: what is wrong if the reward raised an exception, not logged, since the trial may raise the
+    same one; None otherwise.
+  """
+  if (said := gold.warning(reward, s.heldout, s.domain.solution)) is None:
+    return None
+  said = f'domain {s.domain.name}: {said}'
+  if gold.FAILS in said:
+    return said
+  log.warning('%s', said)
+  return None

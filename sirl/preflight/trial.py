@@ -82,6 +82,7 @@ class Choices:
   steer: slots.Rule
   weights: Mapping[str, Any]  # that the run starts from, by name
   parts: Sequence[str] = ()  # of the reward, which the update reads
+  fails: str | None = None  # what `check_reward` returned; said if the trial of the reward passes
 
 
 def run(choices: Choices, learners):
@@ -96,6 +97,8 @@ def run(choices: Choices, learners):
   rollouts = _rollouts(choices, tasks)
   samples = _samples(choices, tasks[0], rollouts)
   rewards = _rewards(choices, samples, tasks[0])
+  if choices.fails:
+    log.warning('%s', choices.fails)
   if rewards is not None and rows is not None:
     with _slot('selector'):
       host = jax.tree.map(np.asarray, rewards)

@@ -3,6 +3,8 @@
 import functools
 import inspect
 
+from sirl import slots
+
 # Names of arguments, and the wrapper of a function that has one of them.
 WRAPPERS = {
   'completions': 'from_trl for (prompts, completions, ...)',
@@ -15,6 +17,8 @@ WRAPPERS = {
   'texts': 'per_group for (task, texts)',
   'rollouts': 'on_device for (params, rollouts)',
 }
+# Names of what the policy wrote, which is no task.
+SAID = ('text', 'texts', 'completion', 'completions', 'answer', 'answers', 'response', 'output')
 REWARD = ('weights', 'samples', 'key')
 KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -60,6 +64,10 @@ def check_function(fn, wrapper, expected):
     raise ValueError(f'{_said(fn, wrapper, names, expected)}{others}')
   if not _binds(fn, len(expected)):
     raise ValueError(_said(fn, wrapper, names, expected))
+  if not slots.in_order(fn, expected) or (expected[0] == 'task' and names[:1] and names[0] in SAID):
+    raise ValueError(
+      f'{_said(fn, wrapper, names, expected)}, which are passed by position; write them in this order'
+    )
 
 
 def check_keywords(fn, wrapper, marks, forms):

@@ -19,6 +19,7 @@ from sirl.tasks import Task
 from sirl.types import Rollouts, Samples
 
 TRIED = 4  # tasks
+FAILS = 'the reward fails on an answer of its own task'  # begins what is said of an exception
 # How the answer may be written. The first is the solution that a demonstration would show.
 FORMS = ('{}', r'\boxed{{{}}}', '#### {}', '<answer>{}</answer>', 'Answer: {}')
 
@@ -58,7 +59,7 @@ def warning(
       if not np.array_equal(totals, _totals(reward, shown, seed=1), equal_nan=True):
         return None
     except RewardError as error:
-      return first or f'the reward fails on an answer of its own task: {error}'
+      return first or f'{FAILS}: {error}'
     except Exception:  # it reads weights, or more completions of a task
       return None
     if np.any(right < wrong):

@@ -31,7 +31,10 @@ def experiment(*numbers, method=grpo, domain=None, **changes):
 
 
 def tried(*numbers, **changes):
-  run = experiment(*numbers, **changes)
+  try_out(experiment(*numbers, **changes))
+
+
+def try_out(run):
   mesh = sharding.make_mesh(run.config.mesh)
   with jax.set_mesh(mesh):
     run.trial(loop.abstract_state(run, mesh).learners)
@@ -207,6 +210,26 @@ def test_a_ratio_with_one_update_per_rollout_is_said_once_and_is_no_warning(capl
   assert caplog.text.count('one update per rollout') == 1
   assert '--set minibatches=4' in caplog.text
   assert not [r for r in caplog.records if r.levelno >= logging.WARNING]  # GRPO does it by default
+
+
+def test_a_reward_that_fails_is_one_error_and_no_warning_of_the_same_cause(caplog):
+  with pytest.raises(ValueError, match='ZeroDivisionError'):
+    tried(**scored(a_crash))
+  assert 'fails on an answer' not in caplog.text
+
+
+def test_a_reward_that_fails_only_where_the_trial_does_not_look_is_a_warning(caplog):
+  def of_the_held_out(task, text):
+    if not seen:
+      raise KeyError('unit')
+    return float(text == task.answer)
+
+  seen = []
+  made = experiment(**scored(of_the_held_out))
+  assert 'fails on an answer' not in caplog.text
+  seen.append(True)
+  try_out(made)
+  assert "the reward fails on an answer of its own task: reward 'of_the_held_out'" in caplog.text
 
 
 def test_an_objective_without_a_gradient_is_said_since_its_run_would_train_nothing(caplog):

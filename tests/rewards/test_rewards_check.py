@@ -135,3 +135,23 @@ def test_a_part_has_the_name_that_the_function_or_object_has_itself():
   }
   assert {values.name_of(fn): fn for fn in names.values()} == names
   assert values.name_of(functools.partial(Named())) == 'cosine_scaled_reward'
+
+
+@pytest.mark.parametrize(
+  ('wrap', 'fn'),
+  [
+    (rewards.per_completion, lambda text, task: 1.0),
+    (rewards.per_completion, lambda answer, gold: 1.0),
+    (rewards.per_completion, lambda t, task: 1.0),
+    (rewards.per_group, lambda texts, task: [1.0] * len(texts)),
+    (rewards.on_device, lambda rollouts, params: rollouts.truncated),
+  ],
+)
+def test_arguments_in_another_order_are_refused_since_they_are_passed_by_position(wrap, fn):
+  with pytest.raises(ValueError, match='which are passed by position; write them in this order'):
+    wrap(fn)
+
+
+def test_arguments_of_other_names_are_passed_by_position_as_they_stand():
+  rewards.per_completion(lambda example, output: 1.0)
+  rewards.per_completion(functools.partial(lambda task, text, scale: scale, scale=2.0))
