@@ -125,6 +125,9 @@ PRESETS = {
   'llama3.1-8b': llama3(
     8.0, width=4096, layers=32, heads=32, kv_heads=8, ffw=14_336, head_width=128, tied=False
   ),
+  'llama3.1-70b': llama3(
+    8.0, width=8192, layers=80, heads=64, kv_heads=8, ffw=28_672, head_width=128, tied=False
+  ),
   'qwen2.5-0.5b': qwen2(width=896, layers=24, heads=14, kv_heads=2, ffw=4864),
   'qwen2.5-1.5b': qwen2(width=1536, layers=28, heads=12, kv_heads=2, ffw=8960, head_width=128),
   'qwen2.5-3b': qwen2(width=2048, layers=36, heads=16, kv_heads=2, ffw=11_008, head_width=128),

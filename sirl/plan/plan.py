@@ -8,6 +8,7 @@ from typing import Any
 from sirl import config as configs
 from sirl.plan import compiling, programs, roofline, topology, verdict
 from sirl.plan.chips import GiB, Group
+from sirl.runtime import sharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +41,9 @@ def estimated(p: programs.Programs, group: Group, *, name, file, assignments) ->
   """
   mesh = topology.abstract_mesh(group, p.config.mesh)
   notes = roofline.misfits(p, mesh)
-  resident, flops = roofline.resident(p, mesh), roofline.update_flops(p, mesh)
-  estimate = roofline.estimate(p, group, mesh, flops, resident)
+  # A run refuses what does not divide; its work is the same on one chip.
+  flops = roofline.update_flops(p, topology.alone(group) if notes else mesh)
+  estimate = roofline.estimate(p, group, mesh, flops, roofline.resident(p, mesh))
   if p.own_generate:
     notes.append("this method generates by itself; the sampler planned here is the evaluation's")
   found = Plan(name, file, assignments, group, mesh, p.config, p.model, estimate)
@@ -137,12 +139,12 @@ def _smaller_update(c):
 def with_mesh(c, axes: str):
   """The config with the mesh of a text such as 'data=2,fsdp=2,tensor=1'.
 
-  Axes that are not named are 1, or take the rest if none is -1.
+  Where no axis is -1, fsdp takes the rest, or data if fsdp is named. Other axes are 1.
   Raises: ValueError as `config.override` does.
   """
   given = [part.strip() for part in axes.split(',') if part.strip()]
   named = {part.partition('=')[0].strip() for part in given}
-  free = [axis for axis in ('fsdp', 'data', 'tensor') if axis not in named]
+  free = [axis for axis in ('fsdp', 'data') if axis not in named]
   rest = free[:1] if not any(part.endswith('=-1') for part in given) else []
-  fill = [f'mesh.{axis}={-1 if axis in rest else 1}' for axis in free]
+  fill = [f'mesh.{axis}={-1 if axis in rest else 1}' for axis in sharding.AXES if axis not in named]
   return configs.override(c, [*(f'mesh.{part}' for part in given), *fill])

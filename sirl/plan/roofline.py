@@ -87,6 +87,7 @@ class _Sizes:
   tensor: int
   each: int  # bytes of a number of the compute dtype
   params: int
+  ends: int  # weights of embedding and head
   matrices: int  # weights that multiply every token; the embedding is looked up
   per_token: float  # bytes that a token takes in the cache
   own_rows: int  # completions of a step
@@ -110,6 +111,7 @@ def _sizes(p, mesh):
   rows = min(math.ceil(slots / shards), own_rows) if slots else own_rows
   return _Sizes(
     shards=shards, fsdp=mesh.shape['fsdp'], tensor=tensor, each=each, params=params,
+    ends=a.vocab * a.width * (1 if a.tied else 2),
     matrices=params - (0 if a.tied else a.vocab * a.width),
     per_token=2 * a.layers * a.kv_heads * a.head_width * each / min(tensor, a.kv_heads),
     own_rows=own_rows, rows=rows, turns=math.ceil(own_rows / rows) * c.max_new,
@@ -155,10 +157,12 @@ def _update_bytes(p, z, whole):
   """Bytes that the update adds to what lies on a chip. whole: all weights are gathered at once."""
   c, a = p.config, p.model.architecture
   tasks, rows = _piece(c, z)
-  gradients = 4 * z.params / z.tensor
+  # Embedding and head are gathered in float32, with their gradients, in any case.
+  layers = z.params - z.ends
+  at_once, split = (layers, layers) if whole else (layers / a.layers, layers / z.fsdp)
   return {
-    'gradients': gradients if whole else gradients / z.fsdp,
-    'weights of the pass': z.weights if whole else z.weights / a.layers,
+    'gradients': 4 * (split + z.ends) / z.tensor,
+    'weights of the pass': (z.each * at_once + 4 * z.ends) / z.tensor,
     'activations between layers': rows * z.columns * a.width * a.layers * z.each,
     'logits of a chunk': 3 * 4 * rows * min(CHUNK, c.max_new) * a.vocab / z.tensor,
     'prompts and their gradient': tasks * c.max_prompt * z.per_token * (1 + 4 / z.each),
@@ -250,9 +254,8 @@ def misfits(p: programs.Programs, mesh) -> list[str]:
     most = max(n for n in range(1, c.prompts // shards + 1) if not c.prompts % (n * shards))
     found.append(
       f'a piece of the update has {c.prompts // pieces} of prompts={c.prompts} (minibatches='
-      f'{c.minibatches}, microbatches={c.microbatches}), which {shards} data shards cannot share; '
-      f'every shard would compute all of it. Set minibatches * microbatches to {most} or a divisor '
-      'of it'
+      f'{c.minibatches}, microbatches={c.microbatches}), which {shards} data shards cannot share, so a '
+      f'run refuses it; set minibatches * microbatches to {most} or a divisor of it'
     )
   a, tensor = p.model.architecture, mesh.shape['tensor']
   for name, size in (('heads', a.heads), ('kv_heads', a.kv_heads)):

@@ -9,7 +9,6 @@ import math
 
 from sirl import config as configs
 from sirl.plan import plan, programs, report, roofline, topology
-from sirl.plan.chips import GiB
 from sirl.runtime import plural, sharding
 
 COMPILED = 3  # candidates, at most
@@ -90,8 +89,7 @@ def ranked(p: programs.Programs, group, fixed=()) -> list[Candidate]:
   Args: fixed: fields of the config that stay as they are.
   Raises: ValueError if none fits.
   """
-  one = dataclasses.replace(group, shape=(1,) * len(group.shape))
-  flops = roofline.update_flops(p, topology.abstract_mesh(one, configs.Mesh(data=1)))
+  flops = roofline.update_flops(p, topology.alone(group))
   found, least = [], math.inf
   for numbers in meshes(p, group, fixed):
     mesh = topology.abstract_mesh(group, numbers)
@@ -116,9 +114,10 @@ def _nothing(group, least):
   """Why no candidate is left."""
   if least == math.inf:
     return f'no mesh of {group.name} divides prompts, minibatches and heads; set more prompts'
+  needed, has = (report.quantity(size, report.BYTES) for size in (least, group.chip.memory))
   return (
-    f'nothing fits on {group.name}: every mesh needs at least {least / GiB:.2f} GiB a chip, and a '
-    f'chip has {group.chip.memory / GiB:.2f}; take more chips, or a smaller model'
+    f'nothing fits on {group.name}: every mesh needs at least {needed} a chip, and a chip has '
+    f'{has}; take more chips, or a smaller model'
   )
 
 

@@ -1,5 +1,6 @@
 """Devices of a chip that is not here. The chip's own compiler takes them in place of real ones."""
 
+import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -87,6 +88,12 @@ def abstract_mesh(group: Group, numbers: config.Mesh) -> AbstractMesh:
     shape, sharding.AXES, axis_types=(AxisType.Auto,) * len(sharding.AXES),
     abstract_device=AbstractDevice(device_kind=group.chip.kind, num_cores=None, platform=platform),
   )  # fmt: skip
+
+
+def alone(group: Group) -> AbstractMesh:
+  """A mesh of one of the chips, on which every number divides."""
+  one = dataclasses.replace(group, shape=(1,) * len(group.shape))
+  return abstract_mesh(one, config.Mesh(data=1))
 
 
 def prepare():

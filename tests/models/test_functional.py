@@ -13,6 +13,7 @@ from sirl.models.presets import preset
 RELEASED = {
   'smollm2-135m': 134_515_008,
   'llama3.2-1b': 1_235_814_400,
+  'llama3.1-70b': 70_553_706_496,
   'qwen2.5-0.5b': 494_032_768,
   'qwen3-0.6b': 596_049_920,
   'gemma3-270m': 268_098_176,

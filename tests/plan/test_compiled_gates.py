@@ -1,0 +1,92 @@
+"""The toy's programs, compiled for chips that are not here: what must hold of every program.
+
+Each program is compiled once, in a process of its own, by support/plan_compile.py.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from sirl.plan import chips, topology
+
+pytestmark = pytest.mark.all
+SCRIPT = pathlib.Path(__file__).parent.parent / 'support' / 'plan_compile.py'
+# A toy whose weights split over four chips; with enough rows and slots for several fillings.
+WIDE = ('width=64', 'prompts=32', 'group_size=4', 'microbatches=2')
+MESHES = {
+  'data': 'mesh.data=4',
+  'data8': 'mesh.data=8',
+  'fsdp': 'mesh.data=1 mesh.fsdp=4',
+  'both': 'mesh.data=1 mesh.fsdp=2 mesh.tensor=2',
+}
+
+
+@functools.cache
+def program(name, mesh, word='v5e:2x2'):
+  """What support/plan_compile.py tells about a compiled program."""
+  if message := topology.missing(chips.group(word)):
+    pytest.skip(message)
+  path = [*sys.path, str(topology.APART)]
+  done = subprocess.run(
+    [sys.executable, str(SCRIPT), word, name, *WIDE, *MESHES[mesh].split()],
+    env={**os.environ, **topology.ENVIRONMENT, 'PYTHONPATH': os.pathsep.join(path)},
+    capture_output=True, text=True, timeout=600, check=False,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr[-3000:]
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_the_token_loop(found):
+  """The collectives of a path with a loop whose length depends on data."""
+  return [each for each in found['collectives'] if None in each[0]]
+
+
+@pytest.mark.parametrize('word', ['v5e:2x2', 'h100x8'])
+@pytest.mark.parametrize('name', ['sampler', 'update'])
+def test_the_toy_compiles(name, word):
+  mesh = 'data' if word == 'v5e:2x2' else 'data8'
+  found = program(name, mesh, word)
+  assert 0 < found['peak'] < 2**30
+  assert found['arguments'] >= found['state' if name == 'update' else 'weights']
+
+
+@pytest.mark.parametrize('mesh', ['data', 'fsdp'])
+def test_shards_decode_without_waiting_for_one_another(mesh):
+  found = program('sampler', mesh)
+  assert None in [n for path in found['loops'] for n in path]  # there is a token loop
+  assert in_the_token_loop(found) == []
+
+
+def test_tensor_sums_activations_in_the_token_loop_and_gathers_no_weights():
+  """A control: on this mesh the token loop has collectives, and the reader finds them."""
+  found = program('sampler', 'both')
+  moved = in_the_token_loop(found)
+  assert 'all-reduce' in {kind for _, kind, _, _ in moved}
+  gathered = [size for _, kind, _, size in moved if kind == 'all-gather']
+  assert gathered == [found['logits']]  # to draw from
+
+
+@pytest.mark.parametrize('mesh', ['fsdp', 'both'])
+def test_the_state_lies_after_an_update_as_before(mesh):
+  """Otherwise the second update, and the sampler after it, would compile again."""
+  found = program('update', mesh)
+  assert found['leaves'] > 20
+  assert found['moved'] == []
+
+
+@pytest.mark.parametrize('mesh', ['data', 'fsdp', 'both'])
+def test_the_token_loop_copies_no_cache(mesh):
+  found = program('sampler', mesh)
+  assert found['cache'] > 0
+  assert [line for path, line in found['copies'] if None in path] == []
+
+
+@pytest.mark.parametrize('mesh', ['data', 'fsdp', 'both'])
+def test_an_update_writes_over_the_state_that_it_is_given(mesh):
+  found = program('update', mesh)
+  assert found['donated'] >= found['state']
