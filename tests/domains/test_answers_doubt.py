@@ -14,7 +14,7 @@ def right(text, gold):
   'text',
   [
     r'$-\boxed{5}$', r'2\boxed{5}', r'\boxed{5}00', r'\boxed{5}.5', r'\frac{\boxed{5}}{6}', r'\frac{1}{\boxed{5}}',
-    r'\sqrt{\boxed{5}}', r'\boxed{5}^2', r'\boxed{5}x', r'\boxed{5}/6', r'\boxed{5}+1', r'3 - \boxed{5}',
+    r'\sqrt{\boxed{5}}', r'\boxed{5}^2', r'\boxed{5}x', r'\boxed{5}_2', r'\boxed{5}/6', r'\boxed{5}+1', r'3 - \boxed{5}',
     r'\boxed{5} \cdot 2', r'\boxed{5}\pi', r'\boxed56', r'\boxed{6\boxed{5}}', r'\boxed{-\boxed{5}}',
   ],
 )  # fmt: skip
@@ -38,7 +38,7 @@ def test_a_box_after_an_equals_sign_or_before_a_unit_is_whole(text):
   [
     r'If we assume that the answer is \boxed{5}', '5 is wrong.', 'The answer 5 is incorrect.',
     r'The answer is not \boxed{5}', r'I do not think it is \boxed{5}', 'Suppose the answer is 5.', 'If the answer is 5, we fail.',
-    'It is false that the answer is 5.', 'The wrong answer is 5.', 'The answer may be 5.', 'Let x = 5.', 'when x = 5',
+    'It is false that the answer is 5.', 'The wrong answer is 5.', 'Some would say the answer is 5.', 'The answer may be 5.', 'Let x = 5.', 'when x = 5',
     'The answer is 5. No wait, 6.', 'The answer is 5. Actually, it is 6.', 'The answer is 5 if x is 2 and 6 otherwise.',
     'The answer is 5 when x=2', 'The answer is 5 for n = 1.', 'The answer is 5 for one and 6 for two', 'The answer is 5 unless x',
   ],
@@ -134,7 +134,7 @@ def test_what_looks_alike_but_says_something_else_is_not_equal(text, gold):
 @pytest.mark.parametrize(
   ('text', 'gold'),
   [
-    ('20-5=15', '15'), ('10/3 = 3.33', '3.33'), (r'\sqrt{2} \approx 1.41', '1.41'), ('x=1,y=2', 'y=2,x=1'),
+    ('20-5=15', '15'), (r'\sin 30^\circ = \frac12', '1/2'), ('10/3 = 3.33', '3.33'), (r'\sqrt{2} \approx 1.41', '1.41'), ('x=1,y=2', 'y=2,x=1'),
     ('x=1 or x=2', '1,2'), ('£5', '5'), ('7:30 PM', '7:30 p.m.'), ('Yes', 'yes'), ('15.<|im_end|>', '15'),
     ('15</s>', '15'),
   ],

@@ -12,7 +12,7 @@ cut_off     the text ends in the middle of a sentence
 import re
 
 _SUPPOSED = re.compile(
-  r'(?:\b(?:if|suppose|assume|assuming|whether|wrong|incorrect|false|may think|might think|often say)'
+  r'(?:\b(?:if|suppose|assume|assuming|whether|wrong|incorrect|false|often say|(?:would|might|may|could) (?:say|think|guess|claim)|(?:some|people|others) (?:say|think|claim))'
   r'(?:\s+(?:that|the|an?|final|correct|answer|it|is|we|have))*)[\s$(\\]*$',
   re.IGNORECASE,
 )

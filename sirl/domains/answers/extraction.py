@@ -28,7 +28,7 @@ _BOUND_BEFORE = re.compile(
   r'|\\(?:[dtc]?frac|sqrt)\s*\{?\s*|\bnot[\s$*]{0,4}(?:\\\()?\s?)\Z'
 )
 _BOUND_AFTER = re.compile(
-  r'\s*[/^]|\.?[0-9]|\s*[-+]\s*[0-9\\(]|\s*\\(?:times|cdot|div|pi|sqrt|[dtc]?frac)(?![a-zA-Z])|[a-zA-Z](?![a-zA-Z])'
+  r'\s*[/^_]|\.?[0-9]|\s*[-+]\s*[0-9\\(]|\s*\\(?:times|cdot|div|pi|sqrt|[dtc]?frac)(?![a-zA-Z])|[a-zA-Z](?![a-zA-Z])'
 )
 _BOX_JOIN = re.compile(r'(?:\\\)|[\s$])*(?:,\s*and|,|and)(?:\\\(|[\s$])*(?:[a-zA-Z]\s*=\s*)?')
 _MARKED = re.compile(r'^[ \t]*####(.*)$', re.MULTILINE)

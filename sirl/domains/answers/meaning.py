@@ -180,6 +180,8 @@ def agree(first, last):
   place = last_place(last.tree)
   if algebra.equal(first.value, last.value) or first.unit != last.unit:
     return True
+  if identities.equal(first.tree, last.tree):
+    return True
   if place is None or not place[1]:
     return False
   return _rounded(first, place[0]) == algebra.rational(last.value)
