@@ -204,7 +204,8 @@ def test_a_text_that_ends_in_a_step_or_a_question_has_no_answer(text):
   'text',
   ['x = 5 is extraneous.', 'The solution is x = 5 which we discard.', 'It fails for 5.', 'We rule out 5.', 'I doubt that it is 5.',
    'Nobody would answer 5.', 'The claim that x = 5 is false.', 'For example, if n = 5, it works.', 'The question asks for 5 numbers.',
-   'See page 5.', 'Round to 5 decimal places.'],
+   'See page 5.', 'He has 6 and she has 5.', 'He ran 5 km on Monday and twice as much on Tuesday.', 'It is from 2 to 5.',
+   'The answer is $5$ and a half.', 'The answer is 2$5$.', 'The answer is 5 provided n is even.', 'Simplify 5/1 first.', 'Round to 5 decimal places.'],
 )  # fmt: skip
 def test_a_number_that_is_ruled_out_or_only_mentioned_is_no_answer(text):
   assert not right(text, '5')
@@ -215,7 +216,7 @@ def test_a_number_that_is_ruled_out_or_only_mentioned_is_no_answer(text):
   [
     ('It is 15% more than 200, which is 230.', '230'), ('Thus $x = 7$ or $x = -7$; since $x > 0$ we have $x = 7$.', '7'),
     ('There are 12 ways, so the answer is $12$; note that 13 would count one twice.', '12'), ('The limit does not exist', 'the limit does not exist'),
-    ('The minimum value is 4, which occurs at x = 1.', '4'), ('The answer is does not exist.', 'does not exist'),
+    ('The minimum value is 4, which occurs at x = 1.', '4'), ('The answer is $5$!', '5'), ('The answer is does not exist.', 'does not exist'),
   ],
 )  # fmt: skip
 def test_a_clause_with_a_result_counts_and_a_remark_does_not(text, gold):

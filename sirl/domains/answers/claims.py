@@ -34,7 +34,7 @@ _REASON = re.compile(
   re.DOTALL,
 )
 _CONDITION = re.compile(
-  r'\b(?:if|unless|otherwise|assuming|except|depending)\b|\b(?:when|for)\b[^,;]*(?:=|\bothers?\b|\band\b.*\bfor\b)',
+  r'\b(?:if|unless|otherwise|assuming|except|depending|provided|as long as)\b|\b(?:when|for)\b[^,;]*(?:=|\bothers?\b|\band\b.*\bfor\b)',
   re.IGNORECASE,
 )
 _AFTERTHOUGHT = re.compile(
@@ -52,7 +52,7 @@ _LIST_MARKS = re.compile(
   re.IGNORECASE | re.MULTILINE,
 )
 _RELATIVE = re.compile(
-  r'\s*(?:[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus|raised|choose|modulo|mod|to the)\b'
+  r'\s*and\s+(?:an?|one|half)\b|\s*(?:[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus|raised|choose|modulo|mod|to the)\b'
 )
 # What is asked for by 'how many more' and 'how many times': 8 more, 8 more pages, 3 times as many.
 _COMPARED = re.compile(
@@ -185,7 +185,8 @@ def _is_answer(text):
 
 
 def _bare(text):
-  """Without bold marks, closing quotes and a final stop."""
+  """Without bold marks, closing quotes, and an exclamation mark that is outside of the formula."""
+  text = re.sub(r'(?<=[$*])!+$', '', text)
   text = re.sub(r'(?<![0-9a-zA-Z)])\*\*|\*\*(?![0-9a-zA-Z(])', '', text)
   return text.strip().strip('*_"').strip()
 
@@ -243,7 +244,8 @@ def _formula(text, formulas, first):
   rest = text[end.end() :]
   if re.search(r'[0-9]', rest):
     return None if first else _expression(rest)
-  if not _stands_alone(text[: begin.start()]):
+  before = text[: begin.start()]
+  if not _stands_alone(before) or re.search(r'[0-9a-zA-Z)]$', before):  # 2$5$
     return None
   span = begin.group() if begin is end else text[begin.start() : end.end()]
   return _with_unit(span, rest)
@@ -252,7 +254,8 @@ def _formula(text, formulas, first):
 def _stands_alone(before):
   """Whether a number is the claim of a sentence, by what stands before it."""
   several = re.search(r'[0-9]', before) and _CIRCUMSTANCE.search(before)
-  return not several and not _CHANGED.search(before)
+  in_range = re.search(r'[0-9][$\s]+to\s*$', before)  # from 2 to 5
+  return not (several or in_range or _CHANGED.search(before))
 
 
 def _with_unit(span, rest):

@@ -57,14 +57,18 @@ _CORRECTED = re.compile(
 _REFUTED = re.compile(
   r'\b(?:doubt|impossible|nobody|no one|no way|rul(?:e|es|ed|ing) out|exclud\w+|contradict\w*|false|fails?|extraneous|'
   r'reject\w*|discard\w*|invalid|for example|for instance|e\.g|hint|use the fact|asks?|asked|page|chapter|section)\b'
-  r'|[0-9] (?:decimal|significant)',
+  r'|[0-9] (?:decimal|significant)'
+  r'|\b(?:twice|double|triple|thrice|half) (?:as (?:much|many|long|far)|that|this)\b[^0-9]*$'
+  # two claims side by side: 'he has 5 and she has 6'
+  r'|\b(?P<verb>is|are|was|has|have|had|gets|costs)\s+[$\\(]*[0-9](?:(?!\b(?:total|altogether|then|which)\b)[^=])*?(?:\band\b|,|\bwhile\b)'
+  r'(?:(?!\b(?:total|altogether|then|which)\b)[^=])*?\b(?P=verb)\s+[$\\(]*[0-9]',
   re.IGNORECASE,
 )
 # A step that is named and not worked out: 'Subtracting 5 from both sides'.
 _STEP = re.compile(
   r'\s*(?:(?:then|now|next|first|finally|so)\b,?\s*)?(?:(?:we|you|I)\s+(?:(?:now|then|first|next)\s+)?(?:(?:need|have) to\s+|(?:must|can|should|will)\s+)?)?'
   r'(?:add|subtract|multiply|divide|take|round|find|solve|compute|calculate|try|use|recall|remember|'
-  r'consider|adding|subtracting|multiplying|dividing|taking|rounding|solving|substituting|plugging)\b(?![^=]*\b(?:is|gives|'
+  r'consider|simplify|evaluate|expand|choose|apply|adding|subtracting|multiplying|dividing|taking|rounding|solving|substituting|plugging)\b(?![^=]*\b(?:is|gives|'
   r'yields|get|have|leaves|makes|results)\b)[^=]*$',
   re.IGNORECASE,
 )
