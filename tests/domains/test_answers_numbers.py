@@ -57,7 +57,8 @@ def test_a_gold_that_a_float_printed_takes_the_number_that_it_stands_for(gold, a
 )
 def test_groups_of_three_digits_after_spaces_are_thousands(text):
   assert answers.equal(
-    text, text.replace(' 000', '000').replace(' 234', '234').replace(' 567', '567')
+    text,
+    text.replace(r',\!', '').replace(' 000', '000').replace(' 234', '234').replace(' 567', '567'),
   )
 
 
@@ -76,7 +77,7 @@ def test_other_numbers_after_spaces_are_not_joined(text, gold):
     (r'\log_2 3', r'\frac{\ln 3}{\ln 2}', r'\frac{\ln 2}{\ln 3}'), (r'\sqrt{7+4\sqrt3}', r'2+\sqrt3', r'2-\sqrt3'),
     (r'\sqrt{3-2\sqrt2}', r'\sqrt2-1', r'1-\sqrt2'), (r'\sqrt[3]{2-\sqrt5}', r'\frac{1-\sqrt5}{2}', r'\frac{\sqrt5-1}{2}'),
     (r'\sin\frac{\pi}{6}', '1/2', '-1/2'), (r'\sin 30^\circ', '0.5', r'\frac{\sqrt3}{2}'), (r'\cos 36^\circ', r'\frac{1+\sqrt5}{4}', r'\frac{\sqrt5-1}{4}'),
-    (r'\arctan 1', r'\frac{\pi}{4}', r'\frac{\pi}{3}'), (r'\cos\pi', '-1', '1'), (r'\sin 2x', r'2\sin x\cos x', r'2\sin x'),
+    (r'\frac{7!}{3!4!}', '35', '210'), (r'\arctan 1', r'\frac{\pi}{4}', r'\frac{\pi}{3}'), (r'\cos\pi', '-1', '1'), (r'\sin 2x', r'2\sin x\cos x', r'2\sin x'),
     (r'\sin^2 x+\cos^2 x', '1', '2'), (r'\tan x', r'\frac{\sin x}{\cos x}', r'\frac{\cos x}{\sin x}'), (r'\ln(2x)', r'\ln 2+\ln x', r'2\ln x'),
     (r'\sin(x+y)', r'\sin x\cos y+\cos x\sin y', r'\sin x\cos y-\cos x\sin y'), (r'\sec^2 x', r'1+\tan^2 x', r'1-\tan^2 x'),
   ],

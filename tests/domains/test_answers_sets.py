@@ -16,7 +16,7 @@ ALL = r'(-\infty,\infty)'
     (r'\mathbb{R}', ALL), (ALL, r'\mathbb{R}'), ('all real numbers', ALL), (r'\text{All real numbers}', r'\mathbb{R}'), ('ℝ', ALL),
     (r'x\in\mathbb{R}', ALL), ('any real number', r'\mathbb{R}'), ('all real numbers except 0', r'(-\infty,0)\cup(0,\infty)'),
     (r'x\ne0', r'(-\infty,0)\cup(0,\infty)'), (r'\mathbb{R}\setminus\{0\}', r'x \neq 0'), (r'\mathbb{R}\setminus\{1,0\}', r'(-\infty,0)\cup(0,1)\cup(1,\infty)'),
-    (r'[1,2]\cup[2,3]', '[1,3]'), (r'[1,2)\cup[2,3]', '[1,3]'), (r'(1,2)\cup\{2\}', '(1,2]'), (r'[0,\sqrt2]\cup[\sqrt2,\pi]', r'[0,\pi]'),
+    (r'[1,2]\cup[2,3]', '[1,3]'), (r'[1,2]\bigcup[3,4]', r'[3,4]\cup[1,2]'), (r'[1,2)\cup[2,3]', '[1,3]'), (r'(1,2)\cup\{2\}', '(1,2]'), (r'[0,\sqrt2]\cup[\sqrt2,\pi]', r'[0,\pi]'),
     (r'\{x : x>3\}', r'(3,\infty)'), (r'\{x \mid x \ge 3\}', r'[3,\infty)'), (r'\{x \in \mathbb{R} \mid x \ne 3\}', r'(-\infty,3)\cup(3,\infty)'),
     (r'\{x: x>3 \text{ or } x<1\}', r'(-\infty,1)\cup(3,\infty)'), (r'(-\infty,a)\cup(b,\infty)', r'(b,\infty)\cup(-\infty,a)'),
   ],

@@ -68,7 +68,7 @@ _MATH = re.compile(
 )
 _DISPLAY = re.compile(r'\\\[.{0,600}?\\\]|\$\$.{1,600}?\$\$', re.DOTALL)
 _NEGATIVE = re.compile(  # answers in words that a denial would be
-  r'\\text\{[^{}]{0,60}\}|(?:(?:it|the limit|this) )?(?:does not exist|is not defined|is undefined|cannot be determined)'
+  r'\\text\{[^{}]{0,60}\}|neither|none|never|(?:(?:it|the limit|this) )?(?:does not exist|is not defined|is undefined|cannot be determined)'
   r'|not (?:possible|defined|enough information|determined)|(?:there (?:is|are) )?no (?:real |integer |such |other )?(?:solutions?|numbers?|values?)',
   re.IGNORECASE,
 )
@@ -197,7 +197,7 @@ def _bare(text):
 def _claim(sentence):
   """The answer of a sentence that follows 'the answer is'."""
   condition = _CONDITION.search(re.sub(r'\b(?:because|since)\b.*', '', sentence, flags=re.DOTALL))
-  if _NEGATIVE.fullmatch(_bare(sentence)):
+  if _NEGATIVE.fullmatch(_bare(sentence).strip('$ ')):
     return _bare(sentence)
   text = doubt.asserted(_REASON.sub('', sentence) or sentence)
   if text is None or condition:

@@ -120,6 +120,8 @@ class _Parser:
     spaced = self.peek(spaces=True)[0] == 'space'
     kind, text = self.peek()
     whole = left.kind == 'number' and left.operands[1] is None
+    if kind == 'number' and _is_factorial(left):  # 3!4!
+      return _times(left, self.factor())
     if kind == 'number':
       numerator = self.factor()
       if not (whole and spaced and _is_whole(numerator) and self.accept('/')):
@@ -286,6 +288,11 @@ class _Parser:
       self.expect('}')
       return Tree('name', (f'{name}_{"".join(inside)}',))
     return Tree('name', (f'{name}_{self.take()[1]}',))
+
+
+def _is_factorial(tree):
+  last = tree.operands[-1] if tree.kind == '*' else tree
+  return last.kind == 'call' and last.operands[0] == 'factorial'
 
 
 def _is_whole(tree):

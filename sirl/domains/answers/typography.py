@@ -40,7 +40,7 @@ _REWRITES = [
       r'\\(?:left|right|[bB]ig+[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits)(?![a-zA-Z])',
       '',
     ),
-    (r'(?<=[0-9])(?:\{,\}|\\,|\\!|,\\!)(?=[0-9]{3}(?![0-9]))', ''),  # thousands: 14{,}916
+    (r'(?<=[0-9])(?:\{,\}|\\,|\\!|,\\!\s*)(?=[0-9]{3}(?![0-9]))', ''),  # thousands: 14{,}916
     (r'(?<!\\)\\!', ''),
     (r'(?<!\\)\\[,;:> ]|\\(?:q?quad|enspace|thinspace|hfill|space)(?![a-zA-Z])|~', ' '),
     (r'(?<!\\)\\[()\[\]]', ' '),
@@ -49,6 +49,7 @@ _REWRITES = [
     (r'^\s*\\approx(?![a-zA-Z])', ''),
     (r'\\approx(?![a-zA-Z])', '='),
     (r'\\[dt]binom(?![a-zA-Z])', r'\\binom'),
+    (r'\\big(?=c[ua]p(?![a-zA-Z]))', r'\\'),
     (r'\\(?:leq|leqslant|leqq)(?![a-zA-Z])|<=', r'\\le '),
     (r'\\(?:geq|geqslant|geqq)(?![a-zA-Z])|>=', r'\\ge '),
     (r'\\neq(?![a-zA-Z])|!=', r'\\ne '),
