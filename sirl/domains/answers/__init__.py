@@ -1,15 +1,15 @@
 """Answers of completions: which span is the answer, and whether it is the same value.
 
-  extraction   text -> str or None: exact, final, boxed, tagged, last_number, last_integer
+  extraction   text -> str or None: exact, final, tagged, last_number, last_integer; boxed in `boxes`
   comparison   equal(answer, gold), same(a, b) for votes
   proof        Prover().equal: an `equal` that asks math-verify in a process that can be killed
 
 docs/answers.md is the definition.
 """
 
+from sirl.domains.answers.boxes import boxed
 from sirl.domains.answers.comparison import equal, same
 from sirl.domains.answers.extraction import (
-  boxed,
   exact,
   final,
   last_integer,

@@ -8,16 +8,30 @@ several things.
 import collections
 import re
 
-from sirl.domains.answers import comparison, doubt, reading, tokens, typography, units, values
+from sirl.domains.answers import (
+  comparison,
+  counted,
+  doubt,
+  reading,
+  retraction,
+  tokens,
+  typography,
+  values,
+)
 
 TAIL = 2_000  # characters at the end of a completion that are searched for its last statement
 _MOST_PHRASES = 8  # last ones of 'answer is' that are compared
 _PHRASE = re.compile(
   r'^[#*_ \t]{0,6}(?:final )?answer[*_ \t]{0,4}\n[\s*_]{0,20}'
   r'|\b(?:correct |right |best )(?:option|choice)[\s*_]{0,4}\bis\b[\s*_:=]{0,20}'
-  r'|\banswers?\b(?:\s{1,3}(?:to|of|for)\s[^.\n:=]{0,80}?)?[\s*_]{0,4}'
+  r'|\banswers?\b(?:\s{1,3}(?:to|of|for)\s(?:(?!answer)[^.\n:=]){0,80}?)?[\s*_]{0,4}'
   r'(?:\b(?:is|are|equals|will be|comes out to be)\b|:|=)[\s*_:=]{0,20}',
   re.IGNORECASE | re.MULTILINE,
+)
+# What is said about an answer: 'so the answer is correct'.
+_COMMENT = re.compile(
+  r'(?:(?:indeed|also|thus|therefore|then)\s+)?(?:correct|right|confirmed|verified|consistent|reasonable|valid|accurate|unique|plausible)\b',
+  re.IGNORECASE,
 )
 _STOP = re.compile(
   r'(?:(?<!\.)\.(?!\.)|(?<=[a-z]{2})!|\?)["\')\]*]*(?=\s|$)|\n'
@@ -51,13 +65,10 @@ _LIST_MARKS = re.compile(
   r'(?=\s+[a-zA-Z*]|\s*$)|^#{1,6} (?=[^a-zA-Z*\s])',
   re.IGNORECASE | re.MULTILINE,
 )
-_RELATIVE = re.compile(
-  r'\s*and\s+(?:an?|one|half)\b|\s*(?:[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus|raised|choose|modulo|mod|to the)\b'
-)
-# What is asked for by 'how many more' and 'how many times': 8 more, 8 more pages, 3 times as many.
-_COMPARED = re.compile(
-  r'\s*(?P<unit>[a-zA-Z%]+\s+)?(?:more|extra)\b(?:\s+than\s+(?:before|he|she|they|it|[A-Z][a-z]+)\b|(?!\s+than\b))'
-  r'[^0-9$\\]*$|\s*times(?:\s+as\s+(?:many|much|long|large|big|fast|old|tall|heavy|often|far|high)\b[^0-9$\\]*)?[\s.]*$'
+_OPTION = re.compile(r'^[ \t*(]*([A-J])[).:]', re.MULTILINE)
+# The same unit on several days: '3 hours on Monday, 4 hours on Tuesday'.
+_SEVERAL = re.compile(
+  r'[0-9]\s+([a-z]+)\s+on\b[^0-9=.;]{0,60}(?:,|\band\b)\s*[0-9][0-9.,/]*\s+\1\s+on\b'
 )
 # '64 dollars for 16 glasses': the price, not the number of things.
 _PRICE = re.compile(
@@ -78,7 +89,7 @@ _WORD = re.compile(
 )
 # Right before a number: it is changed, or names a step and not a value.
 _CHANGED = re.compile(
-  r'(?:\b(?:minus|negative|half|over|times|plus|divided|by|twice|double|triple|under|below|above|exceeds?|up to|'
+  r'(?:\b(?:minus|negative|some|no|half|over|times|plus|divided|by|twice|double|triple|under|below|above|exceeds?|up to|'
   r'at minimum|base|modulo|mod|january|february|march|april|may|june|july|august|september|october|november|december|step|theorem|lemma|equation|problem|question|example|case|figure|'
   r'(?:half|thirds?|quarters?|fourths?|square|cube|root|reciprocal|opposite|negative|inverse|double|multiples?|'
   r'factors?|percent|out|one|power|logarithm|factorial|[0-9%$])\s+of)|[-+/^*]|\\(?:times|cdot|div))[\s*]*$',
@@ -97,9 +108,14 @@ def last_match(matches):
   return next(iter(collections.deque(matches, maxlen=1)), None)
 
 
+def _phrases(text):
+  """Matches of 'answer is' that an answer follows: not 'so the answer is correct'."""
+  return (m for m in _PHRASE.finditer(text) if not _COMMENT.match(text, m.end()))
+
+
 def has_phrase(text):
   """Whether the text says 'answer is', 'answer:' or 'answer ='."""
-  return _PHRASE.search(text) is not None
+  return next(_phrases(text), None) is not None
 
 
 def after_phrase(text):
@@ -107,12 +123,12 @@ def after_phrase(text):
 
   Where an earlier 'answer is' gave another value, the text has to say why the later one counts.
   """
-  phrases = collections.deque(_PHRASE.finditer(text), maxlen=_MOST_PHRASES)
+  phrases = collections.deque(_phrases(text), maxlen=_MOST_PHRASES)
   if not phrases:
     return None
   last = phrases.pop()
   found, end = _claimed(text, last)
-  if found is None or doubt.retracted(text[end : end + TAIL]):
+  if found is None or retraction.retracted(text[end : end + TAIL], found):
     return None
   for earlier in phrases:
     other, end = _claimed(text, earlier)
@@ -143,14 +159,25 @@ def stated(text):
   whole = text.strip()
   if _is_answer(whole) if len(whole) <= typography.LIMIT else len(whole.split(None, 1)) == 1:
     return whole
-  if doubt.cut_off(whole):
+  if doubt.cut_off(whole) or _is_choice_of_options(whole):
     return None
   sentences = [
     s
     for s in _sentences(_LIST_MARKS.sub('', text[-TAIL:]))
     if re.search(r'[0-9]|\$|\\\(|\\\[|[½¼¾√π]', s)
   ]
-  return _last_of(sentences[-1]) if sentences else None
+  if not sentences:
+    return None
+  found = _last_of(sentences[-1])
+  after = text[text.rfind(sentences[-1]) + len(sentences[-1]) :]
+  return None if found is None or retraction.retracted(after, found) else found
+
+
+def _is_choice_of_options(text):
+  """Whether the last line is one of several options: 'A) 5', then 'B) 6'."""
+  labels = _OPTION.findall(text[-TAIL:])
+  last = text.rpartition('\n')[2]
+  return len(set(labels)) > 1 and _OPTION.match(last) is not None
 
 
 # ---------------------------------------------------------------- sentences
@@ -200,15 +227,15 @@ def _claim(sentence):
   if _NEGATIVE.fullmatch(_bare(sentence).strip('$ ')):
     return _bare(sentence)
   text = doubt.asserted(_REASON.sub('', sentence) or sentence)
-  if text is None or condition:
+  if text is None or condition or retraction.qualified(sentence):
     return None
   led = None
   while text != led:
     led = text
     text = _LEAD.sub('', text, count=1) if _LEAD.match(text) else text
   text = _bare(text)
-  if not text:
-    return None
+  if not text or re.fullmatch('-?[0-9]+!', text):
+    return None  # 5! is a factorial or five, happily
   if _is_answer(text):
     return text
   if price := _PRICE.search(text):
@@ -218,8 +245,10 @@ def _claim(sentence):
     return _formula(text, formulas, formulas[0].start() == 0)
   number = re.match(r'-?[$]?[0-9][^\s]*(?:\s[0-9]+/[0-9]+)?|\\[a-zA-Z]+[^\s]*', text)
   rest = text[number.end() :] if number else ''
+  if number and number[0].endswith('!'):
+    return None
   if number and not re.search(r'[0-9=+*/^\\]|\bor\b|\band\b', rest):
-    return _with_unit(number.group().rstrip(',;'), rest)
+    return counted.with_unit(number.group().rstrip(',;'), rest)
   # words, such as 'no solution'
   return text if not re.search(r'[0-9$\\]', text) and len(text.split()) <= 6 else None
 
@@ -248,7 +277,7 @@ def _formula(text, formulas, first):
   if not _stands_alone(before) or re.search(r'[0-9a-zA-Z)]$', before):  # 2$5$
     return None
   span = begin.group() if begin is end else text[begin.start() : end.end()]
-  return _with_unit(span, rest)
+  return counted.with_unit(span, rest)
 
 
 def _stands_alone(before):
@@ -256,24 +285,6 @@ def _stands_alone(before):
   several = re.search(r'[0-9]', before) and _CIRCUMSTANCE.search(before)
   in_range = re.search(r'[0-9][$\s]+to\s*$', before)  # from 2 to 5
   return not (several or in_range or _CHANGED.search(before))
-
-
-def _with_unit(span, rest):
-  """The span with the word right after it, if that is a unit or changes the number."""
-  if compared := _COMPARED.match(rest):
-    return _with_unit(span, compared['unit'] or '')
-  if _RELATIVE.match(rest):
-    return f'{span} {rest.strip()}'  # 5 more than twelve: not 5
-  word = re.match(r'\s*(?:\\\$)?([a-zA-Z%]+)', rest)
-  if not word:
-    return span
-  if re.match(r'\s*in\s+[a-zA-Z]', rest):
-    return span  # 5 in total: no inches
-  if word[1].lower() in units.CHANGING or word[1] == '%' or units.known(word[1]):
-    longer = re.match(r'\s*[a-zA-Z%]+(?:\s*(?:/|per)\s*[a-zA-Z]+)?(?:\^[0-9])?', rest)
-    return span + ' ' + longer.group().strip() if longer else span
-  squared = re.match(r'\s*((?:square|cubic|sq\.?)\s+[a-zA-Z]+)', rest)
-  return f'{span} {squared[1]}' if squared else span
 
 
 # ---------------------------------------------------------------- the last expression
@@ -284,7 +295,7 @@ def _last_of(sentence):
   refuted = doubt.refuted(sentence)
   main = _AFTERTHOUGHT.sub('', sentence)
   sentence = doubt.asserted(main if re.search('[0-9]', main) else sentence)
-  if sentence is None or _PREMISE.match(sentence) or refuted:
+  if sentence is None or _PREMISE.match(sentence) or refuted or _SEVERAL.search(sentence):
     return None
   text = _bare(sentence)
   if _is_answer(text):
@@ -320,7 +331,8 @@ def _expression(text):
   if pieces[last][0].strip()[:1] != '=' and not _stands_alone(before):
     return None
   return (
-    _with_unit(span, ' ' + pieces[numbered[-1]][1] + ' ' + _following(pieces, numbered[-1])) or None
+    counted.with_unit(span, ' ' + pieces[numbered[-1]][1] + ' ' + _following(pieces, numbered[-1]))
+    or None
   )
 
 

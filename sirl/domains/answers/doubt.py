@@ -3,7 +3,6 @@
 unsaid      the clause before an answer denies or supposes it
 asserted    what a sentence asserts after its denials; None for a guess
 refuted     a sentence without 'answer is' rules its number out, or only mentions it
-retracted   the text after an answer takes it back, or adds another one
 hedged_box  the words around a box guess, widen or deny it
 corrected   the text between two answers says why the later one counts
 cut_off     the text ends in the middle of a sentence
@@ -12,12 +11,22 @@ cut_off     the text ends in the middle of a sentence
 import re
 
 _SUPPOSED = re.compile(
-  r'(?:\b(?:if|suppose|assume|assuming|whether|wrong|incorrect|false|often say|(?:would|might|may|could) (?:say|think|guess|claim)|(?:some|people|others) (?:say|think|claim))'
-  r'(?:\s+(?:that|the|an?|final|correct|answer|it|is|we|have))*)[\s$(\\]*$',
+  r'(?:\b(?:if|suppose|assume|assuming|whether|(?<!number of )(?:wrong|incorrect|false)|previous|earlier|initial|former|original|old|naive|tempting|'
+  r'often say|not to say|(?:would|might|may|could) (?:say|think|guess|claim)|anything but|other than|instead of|rather than|except|besides|different from|'
+  r'far from|opposite of|hardly)(?:\s+(?:that|the|an?|final|correct|answer|it|is|we|have))*)[\s$(\\]*$',
   re.IGNORECASE,
 )
 _DENIED = re.compile(
   r"(?:\bnot|n't|\bcannot)\s+(?:\w+\s+)?(?:think|believe|know|sure|say|true|correct|right|certain|clear whether|the case|be)\b",
+  re.IGNORECASE,
+)
+# What somebody else says, or nobody: 'Some think the answer is 5', 'I doubt that it is 5'.
+_SAID = r'(?:say|says|said|think|thinks|thought|claim|claims|claimed|believe|believes|believed|guess|guesses|guessed|argue|argues|answer|answered)\b'
+_OF_OTHERS = re.compile(
+  rf'\b(?:nobody|no one|none|few|some|many|most|others|people|someone|students?|you|he|she|they)\s+(?:\w+\s+){{0,2}}{_SAID}'
+  rf'|\b(?-i:(?!I\b|We\b|Let\b|Then\b|Now\b|This\b|That\b|It\b|So\b)[A-Z][a-z]+)\s+(?-i:says|said|thinks|thought|claims|claimed|believes|believed|'
+  r'guesses|guessed)\b|\b(?:I|we)\s+(?:first|initially|originally|at first|had)\s+(?:thought|got|guessed|said|had|found|believed)\b'
+  r'|(?<!no )(?<!without a )\bdoubt\b|\bden(?:y|ies)\b|\b(?:unlikely|refuse|disagree)\b|\bit is (?:a myth|a mistake|an error)\b',
   re.IGNORECASE,
 )
 _NOT = re.compile(
@@ -31,22 +40,13 @@ _INSTEAD = re.compile(
 _AND_NOT = re.compile(
   r'(?:,\s*(?:and\s+|but\s+)?|\s+and\s+|\s+rather than\s+)(?:(?<=rather than )|not\s+)'
   r'(?:(?:option|choice)\s+)?(?:[$\\(*]*-?[0-9]|[$\\(*]*[A-Z]\b|\\|counting\b|including\b)[^,;]*$'
+  r'|\s*\(\s*(?:and |but )?not\s+[$\\(*]*(?:-?[0-9][^()]*|[A-J])\)'
 )
 _HEDGE = re.compile(
   r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
   r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|(?<![0-9%] )more than|less than|fewer than|greater than|or so|about|unknown|'
-  r'somewhere|between|one of)\b',
-  re.IGNORECASE,
-)
-_TAKEN_BACK = re.compile(
-  r'(?:\A|[.!?,)\]*$\n])["\'\s*$)\]]{0,4}(?:but |oh,? |and |no,? ){0,2}'
-  r'(?:no(?=[,.!])|no(?= (?:it|that|this)\b)|wait|actually|hmm+|sorry|correction|oops|scratch that|on second thought)\b'
-  r"|\b(?:I|we)(?:'ve)? (?:have )?(?:made|forgot|miscounted|misread|miscalculated)\b"
-  r"|\b(?:that|this|it|answer|I)(?: (?:is|was|am|seems|looks|must be)|'s|'m) (?:not (?:right|correct)|wrong|incorrect|mistaken)"
-  r"|\b(?:that|this|it)(?: (?:is|was)n't| cannot be| can't be) (?:right|correct|true)"
-  r'|\A[\s$*.)]{0,9}or\s+[$\\(*]{0,3}-?[0-9\\]'  # 5 (next line) or 6
-  r'|\b(?:it|that|this|answer) should (?:be|have been|read)\s+[$\\(*]{0,3}-?[0-9\\]'
-  r'|\blet me (?:redo|recompute|re-?calculate|recount|reconsider|correct|fix|rethink|try again)\b',
+  r'somewhere|between|one of|so far|give or take|and (?:up|above|over|upwards|below|under)|or (?:more|less|fewer|higher|lower|greater|above|below|thereabouts)|'
+  r'something|thereabouts|ballpark|plus or minus|neighbou?rhood|vicinity|on the order of|upwards of|no (?:more|less|fewer) than)\b|[0-9]-?ish\b',
   re.IGNORECASE,
 )
 _CORRECTED = re.compile(
@@ -79,8 +79,9 @@ _GUESS_BEFORE = re.compile(
   re.IGNORECASE,
 )
 _GUESS_AFTER = re.compile(
-  r'[\s$*)\\\]]*(?:\?|(?:if|unless|perhaps|maybe|provided|depending)\b|(?:is|was|seems|looks)\s+(?:not\b|wrong|incorrect|false|'
-  r'impossible|invalid|extraneous|rejected|too)|(?:or|and perhaps|and maybe)\s+(?P<other>[^,.;\n]*))',
+  r'[ \t$*)\\\],]*(?:\?|(?:if(?! you (?:have|need|want|would|like))|unless|perhaps|maybe|provided|depending)\b|(?:is|was|seems|looks)\s+(?:not\b|wrong|incorrect|false|'
+  r'impossible|invalid|extraneous|rejected|too)|and (?:perhaps|maybe|possibly)\b|(?:or (?:so|more|less|fewer|higher|lower|greater|maybe|perhaps)|'
+  r'and (?:up|above|over|below|under)|give or take|plus or minus|-?ish|something)\b)',
   re.IGNORECASE,
 )
 _OPEN = re.compile(
@@ -97,8 +98,11 @@ _BARELY_BEGUN = re.compile(
 
 def unsaid(before):
   """Whether the clause that ends a text denies or supposes what comes next: 'I do not think'."""
-  clause = re.split(r'[.!?]\s|[\n,;:]|\b(?:so|then|but)\b', before)[-1]
-  return bool(_DENIED.search(clause) or _SUPPOSED.search(clause))
+  clause = re.split(
+    r'[.!?]\s|[\n,;:]|\b(?:so|then|(?<!anything )(?<!nothing )but)\b',
+    re.sub(r'[\s:*]+$', ' ', before),
+  )[-1]
+  return any(pattern.search(clause) for pattern in (_DENIED, _SUPPOSED, _OF_OTHERS))
 
 
 def asserted(sentence):
@@ -121,16 +125,7 @@ def refuted(sentence):
 def hedged_box(before, after):
   """Whether the words right around a box guess or deny it: 'either \\boxed{5} or 6', '\\boxed{5} is wrong'."""
   clause = re.split(r'[.!?]\s|\n', before)[-1]
-  guess = _GUESS_AFTER.match(after)
-  other = guess and guess['other']
-  return bool(_GUESS_BEFORE.search(clause)) or (
-    guess is not None and (other is None or bool(re.search('[0-9]', other)))
-  )
-
-
-def retracted(after):
-  """Whether the text after an answer takes it back: '5. Wait, I forgot one', 'it should be 12'."""
-  return _TAKEN_BACK.search(after) is not None
+  return bool(_GUESS_BEFORE.search(clause) or _GUESS_AFTER.match(after))
 
 
 def corrected(between):

@@ -94,6 +94,9 @@ class _Parser:
       elif self.accept('/'):
         if slash:
           raise Unread('two slashes in a row')
+        kind, text = self.peek()
+        if kind == 'letters' and len(text) > 1 and text not in FUNCTIONS | GREEK:
+          raise Unread(f'the letters {text} after a slash may stand above or below')
         left, slash = Tree('/', (left, self.signed_factor())), True
       elif self.starts_factor():
         if slash:

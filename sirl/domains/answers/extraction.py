@@ -5,10 +5,9 @@ each. None means that the text gives no single answer. Every function is linear 
 completion.
 """
 
-import itertools
 import re
 
-from sirl.domains.answers import claims, comparison, doubt, typography
+from sirl.domains.answers import boxes, claims, comparison, doubt, retraction
 
 _INTEGER = r'(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)'
 _NUMBER = re.compile(
@@ -17,23 +16,10 @@ _NUMBER = re.compile(
   r'(?:[eE][-+]?[0-9]{1,3}(?![0-9]))?(?:/[0-9]+)?)'
 )
 _INTEGRAL = re.compile(r'(-?)0*([0-9]+?)(?:\.0+)?')
-_BOX = re.compile(r'\\(?:boxed|fbox)(?![a-zA-Z])')
-_BRACES = re.compile(r'\\(?:boxed|fbox)\s*\{|\\.|[{}]', re.DOTALL)
-_BARE_BOX = re.compile(
-  r'\\(?:boxed|fbox)(?:\s{1,4}(-?[0-9][0-9,./]*[0-9]|[0-9a-zA-Z])(?![0-9a-zA-Z])|(-?[0-9]))'
-)
-# A box that is one part of a formula: -\boxed{5}, \boxed{5}^2.
-_BOUND_BEFORE = re.compile(
-  r'(?:[0-9})]\s*[-+/^]\s*|[=($ \n{][-+/^]|^[-+/^]|[0-9]|\\[dtc]?frac\{[^{}]{0,20}\}\{|\\(?:times|cdot|div)\s*'
-  r'|\\(?:[dtc]?frac|sqrt)\s*\{?\s*|\bnot[\s$*]{0,4}(?:\\\()?\s?)\Z'
-)
-_BOUND_AFTER = re.compile(
-  r'\s*[/^_]|\.?[0-9]|\s*[-+]\s*[0-9\\(]|\s*\\(?:times|cdot|div|pi|sqrt|[dtc]?frac)(?![a-zA-Z])|[a-zA-Z](?![a-zA-Z])'
-)
-_BOX_JOIN = re.compile(r'(?:\\\)|[\s$])*(?:,\s*and|,|and)(?:\\\(|[\s$])*(?:[a-zA-Z]\s*=\s*)?')
 _MARKED = re.compile(r'^[ \t]*####(.*)$', re.MULTILINE)
 _END = re.compile(r'(?:<\|[a-z_]{1,20}\|>|</s>|<eos>|<end_of_turn>)\s{0,20}$')  # end marks of chats
-_MOST_BOXES = 16  # different contents; a text with more is no answer
+# What is struck out is not read.
+_STRUCK = re.compile(r'~~[^~\n]{1,200}~~|<(s|del|strike)>[^<\n]{0,200}</\1>')
 
 
 def exact(text):
@@ -65,49 +51,6 @@ def last_integer(text):
   return digits if digits == '0' else sign + digits
 
 
-def boxed(text):
-  r"""Contents of \boxed{...} with balanced braces, or the number of \boxed 3; None without one.
-
-  Boxes of different values are hedging and give None, and so does a box that does not close after
-  the last one that does, or a box that is taken back after it. Boxes that 'and' or a comma joins are
-  a list. Of nested boxes, the innermost counts.
-  """
-  found = []  # (start of the box, its end, contents)
-  stack = []  # (start of each open box, start of its contents); None for other braces
-  for match in _BRACES.finditer(text):
-    token = match.group()
-    if token == '}' and stack:
-      opened = stack.pop()
-      if opened is not None and not (found and found[-1][0] > opened[0]):
-        found.append((opened[0], match.end(), text[opened[1] : match.start()]))
-    elif token == '{':
-      stack.append(None)
-    elif len(token) > 2:
-      stack.append(match.span())
-  if any(opened is not None for opened in stack):
-    return None
-  found += [(bare.start(), bare.end(), bare[1] or bare[2]) for bare in _BARE_BOX.finditer(text)]
-  found = sorted(found)[-_MOST_BOXES - 1 :]
-  if not found or doubt.retracted(text[found[-1][1] :][: claims.TAIL]):
-    return None
-  if any(_is_bound(text, start, end) for start, end, _ in found):
-    return None
-  contents = [contents for _, _, contents in found]
-  joined = [_BOX_JOIN.fullmatch(text[a[1] : b[0]][:40]) for a, b in itertools.pairwise(found)]
-  return ', '.join(contents) if joined and all(joined) else _only(contents)
-
-
-def _is_bound(text, start, end):
-  """Whether a box is a part of a formula, or stands in a clause that denies it."""
-  before = text[max(0, start - 80) : start]
-  return bool(
-    _BOUND_BEFORE.search(before[-40:])
-    or _BOUND_AFTER.match(text[end : end + 12])
-    or doubt.unsaid(before)
-    or doubt.hedged_box(before, text[end : end + 80])
-  )
-
-
 def tagged(text, tag='answer'):
   """Contents of <answer>...</answer>; None when pairs disagree or the last one does not close."""
   found, start = [], None
@@ -117,7 +60,7 @@ def tagged(text, tag='answer'):
     elif start is not None:
       found.append(text[start : match.start()])
       start = None
-  return None if start is not None else _only(found)
+  return None if start is not None else boxes.only(found)
 
 
 def final(text):
@@ -128,37 +71,58 @@ def final(text):
   follows the last 'answer is', the whole text if it is one answer, else the last expression. A form
   that is there but broken gives None; the next one is not tried.
   """
-  text = _END.sub('', text)
+  text = _STRUCK.sub(' ', _END.sub('', text))
   if '</think>' in text:
     text = text.rpartition('</think>')[2]
   elif '<think>' in text:
     return None
-  if _BOX.search(text):
-    return boxed(text)
+  if boxes.BOX.search(text):
+    return _unless_another_follows(boxes.boxed(text), text[boxes.end_of_last(text) :])
   if '<answer>' in text or '</answer>' in text:
-    inside = tagged(text)
-    if inside is None or doubt.retracted(text.rpartition('</answer>')[2][: claims.TAIL]):
-      return None
-    return _inside(inside)
+    inside, after = tagged(text), text.rpartition('</answer>')[2]
+    found = None if inside is None else _inside(inside)
+    return _unless_taken_back(found, after)
   marked = claims.last_match(_MARKED.finditer(text))
   if marked:
-    taken_back = doubt.retracted(text[marked.end() : marked.end() + claims.TAIL])
-    return None if taken_back else marked[1].strip() or None
+    return _unless_taken_back(_marked(text, marked), text[marked.end() :])
   return claims.after_phrase(text) if claims.has_phrase(text) else claims.stated(text)
 
 
 def _inside(text):
   """The answer within a tag: a box, a phrase, or the whole."""
-  if _BOX.search(text):
-    return boxed(text)
+  if boxes.BOX.search(text):
+    return boxes.boxed(text)
   return claims.after_phrase(text) if claims.has_phrase(text) else text.strip() or None
 
 
-def _only(found):
-  """The one distinct answer in `found`, stripped; None for several, none or an empty one."""
-  distinct = dict.fromkeys(typography.plain(contents) for contents in found)
-  if not found or len(distinct) > _MOST_BOXES:
+def _marked(text, last):
+  """The rest of the last line of ####; None where such a line before it holds another number."""
+  answer = last[1].strip() or None
+  for match in _MARKED.finditer(text, max(0, last.start() - claims.TAIL), last.start()):
+    if answer and re.search('[0-9]', match[1]) and not re.search('[a-zA-Z]{2}', match[1]):
+      between = text[match.end() : last.start()]
+      if not comparison.same(match[1].strip(), answer) and not doubt.corrected(between):
+        return None
+  return answer
+
+
+def _unless_taken_back(found, after):
+  """The answer, or None if the text after it takes it back or gives another one."""
+  if found is None or retraction.retracted(after[: claims.TAIL], found):
     return None
-  first, *others = distinct
-  agree = all(comparison.same(first, other) for other in others)
-  return found[0].strip() or None if agree else None
+  return _unless_another_follows(found, after)
+
+
+def _unless_another_follows(found, after):
+  """The answer, or None if a tag, a line of #### or a phrase after it gives another one."""
+  if found is None:
+    return None
+  after = after[: claims.TAIL]
+  others = [tagged(after), *(match[1].strip() for match in _MARKED.finditer(after))]
+  others += [claims.after_phrase(after)] if claims.has_phrase(after) else []
+  agree = all(
+    comparison.same(other, found)
+    for other in others
+    if other and re.search(r'[0-9$\\]|^\(?[A-Z]\b', other)
+  )
+  return found if agree else None

@@ -62,26 +62,24 @@ def _counted(text):
 def _without_unit(text):
   """(the text before its unit, the unit); the unit is () if there is none."""
   for match in re.finditer(
-    r'(?=⟦)|(?<=[0-9)}\]])\s*(?=[a-zA-Z])|\s+(?=[a-zA-Z]|/\s*[a-zA-Z⟦])', text
+    r'(?=⟦)|(?<=[0-9)}\]])\s*(?=[a-zA-ZΩ])|\s+(?=[a-zA-ZΩ]|/\s*[a-zA-Z⟦])', text
   ):
     head, tail = text[: match.start()], text[match.end() :]
     if not head.strip() or not re.search(r'[0-9)}\]!a-zA-Z|]\s*$', head):
       continue
     spaced = match.group() or tail.startswith('⟦')
-    first = re.match(r'⟦?\s*([a-zA-Z]+)', tail)
+    first = re.match(r'⟦?\s*([a-zA-ZΩ]+)', tail)
     if first is None or (len(first[1]) == 1 and not spaced):
       continue  # 5m is five times m
     unit = units.read(tail)
     if (
-      unit is not None
-      and (spaced or units.known(first[1]))
-      and not _may_be_letters(first[1], head, tail)
+      unit is not None and (spaced or units.known(first[1])) and not _may_be_letters(first[1], head)
     ):
       return head.strip(), unit
   return text, ()
 
 
-def _may_be_letters(word, head, tail):
+def _may_be_letters(word, head):
   """Whether a word after a number may be a product of letters: in 2 ab the unit would be a guess."""
-  del tail
-  return bool(re.search(r'[a-zA-Z]\s*$', head)) and not units.known(word)
+  letter = re.search(r'[a-zA-Z]\s*$', head) and not re.search(r'\\[a-zA-Z]+\s*$', head)
+  return bool(letter) and not units.known(word)

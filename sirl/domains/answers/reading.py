@@ -260,7 +260,9 @@ def _related(sides, signs):
 def _equation(sides):
   left, right = sides[0], sides[-1]
   for side in sides[1:-1]:
-    _answer(side)  # words between two signs are no side
+    middle = _answer(side)  # words between two signs are no side
+    if isinstance(middle, Quantity) and not names.has_letters(middle.tree):
+      _check_agreement(middle, _answer(right))  # x = 3 = 5
   for name, other in ((left, right), (right, left))[: 2 if len(sides) == 2 else 1]:
     if names.is_name(name) or (name is left and names.is_question(left)):
       named = Named(names.name_of(name), _answer(other))
@@ -274,12 +276,18 @@ def _equation(sides):
   if not isinstance(last, Quantity):
     return last
   if not names.has_letters(first.tree):
-    if not meaning.agree(first, last):
-      raise Unread('two sides of different value')
+    _check_agreement(first, last)
     return last
   if len(sides) > 2:
     return last
   return Relation('=', _difference(first, last))
+
+
+def _check_agreement(side, last):
+  """Raises: Unread where two numbers on the sides of an equation differ."""
+  numbers = isinstance(last, Quantity) and not names.has_letters(last.tree)
+  if numbers and not meaning.agree(side, last):
+    raise Unread('two sides of different value')
 
 
 def _inequality(sides, sign):

@@ -45,6 +45,53 @@ joules joule
 watts watt
 volts volt
 hz hertz Hz
+yen jpy
+yuan renminbi rmb cny
+rupees rupee rs inr
+rubles ruble roubles rouble
+pesos peso
+francs franc chf
+marks mark
+pence penny pennies
+krona kronor krone kroner
+won krw
+baht
+rand
+ringgit
+dinars dinar
+shillings shilling
+liras lira
+ohms ohm Ω
+pascals pascal
+kelvin kelvins
+moles mole mol
+mmol
+amperes ampere amps amp
+coulombs coulomb
+calories calorie cal
+kilocalories kilocalorie kcal
+kilojoules kilojoule
+kilowatts kilowatt
+tablespoons tablespoon tbsp
+teaspoons teaspoon tsp
+cups cup
+pints pint
+quarts quart qt
+acres acre
+hectares hectare ha
+knots knot
+bits bit
+bytes byte
+decades decade
+centuries century
+nights night
+nanometers nanometer
+atmospheres atmosphere atm
+bar bars
+psi
+microns micron micrometers micrometer
+percentagepoints percentagepoint pp
+basispoints basispoint bps bp
 people person
 children child
 men man
@@ -56,20 +103,40 @@ LETTERS = {
   'm': 'meters', 'g': 'grams', 's': 'seconds', 'h': 'hours', 'L': 'liters', 'l': 'liters', 'N': 'newtons',
   'J': 'joules', 'W': 'watts', 'V': 'volts',
 }  # fmt: skip
+# Units whose case counts: MW is not mW.
+_SYMBOLS = {
+  'kW': 'kilowatts', 'MW': 'megawatts', 'mW': 'milliwatts', 'GW': 'gigawatts', 'kWh': 'kilowatt hours', 'MB': 'megabytes', 'GB': 'gigabytes',
+  'KB': 'kilobytes', 'kB': 'kilobytes', 'TB': 'terabytes', 'Mb': 'megabits', 'MHz': 'megahertz', 'GHz': 'gigahertz', 'kHz': 'kilohertz',
+  'kPa': 'kilopascals', 'MPa': 'megapascals', 'mol': 'moles', 'mA': 'milliamperes', 'eV': 'electronvolts', 'kN': 'kilonewtons', 'kJ': 'kilojoules', 'Pa': 'pascals', 'nm': 'nanometers', 'Nm': 'newton meters', 'MJ': 'megajoules',
+}  # fmt: skip
 # Words that change the number before them.
 _CHANGING = (
   'tens dozens scores hundreds thousands millions billions trillions halves thirds quarters fourths '
   'fifths sixths sevenths eighths ninths tenths hundredths thousandths times pairs powers roots '
   'squares cubes factors plus minus less multiples am pm '
-  'half third quarter hundred thousand million billion trillion dozen squared cubed factorial'
+  'half third quarter hundred thousand million billion trillion dozen squared cubed factorial '
+  'fourth fifth sixth seventh eighth ninth tenth hundredth thousandth millionth millionths billionth billionths '
+  'quadrillion quintillion sextillion septillion octillion nonillion decillion googol googols milliard milliards billiard billiards '
+  'quadrillions quintillions lakh lakhs lac lacs crore crores arab kharab myriad myriads bn mn mln mil mio mrd bil tn trn thou grand '
+  'gross score couple pair brace trio quartet ream point ppm ppb permille negative ish binary octal hex hexadecimal bce'
 )
 CHANGING = frozenset(_CHANGING.split())
+_CHANGING_LETTERS = ('k', 'K', 'M', 'B', 'T', 'BC', 'AD', 'CE', 'MM')
+_SCALES = (
+  r'(?:tens|dozens|hundreds?|thousands?|millions?|billions?|trillions?|lakhs?|lacs?|crores?|hundredths|thousandths|millionths|'
+  r'10\^?[0-9]*s?|binary|octal|hex|hexadecimal|base)'
+)
+# 5 (in millions), 5 in thousands of dollars, 5 (thousands), 5 ('000)
+_IN_SCALE = re.compile(
+  rf"(?:\b(?:in|by)\s+(?:the\s+|units of\s+)?|\(\s*(?:unit:?\s*|units:?\s*|\$\s*)?){_SCALES}\b|\(\s*['$]*000",
+  re.IGNORECASE,
+)
 _NO_NOUNS = frozenset(
   ('is', 'was', 'has', 'this', 'its', 'as', 'does', 'yes', 'always', 'sometimes', 'perhaps')
 )
 _POWERS = {'square': 2, 'sq': 2, 'sq.': 2, 'cubic': 3, 'cu': 3}
 _TOKEN = re.compile(
-  r'\s*(?:(?P<word>[a-zA-Z]+\.?)|\^\s*\{?\s*(?P<power>-?[0-9])\s*\}?|(?P<per>/)|(?P<times>\\cdot|-))\s*'
+  r'\s*(?:(?P<word>[a-zA-ZΩ]+\.?)|\^\s*\{?\s*(?P<power>-?[0-9])\s*\}?|(?P<per>/)|(?P<times>\\cdot|-))\s*'
 )
 
 
@@ -80,6 +147,7 @@ def read(text):
     that is no known unit counts as one ('12 eggs').
   """
   text = re.sub('[⟦⟧]', ' ', text).strip()
+  text = re.sub(r'\b(percentage|basis)\s+(point)', r'\1\2', text)
   text = re.sub(r'\bdegrees\s+(?:C|Celsius|celsius)\b', 'celsius', text)
   text = re.sub(r'\bdegrees\s+(?:F|Fahrenheit|fahrenheit)\b', 'fahrenheit', text)
   powers, position, sign, prefix, last = {}, 0, 1, 1, None
@@ -120,12 +188,22 @@ def read(text):
 def name_of(word):
   """The unit that a word names, or None."""
   lower = word.lower()
-  if word in LETTERS or word in _NAMES or lower in _NAMES:
-    return LETTERS.get(word) or _NAMES.get(word) or _NAMES[lower]
+  if word in LETTERS or word in _SYMBOLS or word in _NAMES or lower in _NAMES:
+    return LETTERS.get(word) or _SYMBOLS.get(word) or _NAMES.get(word) or _NAMES[lower]
   plural = len(word) >= 4 and lower.endswith('s') and not lower.endswith('ss')
   return lower if plural and lower not in CHANGING | _NO_NOUNS else None
 
 
 def known(word):
   """Whether the word is a unit of the table, not just a plural noun."""
-  return word.lower().rstrip('.') in _NAMES
+  return word in _SYMBOLS or word.lower().rstrip('.') in _NAMES or word in _POWERS
+
+
+def changes(word):
+  """Whether a word changes the number before it: 5 lakh, 5 dozen, 5 BC, 5 M."""
+  return word.lower() in CHANGING or word in _CHANGING_LETTERS
+
+
+def in_scale(rest):
+  """Whether the words after a number say in which scale it counts: '5 (in millions)'."""
+  return _IN_SCALE.search(rest[:60]) is not None

@@ -1,0 +1,156 @@
+"""What stands around an answer: what takes it back leaves none, and what is harmless leaves it right."""
+
+import json
+import pathlib
+
+import pytest
+
+from sirl.domains import answers
+
+FORMS = [
+  'The answer is 5',
+  'So \\boxed{5}',
+  '$\\boxed{5}$',
+  '#### 5',
+  '<answer>5</answer>',
+  '**Final answer:** $5$',
+]
+ROWS = [
+  json.loads(line)
+  for line in (pathlib.Path(__file__).parent.parent / 'data' / 'answers.jsonl').open()
+]
+
+
+def right(text, gold='5'):
+  found = answers.final(text)
+  return found is not None and answers.equal(found, gold)
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize(
+  'after',
+  [
+    "That can't be right.", 'Not quite.', 'Or is it 6?', 'Alternatively 6.', 'It is 6.', "So it's 6.", 'Just kidding.', 'Wait, 6.',
+    'But that is not an integer.', 'However, I forgot to subtract 1.', 'Let me double check. 2*3=6. So it is 6.', 'Is that right?',
+    'This does not satisfy the equation.', 'I misread the question.', 'It should be negative.', 'I am not sure.', 'Maybe 6.',
+    'The correct value is 6.', 'Hold on.', 'That is too large.', 'The answer is 6.', '#### 6', '<answer>6</answer>', '6', '(wrong)',
+  ],
+)  # fmt: skip
+def test_a_later_sentence_that_doubts_replaces_or_denies_an_answer_leaves_none(form, after):
+  stop = '' if form[0] in '#<' else '.'
+  assert not right(f'{form}{stop}\n{after}')
+  if form[0] != '#' and after[0] not in '#6(':
+    assert not right(f'{form}{stop} {after}')
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize(
+  'after',
+  [
+    'I hope this helps!', 'This means that she has 5 apples left.', 'Let me verify: 2+3=5. Correct!', 'Check: 2 + 3 = 5 ✓',
+    'To double check: 10 - 5 = 5. It works.', 'No other value works.', 'Note that the other root, -3, is not valid.', 'So x = 5.',
+    'The other solution, x = -1, is rejected because x must be positive.', 'Alternatively, we can count: 1, 2, 3, 4, 5.',
+    'Alternatively, use the formula.', 'However, it is important to note that x > 0.', 'Would you like me to explain further?',
+    'If you have more questions, feel free to ask!', 'Thus, the total cost for 3 items would be 15 dollars.', 'That is all.',
+    'This can also be written as 5.0.', 'It is a prime number.', 'So our answer is correct.', 'The answer is 5.', '#### 5', '✅',
+    'A common mistake is to add instead of subtract.', 'So each child gets 5 apples.', "Don't forget the units!",
+  ],
+)  # fmt: skip
+def test_a_later_sentence_that_explains_checks_or_is_polite_leaves_the_answer(form, after):
+  stop = '' if form[0] in '#<' else '.'
+  assert right(f'{form}{stop}\n\n{after}')
+
+
+@pytest.mark.parametrize('form', ['The answer is 5', '\\boxed{5}', 'The answer is $\\boxed{5}$'])
+@pytest.mark.parametrize(
+  ('after', 'stays'),
+  [
+    (', which is wrong', False), (", but that's wrong", False), (', but this is impossible, so 6', False), (' (incorrect)', False),
+    (' (rejected)', False), (', however it should be negative', False), (", which doesn't make sense", False), (' ❌', False),
+    (', give or take', False), (' or 6', False), (' or more', False), (' (in millions)', False), (' in thousands', False),
+    (', which we reject', False), (' point two', False), (' lakh', False), (' bn', False), (' score', False), (' BC', False),
+    (' hours and 30 minutes', False), (' and a half', False), (' less than 6', False),
+    (', as required', True), (', since the length cannot be negative', True), (' (since 2 + 3 = 5)', True), (', not 6', True),
+    (', which is less than 10', True), (' apples in total', True), (', because 3 + 2 = 5', True), (' dollars', True), (' cm', True),
+    (', which cannot be simplified further', True), (' per day', True), (' percent', True), (' square units', True),
+  ],
+)  # fmt: skip
+def test_the_rest_of_a_sentence_changes_its_answer_or_explains_it(form, after, stays):
+  assert right(f'{form}{after}.') == stays
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    '(\\boxed{5}, 6)', '(6, \\boxed{5})', '\\left(\\boxed{5}, 6\\right)', '\\{\\boxed{5}\\}', '\\langle \\boxed{5}, 6\\rangle',
+    '\\begin{pmatrix}\\boxed{5}\\\\6\\end{pmatrix}', '\\boxed{5}_6', '\\boxed{5}:30', '3:\\boxed{5}', '\\boxed{5}{6}', "\\boxed{5}'",
+    '$\\boxed{5}!$', 'x > \\boxed{5}', '\\pm\\boxed{5}', '\\boxed{5} million', '\\boxed{5}\\text{ million}',
+  ],
+)  # fmt: skip
+def test_a_box_that_is_an_item_of_something_is_not_the_number_in_it(text):
+  assert not right(text)
+
+
+@pytest.mark.parametrize(
+  ('text', 'unit', 'others'),
+  [
+    ('\\boxed{5}\\%', '5\\%', '5 cm'), ('\\boxed{5} cm', '5 cm', '5 m'), ('$\\boxed{5}\\text{ cm}$', '5 cm', '5 kg'),
+    ('$\\boxed{5}^\\circ$', '5^\\circ', '5 cm'), ('\\$\\boxed{5}', '\\$5', '5 euros'), ('The answer is 5 yen.', '5 yen', '5 dollars'),
+    ('The answer is 5 Ω.', '5 ohms', '5 V'), ('The answer is 5 basis points.', '5 bps', '5\\%'), ('The answer is 5 MW.', '5 MW', '5 mW'),
+  ],
+)  # fmt: skip
+def test_a_unit_after_an_answer_is_compared_where_the_gold_has_one(text, unit, others):
+  assert right(text, unit)
+  assert right(text, '5')
+  assert not right(text, others)
+
+
+@pytest.mark.parametrize(
+  'before',
+  ['I doubt that the answer is', 'Nobody thinks the answer is', 'Some think the answer is', 'Bob says the answer is', 'The naive answer is',
+   'My earlier answer is', 'I first thought the answer is', 'A common wrong answer is', 'I disagree that the answer is'],
+)  # fmt: skip
+def test_what_others_say_or_what_was_thought_before_is_no_answer(before):
+  assert not right(f'{before} 5.')
+  assert not right(f'{before} \\boxed{{5}}.')
+  assert right(f'{before} 6. In fact it is wrong. The answer is 5.')
+
+
+def test_an_area_with_pi_may_have_a_unit():
+  for text in (
+    'Thus, the area is $25\\pi$ square units.',
+    '$\\boxed{25\\pi}\\text{ cm}^2$',
+    '25\\pi square units',
+  ):
+    assert right(text, '25\\pi'), text
+    assert not right(text, '25'), text
+  assert not right('The area is $25\\pi$ cm.', '25\\pi\\text{ kg}')
+
+
+def test_what_is_struck_out_is_not_read():
+  assert not right('The answer is ~~5~~')
+  assert right('The answer is ~~6~~ 5')
+  assert right('The answer is <del>6</del> 5.')
+
+
+def test_the_last_of_several_options_is_no_answer():
+  for text in ('A) 5\nB) 6\n', '(A) 5\n(B) 6', 'A. yes\nB. no'):
+    assert not right(text, 'B')
+  assert right('A) 5\nB) 6\nThe answer is B.', 'B')
+
+
+def test_a_power_of_several_digits_is_read_whole_and_letters_after_a_slash_are_not():
+  """No answer means 2^1 times 0 by 2^10, or x_1 times 2 by x_12; a/bc is read either way."""
+  assert answers.equal('2^10', '1024')
+  assert answers.equal('x_12', 'x_{12}')
+  for gold in ('\\frac{a}{bc}', '\\frac{a}{b}c'):
+    assert not answers.equal('a/bc', gold)
+  assert answers.equal('a/(bc)', '\\frac{a}{bc}')
+  assert not answers.equal('x = 3 = 5', '5')
+  assert answers.equal('x = 10/2 = 5', '5')
+
+
+def test_no_right_answer_of_the_table_is_refused_for_a_harmless_ending():
+  harmless = [row for row in ROWS if row['kind'] == 'harmless ending' and row['right']]
+  assert len(harmless) >= 60
+  assert [row['text'] for row in harmless if not right(row['text'], row['gold'])] == []
