@@ -240,3 +240,28 @@ def test_a_division_sign_is_a_question_as_a_minus_is():
   assert not answers.equal('10 ÷ 2', '5')
   assert not answers.equal(r'10 \div 2', '5')
   assert answers.equal('10/2', '5')
+
+
+@pytest.mark.parametrize(
+  ('text', 'gold'),
+  [
+    ('Answer: He has 12 apples.', '12'), ('Answer: The total cost is $1,250.50.', '1250.5'), ('Final answer: The value of x is 12.', '12'),
+    ('The answer is that there are 12 apples.', '12'), ('Therefore, option C is correct.', 'C'), ('Hence, option (D) is the correct answer.', 'D'),
+    ('There are at least 3 and at most 7, and 7 is attainable, so the maximum is 7.', '7'), ('The distance between A and B is 13.', '13'),
+    ('The answer is 5 sq. ft.', '5 square feet'), ('The answer is 24 (not 42).', '24'), ('Answer: 24 — not 42.', '24'), ('1. 2 + 2 = 4\n2. 4 * 3 = 12\n\n**12**', '12'),
+    ('We discard the negative root, so x = 5.', '5'), ('a) The answer is 3.\nb) The answer is 5.\n\nSo the final answer is 8.', '8'),
+    ('\\boxed{17}. We can verify this by checking 17 * 3 = 51.', '17'), ('The answer is 24 square feet, not counting the porch.', '24'),
+  ],
+)  # fmt: skip
+def test_a_sentence_with_one_claim_is_read_wherever_it_stands(text, gold):
+  assert right(text, gold)
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['Answer: He has between 3 and 5.', 'Answer: It is not 5.', 'The answer is that x is at most 5.', 'Answer: x is a multiple of 5.', 'Answer: x is half of 5.',
+   'The answer is the number whose square is 5.', 'Answer: There are 5 if n is 3.', 'Answer: It takes 5 to 6 days.', 'Answer: It equals 5x.',
+   'Answer: The result is minus 5.', 'Answer: This is the 5th one.', 'Answer: He needs to add 5.', 'Maybe it is 4, so 5.', 'Therefore, option 5 is not correct.'],
+)  # fmt: skip
+def test_a_sentence_with_one_number_that_claims_something_else_is_no_answer(text):
+  assert not right(text, '5')

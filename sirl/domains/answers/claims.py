@@ -14,6 +14,7 @@ from sirl.domains.answers import (
   doubt,
   reading,
   retraction,
+  sentences,
   tokens,
   typography,
   values,
@@ -33,9 +34,6 @@ _COMMENT = re.compile(
   r'(?:(?:indeed|also|thus|therefore|then)\s+)?(?:correct|right|confirmed|verified|consistent|reasonable|valid|accurate|unique|plausible)\b',
   re.IGNORECASE,
 )
-_STOP = re.compile(
-  r'(?:(?<!\.)\.(?!\.)|(?<=[a-z]{2})!|\?)["\')\]*]*(?=\s|$)|\n'
-)  # 5! is a factorial
 _LEAD = re.compile(
   r'(?:therefore|thus|hence|so|then|clearly|simply|just|exactly|precisely|indeed|actually|now|finally|'
   r"equal to|equals|given by|approximately|approx\.?|\\approx|≈|as follows|that|it is|it's|we get|we have|"
@@ -74,13 +72,21 @@ _SEVERAL = re.compile(
 _PRICE = re.compile(
   r'(?:^|\s)(\$[0-9][0-9,]*(?:\.[0-9]+)?|[0-9][0-9,]*(?:\.[0-9]+)? dollars) for (?:all |the )*[0-9]+ [a-z]+(?: [a-z]+)?\.?$'
 )
+# A sentence with one number, as an answer: 'Answer: He has 12 apples'.
+_ONE_CLAIM = re.compile(
+  r'(?:that )?(?:(?!\b(?:whose|which|that|if|when)\b)[^0-9=])*\b(?:is|are|has|have|equals?|gets?|needs?|takes?|costs?|makes?|earns?|pays?)\s'
+  r'(?:(?!\b(?:whose|which|that|if|when)\b)[^0-9=])*[0-9][0-9,]*(?:\.[0-9]+)?(?:(?!\b(?:if|when|unless)\b)[^0-9=])*'
+)
 _MATH = re.compile(
   r'(?<!\\)\$\$?(.+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*', re.DOTALL
 )
-_DISPLAY = re.compile(r'\\\[.{0,600}?\\\]|\$\$.{1,600}?\$\$', re.DOTALL)
 _NEGATIVE = re.compile(  # answers in words that a denial would be
   r'\\text\{[^{}]{0,60}\}|neither|none|never|(?:(?:it|the limit|this) )?(?:does not exist|is not defined|is undefined|cannot be determined)'
   r'|not (?:possible|defined|enough information|determined)|(?:there (?:is|are) )?no (?:real |integer |such |other )?(?:solutions?|numbers?|values?)',
+  re.IGNORECASE,
+)
+_CHOSEN = re.compile(
+  r'\b(?:option|choice|answer)\s+\(?([A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right)(?: \w+)?[.!*\s]*\Z',
   re.IGNORECASE,
 )
 _JOINS = re.compile(r'\s*(?:,|and|or|,\s*and|,\s*or)\s*')
@@ -150,8 +156,14 @@ def _claimed(text, phrase):
   if doubt.unsaid(text[max(0, phrase.start() - 200) : phrase.start()]):
     return None, phrase.end()
   tail = text[phrase.end() : phrase.end() + TAIL]
-  first = _first_sentence(tail)
-  return _claim(first), phrase.end() + tail.find(first) + len(first)
+  first = sentences.first(tail)
+  end = phrase.end() + tail.find(first) + len(first)
+  found = _claim(first)
+  if found is None and (
+    phrase.group().rstrip(' \t\n*_').endswith(':') or first.startswith('that ')
+  ):
+    found = _last_of(first) if _ONE_CLAIM.fullmatch(first) else None
+  return found, end
 
 
 def stated(text):
@@ -161,15 +173,18 @@ def stated(text):
     return whole
   if doubt.cut_off(whole) or _is_choice_of_options(whole):
     return None
-  sentences = [
+  chosen = _CHOSEN.search(whole[-200:])
+  if chosen and doubt.asserted(sentences.split(whole[-200:])[-1]):
+    return chosen[1]
+  said = [
     s
-    for s in _sentences(_LIST_MARKS.sub('', text[-TAIL:]))
+    for s in sentences.split(_LIST_MARKS.sub('', text[-TAIL:]))
     if re.search(r'[0-9]|\$|\\\(|\\\[|[½¼¾√π]', s)
   ]
-  if not sentences:
+  if not said:
     return None
-  found = _last_of(sentences[-1])
-  after = text[text.rfind(sentences[-1]) + len(sentences[-1]) :]
+  found = _last_of(said[-1])
+  after = text[text.rfind(said[-1]) + len(said[-1]) :]
   return None if found is None or retraction.retracted(after, found) else found
 
 
@@ -178,27 +193,6 @@ def _is_choice_of_options(text):
   labels = _OPTION.findall(text[-TAIL:])
   last = text.rpartition('\n')[2]
   return len(set(labels)) > 1 and _OPTION.match(last) is not None
-
-
-# ---------------------------------------------------------------- sentences
-
-
-def _sentences(text):
-  """Sentences and lines of a text; a formula stays in one piece."""
-  text = _DISPLAY.sub(lambda m: m[0].replace('\n', ' '), text)
-  found, start = [], 0
-  for match in _STOP.finditer(text):
-    if text.count('$', start, match.start()) % 2 and '\n' not in match[0]:
-      continue  # inside a formula
-    end = match.end() if match[0][0] == '?' else match.start()
-    found.append(text[start:end])
-    start = match.end()
-  return [sentence.strip() for sentence in [*found, text[start:]] if sentence.strip()]
-
-
-def _first_sentence(text):
-  sentences = _sentences(text)
-  return sentences[0] if sentences else ''
 
 
 def _is_answer(text):
@@ -294,7 +288,7 @@ def _last_of(sentence):
   """The last formula or expression of a sentence."""
   refuted = doubt.refuted(sentence)
   main = _AFTERTHOUGHT.sub('', sentence)
-  sentence = doubt.asserted(main if re.search('[0-9]', main) else sentence)
+  sentence = doubt.asserted(main if re.search('[0-9]', main) else sentence) or doubt.concluded(main)
   if sentence is None or _PREMISE.match(sentence) or refuted or _SEVERAL.search(sentence):
     return None
   text = _bare(sentence)

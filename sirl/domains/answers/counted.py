@@ -5,7 +5,7 @@ import re
 from sirl.domains.answers import units
 
 _RELATIVE = re.compile(
-  r'\s*and\s+(?:an?|one|half)\b|\s*(?:(?!(?:rounded|due|according|thanks|correct|left)\b)[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus|raised|choose|modulo|mod|to the)\b'
+  r'\s?(?:st|nd|rd|th)\b|\s*and\s+(?:an?|one|half)\b|\s*(?:(?!(?:rounded|due|according|thanks|correct|left)\b)[a-zA-Z%]+\s+)?(?:less|more|fewer|greater|times|than|short|off|below|above|under|over|plus|minus|raised|choose|modulo|mod|to the)\b'
 )
 # What is asked for by 'how many more' and 'how many times': 8 more, 8 more pages, 3 times as many.
 _COMPARED = re.compile(

@@ -38,14 +38,14 @@ _INSTEAD = re.compile(
 )
 # What a sentence adds that its answer is not: '9, not 10'.
 _AND_NOT = re.compile(
-  r'(?:,\s*(?:and\s+|but\s+)?|\s+and\s+|\s+rather than\s+)(?:(?<=rather than )|not\s+)'
+  r'(?:(?:,|\s[—–-]+|\s\()\s*(?:and\s+|but\s+)?|\s+and\s+|\s+rather than\s+)(?:(?<=rather than )|not\s+)'
   r'(?:(?:option|choice)\s+)?(?:[$\\(*]*-?[0-9]|[$\\(*]*[A-Z]\b|\\|counting\b|including\b)[^,;]*$'
   r'|\s*\(\s*(?:and |but )?not\s+[$\\(*]*(?:-?[0-9][^()]*|[A-J])\)'
 )
 _HEDGE = re.compile(
   r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|likely|unsure|either|around|roughly|'
   r'nearly|almost|may be|(?:is|was) (?:wrong|incorrect)|at least|at most|(?<![0-9%] )more than|less than|fewer than|greater than|or so|about|unknown|'
-  r'somewhere|between|one of|so far|give or take|and (?:up|above|over|upwards|below|under)|or (?:more|less|fewer|higher|lower|greater|above|below|thereabouts)|'
+  r'somewhere|between (?![A-Z]\b|the\b|two\b)|one of|so far|give or take|and (?:up|above|over|upwards|below|under)|or (?:more|less|fewer|higher|lower|greater|above|below|thereabouts)|'
   r'something|thereabouts|ballpark|plus or minus|neighbou?rhood|vicinity|on the order of|upwards of|no (?:more|less|fewer) than)\b|[0-9]-?ish\b',
   re.IGNORECASE,
 )
@@ -56,7 +56,8 @@ _CORRECTED = re.compile(
 )
 _REFUTED = re.compile(
   r'\b(?:doubt|impossible|nobody|no one|no way|rul(?:e|es|ed|ing) out|exclud\w+|contradict\w*|false|fails?|extraneous|'
-  r'reject\w*|discard\w*|invalid|for example|for instance|e\.g|hint|use the fact|asks?|asked|page|chapter|section)\b'
+  r'reject\w*|discard\w*|invalid|for example|for instance|e\.g|hint|use the fact|asks?|asked|page|chapter|section|'
+  r'(?:needs?|has|have) to (?:add|find|subtract|multiply|divide|solve))\b'
   r'|[0-9] (?:decimal|significant)'
   r'|\b(?:twice|double|triple|thrice|half) (?:as (?:much|many|long|far)|that|this)\b[^0-9]*$'
   # two claims side by side: 'he has 5 and she has 6'
@@ -86,7 +87,7 @@ _GUESS_AFTER = re.compile(
 )
 _OPEN = re.compile(
   r'(?:\b(?:by|the|of|and|or|to|with|is|are|was|we|from|for|an?|then|that|so|because|since|which|if|when|as|than|have|'
-  r'has|get|gives?|multiply|divide|add|subtract|multiplied|divided|plus|minus|times|equals?)|[-+*/=,(])\s*$',
+  r'has|get|gives?|multiply|divide|add|subtract|multiplied|divided|plus|minus|times|equals?)|[-+/=,(]|\s\*)\s*$',
   re.IGNORECASE,
 )
 # A last sentence without a stop that says nothing of a result: 'Janet has 16 eggs. She eats 3'.
@@ -114,6 +115,17 @@ def asserted(sentence):
     if not sentence or _NOT.search(sentence):
       return None
   return None if _HEDGE.search(sentence) or sentence.rstrip('*"\') ').endswith('?') else sentence
+
+
+def concluded(sentence):
+  """The last clause of a sentence after 'so' or 'thus' if it is asserted and has a number, else None."""
+  _, found, clause = sentence.rpartition(', so ')
+  guessed = re.search(
+    r'\b(?:maybe|perhaps|probably|possibly|might|could|guess|unsure|unknown)\b',
+    sentence,
+    re.IGNORECASE,
+  )
+  return asserted(clause) if found and not guessed and re.search('[0-9]', clause) else None
 
 
 def refuted(sentence):

@@ -97,4 +97,4 @@ def described(name, condition):
   r"""The set of a condition on its own letter: \{x : x > 3\}."""
   if not isinstance(condition, Named) or condition.name != names.name_of(name):
     raise Unread('a set by a property of something else')
-  return condition.item
+  return Items((condition.item,)) if isinstance(condition.item, Quantity) else condition.item
