@@ -49,7 +49,7 @@ def main():
   request = json.loads(sys.stdin.read())
   topology.prepare()
   from sirl import experiment_file
-  from sirl.plan import chips, programs
+  from sirl.plan import chips, programs, work
 
   group = chips.group(request['chip'])
   module = experiment_file.load(experiment_file.find(request['file']))
@@ -67,6 +67,7 @@ def main():
     print(json.dumps({'fits': False, 'full': _size(str(error))}))
     return
   result = _result(program, group)
+  result |= {'kernel_flops': work.flops(traced) - work.flops(traced, kernels=False)}
   print(json.dumps({**result, 'compile_s': time.monotonic() - started}))
 
 

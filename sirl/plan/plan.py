@@ -76,6 +76,11 @@ def compiled(plan: Plan, names: Sequence[str], seconds: float, said=lambda text:
     )  # fmt: skip
     if found[-1].fits is False:
       notes.append(f'the compiled {name} does not fit; {advice(plan, name)}')
+    if found[-1].compute_s and found[-1].kernels_s:
+      notes.append(
+        f'the {name} has kernels for attention, which the compiler does not estimate; compute holds '
+        f'{found[-1].kernels_s:.2g} s for them, their operations at the peak of the chip'
+      )
   return dataclasses.replace(plan, verdicts=tuple(found), notes=tuple(notes))
 
 

@@ -31,6 +31,7 @@ class Verdict:
   turn_s: float | None  # of one turn of the token loop; None for the update
   sent: float  # bytes of all collectives of a step that a chip sends
   collectives: tuple  # of Moved, those that send most first
+  kernels_s: float = 0.0  # part of compute_s: kernels without an estimate, at the chip's peak
 
 
 def of(name: str, result: dict, group: Group, *, beside: float, turns: int, blocks: int) -> Verdict:
@@ -56,16 +57,18 @@ def of(name: str, result: dict, group: Group, *, beside: float, turns: int, bloc
   sent, link = sum(each.sent for each in moved), group.interconnect
   turn = [seconds for path, seconds in loops if path and path[-1] is None]
   peak = result['peak'] + beside
+  kernels_s = result.get('kernel_flops', 0.0) / group.size / group.chip.flops
   return Verdict(
     program=name,
     fits=peak <= group.chip.memory,
     why='',
     peak=peak,
-    compute_s=sum(seconds * runs(path) for path, seconds in loops) if loops else None,
+    compute_s=sum(s * runs(path) for path, s in loops) + kernels_s if loops else None,
     interconnect_s=sent / link if link else 0.0,
     turn_s=max(turn, default=None) if sampler else None,
     sent=sent,
     collectives=tuple(moved),
+    kernels_s=kernels_s,
   )
 
 

@@ -10,31 +10,35 @@ import jax
 from jax.extend import core
 
 
-def flops(traced, *, turns: int = 1) -> float:
+def flops(traced, *, turns: int = 1, kernels: bool = True) -> float:
   """Operations of the whole program, over all devices.
 
   Args:
     traced: `jax.stages.Traced`.
     turns: how often a loop runs whose length depends on data.
+    kernels: whether hand-written kernels count, for which compilers have no estimate.
   """
-  return _of(traced.jaxpr.jaxpr, turns)
+  return _of(traced.jaxpr.jaxpr, turns, kernels)
 
 
-def _of(jaxpr, turns):
-  return sum(_equation(equation, turns) for equation in jaxpr.eqns)
+def _of(jaxpr, *how):
+  return sum(_equation(equation, *how) for equation in jaxpr.eqns)
 
 
-def _equation(equation, turns):
+def _equation(equation, *how):
+  turns, kernels = how
   name, given = equation.primitive.name, equation.params
   if name == 'dot_general':
     return _product(equation)
   if name == 'scan':
-    return given['length'] * _of(given['jaxpr'].jaxpr, turns)
+    return given['length'] * _of(given['jaxpr'].jaxpr, *how)
   if name == 'while':
-    return turns * _of(given['body_jaxpr'].jaxpr, turns)
+    return turns * _of(given['body_jaxpr'].jaxpr, *how)
   if name == 'cond':
-    return max(_of(branch.jaxpr, turns) for branch in given['branches'])
-  inner = sum(_of(found, turns) for found in _inner(given))
+    return max(_of(branch.jaxpr, *how) for branch in given['branches'])
+  if name == 'pallas_call' and not kernels:
+    return 0
+  inner = sum(_of(found, *how) for found in _inner(given))
   if name == 'pallas_call':  # a kernel's body is one cell of its grid
     inner *= math.prod(n for n in given['grid_mapping'].grid if isinstance(n, int))
   if name == 'shard_map':  # shapes inside are those of one shard

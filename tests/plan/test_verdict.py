@@ -62,3 +62,9 @@ def test_a_refusal_of_the_compiler_names_what_was_needed():
 def test_a_program_that_was_not_compiled_is_no_verdict_and_says_why():
   v = verdict.of('update', {'failed': 'not compiled within 9 s'}, V5E, beside=0, turns=1, blocks=1)
   assert (v.fits, v.why, v.collectives) == (None, 'not compiled within 9 s', ())
+
+
+def test_a_kernel_without_an_estimate_counts_at_the_peak_of_the_chip():
+  """Two seconds of v5e's 197 TFLOP/s on each of four chips, beside one second of the compiler's."""
+  found = of('update', loops=[[[], 1.0]], kernel_flops=4 * 2 * 197e12)
+  assert (found.kernels_s, found.compute_s) == (2.0, 3.0)
