@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 LARGEST_POWER = 8  # a sum is expanded up to this power
-MOST_TERMS = 64
+MOST_TERMS = 48
 MOST_BITS = 20_000  # of a number
 
 
