@@ -92,6 +92,46 @@ def test_a_box_that_is_an_item_of_something_is_not_the_number_in_it(text):
 
 
 @pytest.mark.parametrize(
+  'text',
+  [
+    '\\lnot', '\\overline{', '|', 'f(', '\\log ', '\\sin(', 'x < ', 'x \\le ', 'a_{', '2^{', '\\binom{', '\\frac{3}{', '\\sqrt[', '\\sum_{k=1}^{', '3 + ', '1/2 ',
+  ],
+)  # fmt: skip
+def test_a_box_in_a_formula_that_is_not_the_right_side_of_it_is_no_answer(text):
+  close = {'{': '}', '(': ')', '[': ']{2}', '|': '|'}.get(text[-1], '')
+  assert not right(f'${text}\\boxed{{5}}{close}$')
+
+
+@pytest.mark.parametrize(
+  'after',
+  [' = 6', ' < 6', ' \\le x', ' \\to 6', '\\sqrt 2', ' \\times 10^6', '\\frac12', '\\choose 2', '\\mathrm{i}', ' + 6i', '^{-1}', "''", ' \\pmod 7', ' \\approx 5.3'],
+)  # fmt: skip
+def test_a_box_in_a_formula_that_goes_on_after_it_is_no_answer(after):
+  assert not right(f'$\\boxed{{5}}{after}$')
+  assert not right(f'\\boxed{{5}}{after}')
+
+
+@pytest.mark.parametrize('words', ['twice {}', 'half of {}', 'the square root of {}', 'minus {}', 'from {} to 6', '{} remainder 3', '{} (mod 7)',
+                                   '{}, 6', '{} and 6', '{},000', '{} 1/2', '{} in base 7', '{}. But 5 is not a solution.', '{}\n\nThe above is wrong.',
+                                   '{}\n\nThere is no solution.', '{}. 6 is correct.', '{}. Make that 6.', '{}\nResult: 6'])  # fmt: skip
+def test_words_that_make_a_box_a_part_of_something_or_replace_it(words):
+  assert not right(words.format('\\boxed{5}'))
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    '$x^2 = 25 \\Rightarrow x = \\boxed{5}$', '\\begin{align*} x &= 2+3 \\\\ &= \\boxed{5} \\end{align*}', '\\[\\frac{10}{2} = \\boxed{5}.\\]',
+    '$\\boxed{5} = 5.0$', '$n = \\boxed{5}, m = 3$', 'He pays $10, so the change is \\boxed{5} dollars.', '$\\mathbf{\\boxed{5}}$', '{\\boxed{5}}',
+    '\\[\\text{Total} = \\boxed{5}\\text{ apples}\\]', '> \\boxed{5}', '1. $\\boxed{5}$', '* \\boxed{5}', 'Answer:\\boxed{5}', '(B) $\\boxed{5}$',
+    '$\\left(\\boxed{5}\\right)$', '$\\therefore \\boxed{5}$', '\\[2 + 3 = \\boxed{5}\\]\n\nThis completes the proof. $\\square$', '$5 = \\boxed{5}$',
+  ],
+)  # fmt: skip
+def test_a_box_that_ends_a_formula_is_the_answer(text):
+  assert right(text)
+
+
+@pytest.mark.parametrize(
   ('text', 'unit', 'others'),
   [
     ('\\boxed{5}\\%', '5\\%', '5 cm'), ('\\boxed{5} cm', '5 cm', '5 m'), ('$\\boxed{5}\\text{ cm}$', '5 cm', '5 kg'),

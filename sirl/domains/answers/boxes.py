@@ -24,14 +24,40 @@ _BRACES = re.compile(r'\\(?:boxed|fbox)\s*\{|\\.|[{}]', re.DOTALL)
 _BARE_BOX = re.compile(
   r'\\(?:boxed|fbox)(?:\s{1,4}(-?[0-9][0-9,./]*[0-9]|[0-9a-zA-Z])(?![0-9a-zA-Z])|(-?[0-9]))'
 )
-# A box that is one part of a formula: -\boxed{5}, \boxed{5}^2.
+# What may stand right before a box in its formula: nothing, an equals sign, an arrow, words, a bracket, a dollar sign.
+_WRAPPERS = re.compile(
+  r'\\(?:text)?color\s*\{[^{}]*\}\s*\{?|\\(?:mathbf|boldsymbol|bm|displaystyle|left|large|Large|mathrm|boxed|fbox)(?![a-zA-Z])\s*\{?|\\[,;:! ]|(?<![a-zA-Z\]}^_])\{'
+)
+_MAY_STAND_BEFORE = re.compile(
+  r'(?:\A|=|\\(?:in|approx|Rightarrow|implies|therefore|iff|to|rightarrow|longrightarrow|Longrightarrow|q?quad|\\)|[&,;]|(?:\A|[\s=])[(\[]|(?<![0-9]):|\\\$|'
+  r'\\text\w*\s*\{[^{}]*\})\s*\Z'
+)
+_MAY_FOLLOW = re.compile(
+  r'\s*(?:\Z|[.,;:?)\]]|\\[\\)\]]|\\(?:text\w*|mathrm|mbox|q?quad|blacksquare|square|qed|checkmark|tag|end|right|Rightarrow|%)(?![a-zA-Z])|%|&|[a-zA-Z]{2})'
+)
+# Outside of formulas, what makes a box a part of something.
 _BOUND_BEFORE = re.compile(
-  r'(?:[0-9})]\s*[-+/^]\s*|[=($ \n{][-+/^]|^[-+/^]|[0-9]|\\[dtc]?frac\{[^{}]{0,20}\}\{|\\(?:times|cdot|div|pm|mp)\s*'
-  r'|\\(?:[dtc]?frac|sqrt)\s*\{?\s*|[_:|]|\\(?:ne|neq|approx|le|leq|ge|geq)\s*|(?<![a-z/])[<>≠≤≥~]\s*|\\not\s*\{?|\b[nN]ot[\s$*]{0,4}(?:\\\()?\s?)\Z'
+  r'(?:[0-9½¼¾})]\s*[-+/^]\s*|[=($ \n{][-−+/^]|^[-−+/^]|[0-9½¼¾][ \t]*|\\[a-zA-Z]+(?:\[[^\]]*\])?\s*\{?\s*|[_|.,~≠≤≥¬±]|[0-9]:|[^\s<>a-z/]\s*[<>]\s*|\w\s+[<>]\s*|'
+  r'[^\s\\=]\{|\b[nN]ot[\s$*]{0,4}(?:\\\()?\s?)\Z'
+)
+_ALLOWED_BEFORE = re.compile(
+  r'\\(?:therefore|implies|Rightarrow|q?quad|approx|noindent|item|displaystyle|boxed|fbox|[(\[])\s*\{?\s*\Z'
 )
 _BOUND_AFTER = re.compile(
-  r"\s*[/^_]|\.?[0-9]|\s*[-+]\s*[0-9\\(]|\s*:\s?[0-9]|\s*\\(?:times|cdot|div|pi|sqrt|pm|mp|[dtc]?frac)(?![a-zA-Z])|[a-zA-Z](?![a-zA-Z])|\s*\{|\s*!|'"
-  r'|\([a-z]\s*[-+*/^)]'
+  r'[ \t]*(?:[/^_×·÷→]|\*(?![*\s]))|\.?[0-9½¼¾]|[ \t]*[-–+][ \t]*[-0-9\\(]|[ \t]*:\s?[0-9]|,[0-9]{3}|\{,\}|[ \t]+[0-9½¼¾]|[ \t]*(?:<(?!/?[a-zA-Z|])|[>≠≤≥]|->|=>)|'
+  r'[ \t]*\\(?:times|cdot|div|pi|sqrt|pm|mp|[dtc]?frac|choose|to|Rightarrow|ne|neq|le|leq|ge|geq|lt|gt|p?mod|bmod|overline)(?![a-zA-Z])|'
+  r"[a-zA-Z](?![a-zA-Z])|[ \t]+[eix](?![a-zA-Z'])|[ \t]*\{|[ \t]*!|['′]|\([a-z][ \t]*[-+*/^)]"
+)
+_EQUATED = re.compile(r'\s*(?:=|\\approx|≈)\s*(?P<value>[^\s=$]{1,40})')
+# 5 to 6; 5, 6; 5 and 6; 5 remainder 3; 5 (mod 7)
+_ANOTHER_AFTER = re.compile(
+  r'\s*(?:(?:to|through|until|,|;|and|,\s*and|&|plus|minus|vs\.?|versus)\s*[-$\\(*]*[0-9½]|(?:R|r|(?:with |and )?(?:a )?remainder(?: of)?)\s*[0-9]|'
+  r'\(?\s*(?:mod\b|modulo\b|(?:in )?base\b))'
+)
+_CHANGED_BEFORE = re.compile(
+  r'\b(?:minus|negative|plus|twice|thrice|double|triple|half|times|over|divided by|below|above|under|exceeds|'
+  r'(?:half|third|quarter|square|cube|root|reciprocal|opposite|negative|inverse|double|multiple|factor|power|logarithm|factorial) of)[\s*$(\\]*\Z',
+  re.IGNORECASE,
 )
 _DEGREES = re.compile(r'\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![a-zA-Z]))|°)')
 _GRID = re.compile(r'\\(begin|end)\{(?:[pbvBV]?matrix|smallmatrix|array|cases|tabular)\}')
@@ -55,25 +81,24 @@ def boxed(text):
   the last one that does, or a box that is taken back after it. Boxes that 'and' or a comma joins are
   a list. Of nested boxes, the innermost counts. A unit right after a box belongs to it.
   """
+  return last(text)[0]
+
+
+def last(text):
+  """(the answer in the boxes of a text, or None; where the last of them ends)."""
   found = _found(text)
   if not found:
-    return None
+    return None, len(text)
   contents = [contents for _, _, contents in found]
   joined = [_BOX_JOIN.fullmatch(text[a[1] : b[0]][:40]) for a, b in itertools.pairwise(found)]
   listed = bool(joined) and all(joined)
   answer = ', '.join(contents) if listed else only(contents)
   end = found[-1][1]
   if answer is None or retraction.retracted(text[end : end + claims.TAIL], answer):
-    return None
+    return None, end
   if any(_is_bound(text, start, end) for start, end, _ in found):
-    return None
-  return answer if listed else _with_unit(text, found[-1], answer)
-
-
-def end_of_last(text):
-  """Where the last box ends; the length of the text if there is none."""
-  found = _found(text)
-  return found[-1][1] if found else len(text)
+    return None, end
+  return answer if listed else _with_unit(text, found[-1], answer), end
 
 
 def _found(text):
@@ -98,16 +123,52 @@ def _found(text):
 
 def _is_bound(text, start, end):
   """Whether a box is a part of something, or stands among words that deny or guess it."""
-  before, after = text[max(0, start - 200) : start], text[end : end + 80]
+  before, after = text[max(0, start - 200) : start], text[end : end + 120]
   degrees = _DEGREES.match(after)
+  rest = after[degrees.end() if degrees else 0 :]
   return bool(
-    _BOUND_BEFORE.search(before[-40:])
-    or _BOUND_AFTER.match(after[degrees.end() if degrees else 0 :][:12])
+    _is_part(before, rest, _inside(text[start:end]))
+    or _CHANGED_BEFORE.search(before[-40:])
+    or _ANOTHER_AFTER.match(_words(rest))
     or _is_item(before, after)
     or _is_compound(after)
     or doubt.unsaid(before[-80:])
     or doubt.hedged_box(before[-80:], after)
   )
+
+
+def _is_part(before, rest, contents):
+  """Whether a box is one part of a formula, and neither all of it nor a side of an equation."""
+  equated = _EQUATED.match(rest.lstrip('}'))
+  if equated and not comparison.same(equated['value'].rstrip('.,'), contents):
+    return True
+  formula = _formula_before(before)
+  if formula is None:
+    bound = _BOUND_BEFORE.search(before[-40:]) and not _ALLOWED_BEFORE.search(before[-40:])
+    return bool(bound or (not equated and _BOUND_AFTER.match(rest[:12])))
+  rest = re.split(r'(?<!\\)\$|\\[)\]]', rest.lstrip('}'))[0]
+  stands = _MAY_STAND_BEFORE.search(_WRAPPERS.sub('', formula))
+  return not stands or not (equated or _MAY_FOLLOW.match(rest))
+
+
+def _inside(box):
+  """The contents of a box."""
+  return box.partition('{')[2][:-1] or box.split()[-1]
+
+
+def _formula_before(before):
+  """The formula that a text ends in, from its start; None if the text ends outside of a formula."""
+  paragraph = re.split(r'\n\s*\n', before)[-1]
+  if re.search(
+    r'(?<![\\a-zA-Z])[a-zA-Z]{3,}',
+    re.sub(r'\\\w+\s*\{[^{}]*\}', '', re.split(r'\$', paragraph)[-1]),
+  ):
+    return None  # he pays $10, so \boxed{5}
+  dollars = [match.end() for match in re.finditer(r'(?<!\\)\$\$?', paragraph)]
+  if len(dollars) % 2:
+    return paragraph[dollars[-1] :]
+  opened = [match for match in re.finditer(r'(?<!\\)\\[(\[)\]]', paragraph)]
+  return paragraph[opened[-1].end() :] if opened and opened[-1][0] in ('\\(', '\\[') else None
 
 
 def _is_item(before, after):

@@ -153,7 +153,8 @@ def _is_final(text, phrase):
 
 def _claimed(text, phrase):
   """(the span that follows a match of 'answer is', or None; where its sentence ends)."""
-  if doubt.unsaid(text[max(0, phrase.start() - 200) : phrase.start()]):
+  other = re.search(r'\b(?:different|another|other|wrong)\b', phrase.group())
+  if other or doubt.unsaid(text[max(0, phrase.start() - 200) : phrase.start()]):
     return None, phrase.end()
   tail = text[phrase.end() : phrase.end() + TAIL]
   first = sentences.first(tail)

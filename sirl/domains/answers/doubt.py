@@ -26,7 +26,8 @@ _OF_OTHERS = re.compile(
   rf'\b(?:nobody|no one|none|few|some|many|most|others|people|someone|students?|you|he|she|they)\s+(?:\w+\s+){{0,2}}{_SAID}'
   rf'|\b(?-i:(?!I\b|We\b|Let\b|Then\b|Now\b|This\b|That\b|It\b|So\b)[A-Z][a-z]+)\s+(?-i:says|said|thinks|thought|claims|claimed|believes|believed|'
   r'guesses|guessed)\b|\b(?:I|we)\s+(?:first|initially|originally|at first|had)\s+(?:thought|got|guessed|said|had|found|believed)\b'
-  r'|(?<!no )(?<!without a )\bdoubt\b|\bden(?:y|ies)\b|\b(?:unlikely|refuse|disagree)\b|\bit is (?:a myth|a mistake|an error)\b',
+  r'|(?<!no )(?<!without a )\bdoubt\b|\bden(?:y|ies)\b|\b(?:unlikely|refuse|disagree)\b|\bit is (?:a myth|a mistake|an error)\b'
+  r'|\b(?:wrongly|mistakenly|incorrectly|falsely|erroneously|seemingly|apparently)\b',
   re.IGNORECASE,
 )
 _NOT = re.compile(
@@ -56,7 +57,7 @@ _CORRECTED = re.compile(
 )
 _REFUTED = re.compile(
   r'\b(?:doubt|impossible|nobody|no one|no way|rul(?:e|es|ed|ing) out|exclud\w+|contradict\w*|false|fails?|extraneous|'
-  r'reject\w*|discard\w*|invalid|for example|for instance|e\.g|hint|use the fact|asks?|asked|page|chapter|section|'
+  r'reject\w*|discard\w*|invalid|would\b.*\bif|would have been|used to be|last (?:year|month|week|time)|for example|for instance|e\.g|hint|use the fact|asks?|asked|page|chapter|section|'
   r'(?:needs?|has|have) to (?:add|find|subtract|multiply|divide|solve))\b'
   r'|[0-9] (?:decimal|significant)'
   r'|\b(?:twice|double|triple|thrice|half) (?:as (?:much|many|long|far)|that|this)\b[^0-9]*$'
@@ -103,7 +104,8 @@ def unsaid(before):
     r'[.!?]\s|[\n,;:]|\b(?:so|then|(?<!anything )(?<!nothing )but)\b',
     re.sub(r'[\s:*]+$', ' ', before),
   )[-1]
-  return any(pattern.search(clause) for pattern in (_DENIED, _SUPPOSED, _OF_OTHERS))
+  glance = re.search(r'\bat first (?:glance|sight)\b[^.!?\n]*$', before, re.IGNORECASE)
+  return bool(glance) or any(p.search(clause) for p in (_DENIED, _SUPPOSED, _OF_OTHERS))
 
 
 def asserted(sentence):

@@ -77,7 +77,8 @@ def final(text):
   elif '<think>' in text:
     return None
   if boxes.BOX.search(text):
-    return _unless_another_follows(boxes.boxed(text), text[boxes.end_of_last(text) :])
+    found, end = boxes.last(text)
+    return _unless_another_follows(found, text[end:])
   if '<answer>' in text or '</answer>' in text:
     inside, after = tagged(text), text.rpartition('</answer>')[2]
     found = None if inside is None else _inside(inside)

@@ -10,10 +10,10 @@ from sirl.domains.answers import comparison, reading
 from sirl.domains.answers.algebra import Unread, equal
 from sirl.domains.answers.values import Choice, Named, Quantity, Words
 
-_EDGE = r'(?:\A|[.!?,;:)\]*$}]|\n)["\'\s*$)\\\]]{0,8}'  # where a clause begins
+_EDGE = r'(?:\A[,;:(]?|[.!?\n])["\'\s$*)\\\]]{0,8}'  # where a sentence begins
 _START = rf'{_EDGE}(?:(?:but|oh|and|no|well|so|yet|or|then)[,.!]*\s+){{0,2}}'
 _SUBJECT = (
-  r'(?:that|this|it|which|I|the\s+(?:(?:above|final|last|previous|resulting|given)\s+)?(?:answer|result|value|solution|number)'
+  r'(?:that|this|it|which|I|the\s+(?:above\b|(?:(?:above|final|last|previous|resulting|given)\s+)?(?:answer|result|value|solution|number))'
   r'|(?:this|that|my|our)\s+(?:\w+\s+)?(?:answer|result|value|solution|number|calculation|reasoning|work|conclusion))'
 )
 _ADVERBS = (
@@ -38,7 +38,7 @@ _FAILS = re.compile(
   rf'\bwhich (?:we|I) (?:must |can |will |then )?(?:reject|discard|exclude|dismiss|rule out|throw)|'
   rf"(?:\b{_SUBJECT}|\A[\s$*)\\\]]{{0,12}})(?:\s*\b{_ADVERBS})*\s*\b(?:(?:can['’]t|cannot|can not|couldn['’]t|could not|isn['’]t|wasn['’]t|ain['’]t|won['’]t|"
   r"doesn['’]t|does not|didn['’]t|did not|wouldn['’]t|would not)\s+(?:\w+ly\s+|even\s+|quite\s+|seem\s+|look\s+)*(?:be(?!\s+(?:further\s+)?"
-  r'(?:simplif|reduc|factor|written|express|improv|beaten|avoided|negative\b|divided|divis))|works?|satisfy|make (?:any )?sense|match|fit|'
+  r'(?:simplif|reduc|factor|written|express|improv|beaten|avoided|negative\b|larger|smaller|greater|less\b|bigger|more\b|divided|divis))|works?|satisfy|make (?:any )?sense|match|fit|'
   r'hold|add up|agree|check|right|correct|true|possible|the (?:right|correct|final)|what|an? (?:integer|whole|valid|solution)|it\b)'
   r'|(?:fails?|contradicts?|violates?)\b)',
   re.IGNORECASE,
@@ -55,12 +55,15 @@ _ADMITTED = re.compile(
   r'misread|misunderstood|misinterpreted|miscalculated|overlooked|mixed up|messed up|(?:was|were|be) (?:wrong|mistaken)|wrong\b|mistaken\b|'
   r"take (?:that|it|this) back|retract|apologi[sz]e|meant\b|doubt (?:it|that|this)|(?:do not|don['’]t) (?:think|believe) (?:so|that|this|it)\b|"
   r'not (?:\w+ )?(?:sure|certain|confident)|unsure|guessing|could be wrong|may be wrong|might be wrong|should have)'
+  r"|\bI (?:do not|don['’]t) know\b(?! (?:of|any))|\bI give up\b|\bthere (?:is|are) no (?:such |real |valid )?(?:solutions?|answers?)\s*(?:[.!]|\Z)"
+  r'|\bcannot be determined\b|\b(?:verification|the check|this check) (?:fails|failed)\b|,\s*(?:which is\s+)?(?:false|wrong|incorrect|not true)\s*[.!]'
   r'|\blet me (?:redo|recompute|re-?calculate|recount|reconsider|correct|fix|rethink|try again|start over)\b',
   re.IGNORECASE,
 )
 _INTERJECTION = re.compile(
-  rf'{_START}(?:no(?=[,.!])|no(?= (?:it|that|this)\b)|nope\b|wait\b|actually\b|hmm+|sorry\b|correction\b|oops|whoops|scratch that|'
-  r'strike that|on second thought|just kidding|kidding\b|not (?:quite|really|exactly|so fast)\b|never ?mind|hold on|hang on|my (?:bad|mistake)\b|'
+  rf'(?:{_START}|[,;–—-]\s{{0,2}}(?:but |oh,? |and )?)(?:no(?=[,.!])|no(?= (?:it|that|this)\b)|nope\b|wait\b|hmm+|sorry\b|correction\b|oops|whoops|'
+  r'scratch that|strike that|on second thought|just kidding)'
+  rf'|{_START}(?:actually\b|kidding\b|not (?:quite|really|exactly|so fast)\b|never ?mind|hold on|hang on|my (?:bad|mistake)\b|'
   r'apologies|ignore (?:that|this)|disregard|forget (?:that|it)|edit:|update:|rather,|instead\b|then again|(?:wrong|incorrect|false)(?=\s*[.!,]|\s*\Z)|'
   r'(?:maybe|perhaps|possibly|could be|not sure|unless|otherwise)\b|(?:is it|could it|might it|should it|was it) )',
   re.IGNORECASE,
@@ -85,9 +88,9 @@ _VALUE = r'(?P<value>(?:\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\)|\*{0,2}[-−]?[$�
 _UNIT = r'(?:\s+[a-z]+){0,2}\s?["\'*)]{0,4}(?=[.!,;]{0,3}(?:\s{0,8}\Z|[ \t]{0,8}\n|[.!]\s))'
 # Another answer: 'So it is 6.', 'It's 6.', 'So 6.', 'the correct value is 6.'
 _CONCLUDED = re.compile(
-  rf'{_START}(?:(?:so|thus|hence|therefore|then|and|but|actually|in fact|now|no|finally),?\s+){{0,2}}(?:(?:it|that|this|the (?:correct|real|true|'
+  rf'(?:{_START}|,\s{{0,2}}(?=(?:so|thus|hence|therefore)\b))(?:(?:so|thus|hence|therefore|then|and|but|actually|in fact|now|no|finally),?\s+){{0,2}}(?:(?:it|that|this|the (?:correct|real|true|'
   rf'right|actual|final|proper|new)\s+\w+|the (?:answer|result))(?:[\'’]s|\s+(?:is|equals|must be|becomes|would be|gives))\s+(?:(?:{_ADVERBS}|instead|'
-  rf'equal to)\s+)?|(?:so|thus|hence|therefore|then|alternatively|or)[,:]?\s+(?:we (?:get|have)\s+|x\s*=\s*)?){_VALUE}{_UNIT}',
+  rf'equal to)\s+)?|(?:so|thus|hence|therefore|then|alternatively|or|better|in truth|I(?:[\'’]d| would) (?:say|go with)|make (?:that|it)|change (?:that|it) to)[,:]?\s+(?:we (?:get|have)\s+|x\s*=\s*)?){_VALUE}{_UNIT}',
   re.IGNORECASE,
 )
 _OTHERWISE = re.compile(
@@ -95,7 +98,14 @@ _OTHERWISE = re.compile(
   re.IGNORECASE,
 )
 _NEXT_LINE = re.compile(
-  rf'\A["\' \t$*.)]{{0,12}}\n\s{{0,8}}[*_]{{0,4}}{_VALUE}[*_. \t]{{0,8}}(?:\n|\Z)'
+  rf'\A["\' \t$*.)\]\\]{{0,12}}\n\s{{0,8}}[*_]{{0,4}}(?:(?:final|result|correct|answer|solution|total|updated?|revised|new|so|thus|hence|therefore)[a-z() ]{{0,20}}[:=]\s{{0,2}}|=\s?)?[*_]{{0,4}}'
+  rf'(?:\$?[a-z]\s?=\s?)?{_VALUE}\$?[*_. \t]{{0,8}}(?:\n|\Z)',
+  re.IGNORECASE,
+)
+# '6 is correct', '6 is the right one'
+_ENDORSED = re.compile(
+  rf'{_EDGE}{_VALUE}\s+is\s+(?:(?:the\s+)?(?:right|correct|true|actual|real|proper)\b|the\s+(?:final\s+)?answer\b)',
+  re.IGNORECASE,
 )
 _RUNS = re.compile(r'([^\w])\1{2,}')  # of one sign
 _NUMBERS = re.compile(
@@ -134,7 +144,7 @@ def retracted(after, found):
 
   Args: after: the text that follows; found: the answer as it is written.
   """
-  after = _RUNS.sub(r'\1\1', after)
+  after = _named(_RUNS.sub(r'\1\1', after), found)
   if any(p.search(after) for p in (_INTERJECTION, _BUT, _ADMITTED, _ASKED)) or _MARKED_WRONG.match(
     after
   ):
@@ -144,17 +154,25 @@ def retracted(after, found):
       not _OTHER_ROOT.search(_sentence_before(after, match)) for match in pattern.finditer(after)
     ):
       return True
-  for pattern in (_SHOULD, _CONCLUDED, _NEXT_LINE):
+  for pattern in (_SHOULD, _CONCLUDED, _NEXT_LINE, _ENDORSED):
     for match in pattern.finditer(after):
-      if match['value'] and _differs(match['value'], found):
+      if match['value'] and differs(match['value'], found):
         return True
-      if not match['value'] and match['should']:
+      if not match['value'] and pattern is _SHOULD and match['should']:
         return True
   for match in _OTHERWISE.finditer(after):
     numbers = _NUMBERS.findall(match['rest'])
-    if numbers and _differs(numbers[-1], found):
+    if numbers and differs(numbers[-1], found):
       return True
   return False
+
+
+def _named(after, found):
+  """The text with 'it' for the answer where a verb follows: '5 is wrong' is 'it is wrong'."""
+  if not 0 < len(found) <= 40:
+    return after
+  verb = r"(?=\$?\s+(?:is|was|does|cannot|can['’]?n?o?t|isn|doesn|fails|must|should)\b)"
+  return re.sub(rf'(?<![\w.\\]){re.escape(found)}{verb}', 'it', after)
 
 
 def _sentence_before(after, match):
@@ -162,7 +180,7 @@ def _sentence_before(after, match):
   return '. '.join(re.split(r'[.!?]\s|\n', after[max(0, match.start() - 300) : match.start()])[-2:])
 
 
-def _differs(value, found):
+def differs(value, found):
   """Whether a number in the text is another one than the answer; a choice or words are no number."""
   value = value.strip('*').rstrip('.,:')
   if comparison.equal(value, found) or comparison.equal(found, value):
