@@ -100,3 +100,16 @@ def test_functions_and_nested_roots_are_equal_by_their_numbers(answer, gold, wro
 )  # fmt: skip
 def test_functions_that_are_equal_at_some_points_or_nearly_are_not_equal(answer, gold):
   assert not answers.equal(answer, gold)
+
+
+def test_half_turns_of_e_are_powers_of_i():
+  for answer, gold in (
+    ('e^{i\\pi}', '-1'),
+    ('e^{2\\pi i}', '1'),
+    ('e^{\\frac{i\\pi}{2}}', 'i'),
+    ('e^{-i\\pi/2}', '-i'),
+    ('5e^{i\\pi}', '-5'),
+  ):
+    assert answers.equal(answer, gold), answer
+  for answer in ('e^{\\pi}', 'e^{i}', '2^{i\\pi}', 'e^{i\\pi/3}', 'e^{i\\pi x}', 'e^{2\\pi i}'):
+    assert not answers.equal(answer, '-1'), answer

@@ -26,6 +26,8 @@ def value(tree):
     return algebra.divide(value(operands[0]), value(operands[1]))
   if kind == '^':
     base, exponent = value(operands[0]), value(operands[1])
+    if turned := _half_turns(base, exponent):
+      return turned
     parts = (algebra.rational(exponent) or Fraction(1)).denominator
     if parts > 1 and parts % 2 and algebra.negative(base):
       raise Unread('(-8)^{1/3} is -2 or a complex number')
@@ -39,6 +41,20 @@ def value(tree):
   for operand in operands[1:]:
     total = combine(total, value(operand))
   return total
+
+
+def _half_turns(base, exponent):
+  """e^{k i pi / 2} as 1, i, -1 or -i; None for any other power."""
+  ((monomial, k),) = exponent.above.items() if len(exponent.above) == 1 else ((None, Fraction(0)),)
+  is_turn = monomial is not None and dict(monomial) == {algebra.IMAGINARY: 1, 'pi': 1}
+  if (
+    not is_turn
+    or exponent.below != algebra.ONE
+    or (2 * k).denominator != 1
+    or base != algebra.atom('e')
+  ):
+    return None
+  return algebra.power(algebra.atom(algebra.IMAGINARY), algebra.number(2 * k % 4))
 
 
 def _call(name, arguments):
@@ -80,6 +96,8 @@ def closed_form(tree):
 
 def _finished(tree, is_plain):
   parts = [part for part in tree.operands if isinstance(part, Tree)]
+  if tree.kind == '^' and parts[0] == Tree('name', ('e',)):
+    return True
   if tree.kind in ('+', '*') and sum(map(is_plain, parts)) > 1:
     return False
   return all(_finished(part, is_plain) for part in parts)
