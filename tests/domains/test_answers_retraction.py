@@ -194,3 +194,40 @@ def test_no_right_answer_of_the_table_is_refused_for_a_harmless_ending():
   harmless = [row for row in ROWS if row['kind'] == 'harmless ending' and row['right']]
   assert len(harmless) >= 60
   assert [row['text'] for row in harmless if not right(row['text'], row['gold'])] == []
+
+
+@pytest.mark.parametrize(
+  ('gold', 'other'),
+  [
+    ('B', 'C'), ('\\frac{3}{4}', '$\\frac{1}{4}$'), ('-7', '7'), ('2\\sqrt{3}', '$3\\sqrt{3}$'), ('25\\pi', '$5\\pi$'), ('12.5', '13'),
+    ('yes', 'no'), ('(1,2)', '$(2,1)$'), ('x=3', '$x=4$'), ('\\$12.50', '\\$13'),
+  ],
+)  # fmt: skip
+def test_every_kind_of_value_is_kept_by_a_harmless_sentence_and_lost_by_a_correction(gold, other):
+  for form in (
+    'The answer is {}.',
+    '\\boxed{{{}}}.',
+    'So the final answer is ${}$.',
+    '**Answer: {}**',
+    '#### {}',
+    '<answer>{}</answer>',
+  ):
+    answer = form.format(gold)
+    shown = gold if gold[0] == '$' or '\\' not in gold else f'${gold}$'
+    for after in (
+      'I hope this helps!',
+      'The other options are incorrect.',
+      f'Hence {shown} is correct.',
+      f'The answer is {shown}.',
+      'Note that x > 0.',
+    ):
+      assert right(f'{answer}\n{after}', gold), (answer, after)
+    for after in (
+      f'No, {other}.',
+      f'Wait, it is {other}.',
+      'That is wrong.',
+      f'The answer is {other}.',
+      f'It should be {other}.',
+      f'Or is it {other}?',
+    ):
+      assert not right(f'{answer}\n{after}', gold), (answer, after)

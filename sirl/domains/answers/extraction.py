@@ -121,9 +121,10 @@ def _unless_another_follows(found, after):
   after = after[: claims.TAIL]
   others = [tagged(after), *(match[1].strip() for match in _MARKED.finditer(after))]
   others += [claims.after_phrase(after)] if claims.has_phrase(after) else []
-  agree = all(
-    comparison.same(other, found)
-    for other in others
-    if other and re.search(r'[0-9$\\]|^\(?[A-Z]\b', other)
-  )
-  return found if agree else None
+  words = not re.search(
+    r'[0-9$\\]', found
+  )  # 'yes' may be replaced by 'no', 5 not by 'in the table'
+  others = [
+    other for other in others if other and (words or re.search(r'[0-9$\\]|^\(?[A-Z]\b', other))
+  ]
+  return found if all(comparison.same(other, found) for other in others) else None

@@ -169,10 +169,11 @@ def retracted(after, found):
 
 def _named(after, found):
   """The text with 'it' for the answer where a verb follows: '5 is wrong' is 'it is wrong'."""
+  found = found.strip('$ ')
   if not 0 < len(found) <= 40:
     return after
-  verb = r"(?=\$?\s+(?:is|was|does|cannot|can['’]?n?o?t|isn|doesn|fails|must|should)\b)"
-  return re.sub(rf'(?<![\w.\\]){re.escape(found)}{verb}', 'it', after)
+  verb = r"(?=\s+(?:is|was|does|cannot|can['’]?n?o?t|isn|doesn|fails|must|should)\b)"
+  return re.sub(rf'(?<![\w.\\])\$?{re.escape(found)}\$?{verb}', 'it', after)
 
 
 def _sentence_before(after, match):

@@ -13,7 +13,8 @@ def split(text):
   text = _DISPLAY.sub(lambda m: m[0].replace('\n', ' '), text)
   found, start = [], 0
   for match in _STOP.finditer(text):
-    if text.count('$', start, match.start()) % 2 and '\n' not in match[0]:
+    dollars = text.count('$', start, match.start()) - text.count('\\$', start, match.start())
+    if dollars % 2 and '\n' not in match[0]:
       continue  # inside a formula
     end = match.end() if match[0][0] == '?' else match.start()
     found.append(text[start:end])
