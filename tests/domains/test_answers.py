@@ -145,7 +145,7 @@ def test_tagged_takes_another_tag_literally():
     ('<think>so 42', None),  # the thought was cut off
     ('2 + 3 = 5 apples.\n#### 5', '5'),
     ('**Final Answer**\n42', '42'),
-    ('he has 5 apples left after giving 3 away', '5'),
+    ('he has 5 apples left after giving 3 away', '5 apples'),
     ('it costs 5 million', '5 million'),
     ('it is 5 less', '5 less'),
   ],

@@ -231,3 +231,26 @@ def test_every_kind_of_value_is_kept_by_a_harmless_sentence_and_lost_by_a_correc
       f'Or is it {other}?',
     ):
       assert not right(f'{answer}\n{after}', gold), (answer, after)
+
+
+@pytest.mark.parametrize(
+  'words',
+  ['and three quarters', 'and change', 'point 5', 'fold', 'in debt', '(negative)', 'per thousand', 'per mille', 'kilo', 'hundred and 3', 'h 30 min',
+   'lbs 3 oz', 'below zero', '($ millions)', '(in 1000s)', '(x1000)', 'thousand two hundred', 'dollars and 50 cents', 'out of 10', 'apples and 6 pears'],
+)  # fmt: skip
+def test_words_that_scale_or_extend_a_number_leave_no_bare_number(words):
+  for lead in ('The answer is', 'So we get'):
+    assert not right(f'{lead} 5 {words}.'), lead
+
+
+@pytest.mark.parametrize(
+  ('words', 'gold'),
+  [
+    ('CAD', '5 USD'), ('AUD', '\\$5'), ('GBP', '5 USD'), ('BTC', '\\$5'), ('won', '5 yen'), ('stone', '5 kg'), ('light years', '5 years'), ('dL', '5 L'),
+    ('points', '5\\%'), ('fortnights', '5 weeks'), ('grads', '5 degrees'), ('mA', '5 A'), ('kJ', '5 J'), ('boys', '5 girls'),
+  ],
+)  # fmt: skip
+def test_a_unit_that_is_another_word_than_the_golds_is_another_unit(words, gold):
+  for lead in ('The answer is', 'So we get'):
+    assert not right(f'{lead} 5 {words}.', gold), lead
+    assert right(f'{lead} 5 {words}.', f'5 {words}'), lead

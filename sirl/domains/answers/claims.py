@@ -95,7 +95,7 @@ _WORD = re.compile(
 )
 # Right before a number: it is changed, or names a step and not a value.
 _CHANGED = re.compile(
-  r'(?:\b(?:minus|negative|some|no|half|over|times|plus|divided|by|twice|double|triple|under|below|above|exceeds?|up to|'
+  r'(?:\b(?:minus|negative|some|no|point|half|over|times|plus|divided|by|twice|double|triple|under|below|above|exceeds?|up to|'
   r'at minimum|base|modulo|mod|january|february|march|april|may|june|july|august|september|october|november|december|step|theorem|lemma|equation|problem|question|example|case|figure|'
   r'(?:half|thirds?|quarters?|fourths?|square|cube|root|reciprocal|opposite|negative|inverse|double|multiples?|'
   r'factors?|percent|out|one|power|logarithm|factorial|[0-9%$])\s+of)|[-+/^*]|\\(?:times|cdot|div))[\s*]*$',
@@ -318,6 +318,8 @@ def _expression(text):
   if not numbered:
     return None
   last = numbered[-1]
+  if last and pieces[last][0][:1] == '$':
+    return None  # HK$5
   span = pieces[last][0].strip(' ,;:"\'=')
   while last > 0 and pieces[last - 1][1].lower() in ('or', 'and') and last - 1 in numbered:
     span = f'{pieces[last - 1][0].strip(" ,;:")} {pieces[last - 1][1]} {span}'

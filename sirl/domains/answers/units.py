@@ -9,6 +9,7 @@ dollars dollar usd bucks
 cents cent
 euros euro eur
 pounds pound lbs lb
+sterling gbp
 degrees degree deg
 celsius centigrade
 fahrenheit
@@ -58,6 +59,27 @@ won krw
 baht
 rand
 ringgit
+stone stones
+CAD
+AUD
+NZD
+HKD
+SGD
+BRL
+MXN
+RUB
+ZAR
+SEK
+NOK
+DKK
+PLN
+THB
+IDR
+PHP
+VND
+BTC
+ETH
+lightyears lightyear
 dinars dinar
 shillings shilling
 liras lira
@@ -107,7 +129,7 @@ LETTERS = {
 _SYMBOLS = {
   'kW': 'kilowatts', 'MW': 'megawatts', 'mW': 'milliwatts', 'GW': 'gigawatts', 'kWh': 'kilowatt hours', 'MB': 'megabytes', 'GB': 'gigabytes',
   'KB': 'kilobytes', 'kB': 'kilobytes', 'TB': 'terabytes', 'Mb': 'megabits', 'MHz': 'megahertz', 'GHz': 'gigahertz', 'kHz': 'kilohertz',
-  'kPa': 'kilopascals', 'MPa': 'megapascals', 'mol': 'moles', 'mA': 'milliamperes', 'eV': 'electronvolts', 'kN': 'kilonewtons', 'kJ': 'kilojoules', 'Pa': 'pascals', 'nm': 'nanometers', 'Nm': 'newton meters', 'MJ': 'megajoules',
+  'kPa': 'kilopascals', 'MPa': 'megapascals', 'mol': 'moles', 'mA': 'milliamperes', 'eV': 'electronvolts', 'kN': 'kilonewtons', 'kJ': 'kilojoules', 'Pa': 'pascals', 'nm': 'nanometers', 'dL': 'deciliters', 'cL': 'centiliters', 'dm': 'decimeters', 'mg': 'mg', 'Nm': 'newton meters', 'MJ': 'megajoules',
 }  # fmt: skip
 # Words that change the number before them.
 _CHANGING = (
@@ -118,7 +140,7 @@ _CHANGING = (
   'fourth fifth sixth seventh eighth ninth tenth hundredth thousandth millionth millionths billionth billionths '
   'quadrillion quintillion sextillion septillion octillion nonillion decillion googol googols milliard milliards billiard billiards '
   'quadrillions quintillions lakh lakhs lac lacs crore crores arab kharab myriad myriads bn mn mln mil mio mrd bil tn trn thou grand '
-  'gross score couple pair brace trio quartet ream point ppm ppb permille negative ish binary octal hex hexadecimal bce'
+  'gross score couple pair brace trio quartet ream point ppm ppb permille negative ish fold kilo mega giga binary octal hex hexadecimal bce'
 )
 CHANGING = frozenset(_CHANGING.split())
 _CHANGING_LETTERS = ('k', 'K', 'M', 'B', 'T', 'BC', 'AD', 'CE', 'MM')
@@ -128,7 +150,7 @@ _SCALES = (
 )
 # 5 (in millions), 5 in thousands of dollars, 5 (thousands), 5 ('000)
 _IN_SCALE = re.compile(
-  rf"(?:\b(?:in|by)\s+(?:the\s+|units of\s+)?|\(\s*(?:unit:?\s*|units:?\s*|\$\s*)?){_SCALES}\b|\(\s*['$]*000",
+  rf"(?:\b(?:in|by)\s+(?:the\s+|units of\s+)?|\(\s*(?:unit:?\s*|units:?\s*|\$\s*)?){_SCALES}\b|\(\s*['$]*000|\(\s*(?:negative|minus)\b|\bin\s+debt\b|\bper\s+(?:thousand|mille|hundred|million)\b",
   re.IGNORECASE,
 )
 _NO_NOUNS = frozenset(
@@ -147,7 +169,7 @@ def read(text):
     that is no known unit counts as one ('12 eggs').
   """
   text = re.sub('[⟦⟧]', ' ', text).strip()
-  text = re.sub(r'\b(percentage|basis)\s+(point)', r'\1\2', text)
+  text = re.sub(r'\b(percentage|basis|light)[\s-]+(point|year)', r'\1\2', text)
   text = re.sub(r'\bdegrees\s+(?:C|Celsius|celsius)\b', 'celsius', text)
   text = re.sub(r'\bdegrees\s+(?:F|Fahrenheit|fahrenheit)\b', 'fahrenheit', text)
   powers, position, sign, prefix, last = {}, 0, 1, 1, None
