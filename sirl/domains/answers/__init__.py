@@ -1,6 +1,7 @@
 """Answers of completions: which span is the answer, and whether it is the same value.
 
-  extraction   text -> str or None: exact, final, tagged, last_number, last_integer; boxed in `boxes`
+  extraction   text -> str or None: exact, final, tagged, last_number, last_integer
+  boxes        boxed: what a \\boxed{...} holds
   comparison   equal(answer, gold), same(a, b) for votes
   proof        Prover().equal: an `equal` that asks math-verify in a process that can be killed
 

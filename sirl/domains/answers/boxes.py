@@ -1,7 +1,7 @@
 r"""Answers in \boxed{...}: their contents, with the unit after them, and whether they stand alone.
 
-A box counts as an answer if it is no part of a formula, a tuple, a matrix, a time or a quantity of two units, and if no
-word around it denies, guesses, widens or takes it back.
+A box counts as an answer if it is no part of a formula, a tuple, a matrix, a time or a quantity of
+two units, and if no word around it denies, guesses, widens or takes it back.
 """
 
 import itertools
