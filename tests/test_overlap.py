@@ -57,6 +57,7 @@ def test_slices_change_no_sample_and_no_reward(slices):
   assert sliced.rewards.parts.keys() == {'length', 'coin'}
 
 
+@pytest.mark.all
 def test_rewards_of_tokens_are_put_together_like_all_others():
   def reward(weights, samples, key):
     judged = REWARD(weights, samples, key)

@@ -22,6 +22,7 @@ def learned():
   return toy_fused.learn(jnp.arange(SEEDS))
 
 
+@pytest.mark.all
 def test_fused_steps_equal_separate_calls(learned):
   _, metrics = learned
   for seed in range(2):

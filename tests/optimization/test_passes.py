@@ -100,6 +100,7 @@ def test_rows_sorted_by_length_give_the_same_update(rollouts, cuts):
     np.testing.assert_allclose(others[name], value, rtol=2e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.all
 def test_tokens_that_the_policy_did_not_choose_may_stand_between_its_own(rollouts):
   """A tool's output may stand within a completion.
 

@@ -71,6 +71,7 @@ def test_log_probs_are_those_of_the_law_and_of_the_learner(params):
   chex.assert_trees_all_close(jnp.where(rollouts.action, learner, 0), rollouts.logp, atol=1e-6)
 
 
+@pytest.mark.all
 def test_truncated_sampling_scores_the_truncated_distribution(params):
   sampler = sampling.sampler(temperature=0.7, top_k=2)
   rollouts = sample(params, [[exact.PROMPT]], ['a'], group_size=64, sampler=sampler)
