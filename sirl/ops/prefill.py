@@ -31,9 +31,7 @@ class Causal(NamedTuple):
 
   def dense(self):
     """bool [B, T, S]."""
-    sources = jnp.arange(self.valid.shape[1])
-    last_T = self.start + jnp.arange(self.queries)
-    return (sources <= last_T[:, None])[None] & self.valid[:, None, :]
+    return causal_mask(self.valid)[:, self.start : self.start + self.queries]
 
 
 def causal_mask(valid_BT):
