@@ -13,6 +13,7 @@ from typing import NamedTuple
 COLLECTIVES = ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter')
 _KINDS = '|'.join(COLLECTIVES)
 _CALLED = re.compile(r' (?:fusion|call|async-start)\(.*?(?:calls|to_apply)=%?([\w.\-]+)')
+_END = re.compile(r'\}(, execution_thread=".*")?$')
 _ARRAY = re.compile(r'(pred|[a-z]+?(\d+)(?:e\dm\d\w*)?)\[([\d,]*)\]')
 
 
@@ -36,13 +37,16 @@ def parse(text: str) -> Module:
   """The computations of an optimized program."""
   found, entry, lines = {}, None, None
   for line in text.splitlines():
-    if head := re.match(r'(ENTRY )?%?([\w.\-]+) [^=]*\(.*\{$', line):
-      lines = found.setdefault(head[2], [])
-      entry = head[2] if head[1] else entry
-    elif line.startswith('}'):
+    if lines is None:
+      if head := re.match(r'(ENTRY )?%?([\w.\-]+) [^=]*\(.*\{$', line):
+        lines = found.setdefault(head[2], [])
+        entry = head[2] if head[1] else entry
+    elif _END.match(line):
       lines = None
-    elif lines is not None:
+    elif line.startswith(' ') or not lines:
       lines.append(line)
+    else:
+      lines[-1] += line  # an instruction of a kernel has line breaks in its metadata
   if entry is None:
     raise ValueError('this text has no ENTRY; give the text of compiled.as_text()')
   return Module(found, entry)

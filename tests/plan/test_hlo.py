@@ -104,3 +104,18 @@ def test_copies_and_transposes_are_found_from_a_size_on():
 def test_a_text_that_is_no_optimized_program_is_refused():
   with pytest.raises(ValueError, match=r'no ENTRY; give the text of compiled\.as_text\(\)'):
     hlo.parse('module @jit_f { func.func public @main() }')
+
+
+def test_what_follows_a_kernel_with_line_breaks_in_its_metadata_is_read():
+  """Such a kernel as the TPU's compiler prints it, shortened; its second line begins as an end."""
+  module = hlo.parse(
+    'ENTRY %main (x: f32[8]) -> f32[8] {\n'
+    '  %x = f32[8]{0} parameter(0)\n'
+    '  %splash = f32[8]{0} custom-call(%x), frontend_attributes={kernel_metadata={\n'
+    '"xprof_metadata":"{\\"block_q\\": 512}"\n'
+    '}}, metadata={op_name="splash"}\n'
+    '  ROOT %y = f32[8]{0} add(%splash, %x), backend_config={"estimated_cycles":"7"}\n'
+    '}\n'
+  )
+  assert len(module.computations['main']) == 3
+  assert hlo.cycles(module) == {(): 7}
