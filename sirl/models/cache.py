@@ -28,6 +28,30 @@ def heads_together(a):
   return max(fitting, default=1)
 
 
+def packed_heads(q_BTKRH, k_BTKH, v_BTKH, together):
+  """Queries, keys and values for a cache that has J kv heads side by side, see `heads_together`.
+
+  A query is zero but in the features of its own kv head, so products with the keys of all J heads
+  give those with its own: J times the operations, which decoding has to spare, and no transposed
+  copy of the cache.
+  """
+  B, T, K, R, H = q_BTKRH.shape
+  apart = q_BTKRH.reshape(B, T, K // together, together, R, 1, H)
+  own = jnp.eye(together, dtype=q_BTKRH.dtype)[:, None, :, None]  # [J, 1, J, 1]
+  q_packed = (apart * own).reshape(B, T, K // together, together * R, together * H)
+  beside = lambda x: x.reshape(B, T, K // together, together * H)
+  return q_packed, beside(k_BTKH), beside(v_BTKH)
+
+
+def own_heads(mixed, together):
+  """The features of each query's own kv head: [B, T, K / J, J * R, J * H] to [B, T, K, R, H]."""
+  B, T, P, JR, JH = mixed.shape
+  apart = mixed.reshape(B, T, P, together, JR // together, together, JH // together)
+  own = jnp.eye(together, dtype=bool)[:, None, :, None]
+  found = jnp.sum(jnp.where(own, apart, 0), axis=5)
+  return found.reshape(B, T, P * together, JR // together, JH // together)
+
+
 def init_cache(a, rows, slots):
   """Zeros for B rows of S slots: a tuple over layers of (keys, values), each [B, K / J, S, J * H].
 

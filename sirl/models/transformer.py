@@ -17,7 +17,7 @@ from flax import nnx
 
 from sirl import ranges
 from sirl.models import attention, rope, stack
-from sirl.models.cache import check_shapes, newest, write
+from sirl.models.cache import check_shapes, newest, own_heads, packed_heads, write
 from sirl.models.product import product
 from sirl.ops.prefill import Causal
 
@@ -26,7 +26,6 @@ ACTIVATIONS = {
   'silu': jax.nn.silu,
   'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
 }
-MASKED = -1e30  # finite, so that a row that may see nothing gives an average instead of NaN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,9 +120,9 @@ class Decoder(nnx.Module):
     Args:
       tokens_BT: int [B, T].
       positions_BT: int [B, T], the number of real tokens before each token, not its column.
-      mask_BTS: a `prefill.Causal`, or bool [B, T, S], True where query t may see source s, itself included. The sources
-        that a row may see must be in the order of their positions along S. A query that may see
-        nothing gives finite numbers without meaning.
+      mask_BTS: a `prefill.Causal`, or bool [B, T, S], True where query t may see source s, itself
+        included. The sources that a row may see must be in the order of their positions along S. A
+        query that may see nothing gives finite numbers without meaning.
       cache: None: S = T, and the tokens attend to one another. Otherwise a tuple over layers of
         (keys, values), each [B, K, slots, H], or with heads side by side, see
         `cache.heads_together`.
@@ -162,7 +161,7 @@ class Decoder(nnx.Module):
     """Logits, float32 [..., V], of hidden states [..., D]."""
     weight_VD = self.embed.weight if self.head is None else self.head.weight
     logits = product(x, weight_VD[...], jnp.float32)
-    return softcap(logits, self.architecture.logit_softcap)
+    return attention.capped(logits, self.architecture.logit_softcap)
 
   def value(self, x):
     """float32 [...] of hidden states [..., D]; needs architecture.value_head."""
@@ -229,50 +228,18 @@ class Attention(nnx.Module):
       S = mask_BTS.shape[-1]
       k_BKSH, v_BKSH = write(cache[0], k_BKSH, start_B, S), write(cache[1], v_BKSH, start_B, S)
 
-    scale = 1 / math.sqrt(a.query_scale or a.head_width)
+    divide = math.sqrt(a.query_scale or a.head_width)
     if isinstance(mask_BTS, Causal):
-      mixed_BTNH = attention.blocked(
-        q_BTNH, k_BKSH, v_BKSH, mask_BTS, scale=scale, softcap=a.attention_softcap
+      mixed = attention.blocked(
+        q_BTNH, k_BKSH, v_BKSH, mask_BTS, scale=1 / divide, softcap=a.attention_softcap
       )
-      return self.o(mixed_BTNH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
-
-    scores_BKRTS = jnp.einsum(
-      'BTKRH,BKSH->BKRTS', q_BTKRH, k_BKSH, preferred_element_type=jnp.float32
-    )
-    scores_BKRTS = softcap(
-      scores_BKRTS / math.sqrt(a.query_scale or a.head_width), a.attention_softcap
-    )
-    scores_BKRTS = jnp.where(mask_BTS[:, None, None], scores_BKRTS, MASKED)
-    weights_BKRTS = jax.nn.softmax(scores_BKRTS, axis=-1).astype(a.dtype)
-    # The product keeps heads before tokens, so it reads the values in their memory layout.
-    mixed_BTKRH = jnp.moveaxis(jnp.einsum('BKRTS,BKSH->BKRTH', weights_BKRTS, v_BKSH), 3, 1)
-    if together > 1:
-      mixed_BTKRH = own_heads(mixed_BTKRH, together)
-    return self.o(mixed_BTKRH.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
-
-
-def packed_heads(q_BTKRH, k_BTKH, v_BTKH, together):
-  """Queries, keys and values for a cache that has J kv heads side by side, see `cache.heads_together`.
-
-  A query is zero but in the features of its own kv head, so products with the keys of all J heads
-  give those with its own: J times the operations, which decoding has to spare, and no transposed
-  copy of the cache.
-  """
-  B, T, K, R, H = q_BTKRH.shape
-  apart = q_BTKRH.reshape(B, T, K // together, together, R, 1, H)
-  own = jnp.eye(together, dtype=q_BTKRH.dtype)[:, None, :, None]  # [J, 1, J, 1]
-  q_packed = (apart * own).reshape(B, T, K // together, together * R, together * H)
-  beside = lambda x: x.reshape(B, T, K // together, together * H)
-  return q_packed, beside(k_BTKH), beside(v_BTKH)
-
-
-def own_heads(mixed, together):
-  """The features of each query's own kv head: [B, T, K / J, J * R, J * H] to [B, T, K, R, H]."""
-  B, T, P, JR, JH = mixed.shape
-  apart = mixed.reshape(B, T, P, together, JR // together, together, JH // together)
-  own = jnp.eye(together, dtype=bool)[:, None, :, None]
-  found = jnp.sum(jnp.where(own, apart, 0), axis=5)
-  return found.reshape(B, T, P * together, JR // together, JH // together)
+    else:
+      mixed = attention.plain(
+        q_BTKRH, k_BKSH, v_BKSH, mask_BTS, divide=divide, softcap=a.attention_softcap
+      )
+      if together > 1:
+        mixed = own_heads(mixed, together)
+    return self.o(mixed.reshape(B, T, a.heads * a.head_width)), (k_BKSH, v_BKSH)
 
 
 class MLP(nnx.Module):
@@ -327,11 +294,6 @@ class Linear(nnx.Module):
     dtype = dtype or self.dtype
     y = product(x, self.weight[...], dtype)
     return y if self.bias is None else y + self.bias[...].astype(dtype)
-
-
-def softcap(x, cap):
-  """cap * tanh(x / cap), or x where cap is None."""
-  return x if cap is None else cap * jnp.tanh(x / cap)
 
 
 def noise(shape, std):

@@ -1,5 +1,6 @@
 """The programs that a step of a run compiles, with shapes in place of arrays."""
 
+import contextlib
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from sirl import gro, recipe
 from sirl.experiment import Experiment
+from sirl.plan import topology
 from sirl.runtime import sharding
 from sirl.types import Model, Params, Rewards, Rollouts, SamplingParams, TrainState
 
@@ -115,11 +117,13 @@ def traced_update(p: Programs, mesh):
   return p.optimize.trace(state(p, mesh), rollouts, rewards, key(mesh))
 
 
+@contextlib.contextmanager
 def using(mesh):
-  """A context in which programs are traced for a mesh, real or abstract."""
-  if isinstance(mesh, jax.sharding.AbstractMesh):
-    return jax.sharding.use_abstract_mesh(mesh)
-  return jax.set_mesh(mesh)
+  """A context in which programs are traced and compiled for a mesh, real or abstract."""
+  abstract = isinstance(mesh, jax.sharding.AbstractMesh)
+  use = jax.sharding.use_abstract_mesh if abstract else jax.set_mesh
+  with use(mesh), topology.cudnn():
+    yield
 
 
 TRACED = {SAMPLER: traced_sampler, UPDATE: traced_update}

@@ -1,5 +1,6 @@
 """Devices of a chip that is not here. The chip's own compiler takes them in place of real ones."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -7,6 +8,7 @@ import pathlib
 import sys
 
 import jax
+from jax._src.cudnn import fused_attention_stablehlo as of_cudnn
 from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from sirl import config
@@ -41,6 +43,7 @@ gpu_device_info {{
 }}
 platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 8 }} device_description_str: "{kind}"
 """
+CUDNN = 90800  # the same version, as cuDNN writes it
 
 
 def missing(group: Group) -> str | None:
@@ -94,6 +97,16 @@ def alone(group: Group) -> AbstractMesh:
   """A mesh of one of the chips, on which every number divides."""
   one = dataclasses.replace(group, shape=(1,) * len(group.shape))
   return abstract_mesh(one, config.Mesh(data=1))
+
+
+@contextlib.contextmanager
+def cudnn():
+  """While it is open, JAX takes cuDNN to be installed, which it otherwise asks for its version."""
+  asked, of_cudnn.check_cudnn_version = of_cudnn.check_cudnn_version, lambda: CUDNN
+  try:
+    yield
+  finally:
+    of_cudnn.check_cudnn_version = asked
 
 
 def prepare():

@@ -36,8 +36,11 @@ def _equation(equation, *how):
     return turns * _of(given['body_jaxpr'].jaxpr, *how)
   if name == 'cond':
     return max(_of(branch.jaxpr, *how) for branch in given['branches'])
-  if name == 'pallas_call' and not kernels:
+  attention = name.startswith('dot_product_attention')  # cuDNN's
+  if (name == 'pallas_call' or attention) and not kernels:
     return 0
+  if attention:
+    return _attention(equation)
   inner = sum(_of(found, *how) for found in _inner(given))
   if name == 'pallas_call':  # a kernel's body is one cell of its grid
     inner *= math.prod(n for n in given['grid_mapping'].grid if isinstance(n, int))
@@ -51,6 +54,14 @@ def _product(equation):
   (contracted, _), _ = equation.params['dimension_numbers']
   left = equation.invars[0].aval.shape
   return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
+
+
+def _attention(equation):
+  """Two products forward, five backward. A causal mask leaves out half of each."""
+  (B, T, N, H), (_, S, _, _) = (x.aval.shape for x in equation.invars[:2])
+  products = 5 if '_bwd' in equation.primitive.name else 2
+  causal = 'CAUSAL' in equation.params['mask_type'].name
+  return products * 2 * B * N * T * S * H / (2 if causal else 1)
 
 
 def _inner(given):
