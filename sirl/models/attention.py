@@ -27,7 +27,8 @@ AMPERE = 8.0  # least compute capability of cuDNN's flash attention
 def chosen(see, a):
   """`see` as it is where a kernel takes it, else as a dense mask, bool [B, T, S].
 
-  The kernels multiply in half precision, so float32 models take the plain form.
+  float32 models take the plain form: in the kernels, or in their gradients, products have half
+  precision.
 
   Args: see: bool [B, T, S] or a `Causal`; a: Architecture.
   """

@@ -5,12 +5,14 @@ with string keys, such as params['layers']['0']['attention']['q']['weight']. No 
 package uses flax modules.
 """
 
+import contextlib
 import functools
 
 import jax
 from flax import nnx
 
 from sirl.models import cache, transformer
+from sirl.ops.platform import platform
 from sirl.types import Model
 
 
@@ -32,13 +34,16 @@ def build(architecture, *, constrain=None):
     return nnx.merge(graph, with_integer_layers(params))
 
   def hidden(params, tokens_BT, positions_BT, mask_BTS, cache=None, start_B=None):
-    return module(params).hidden(tokens_BT, positions_BT, mask_BTS, cache, start_B)
+    with precise(architecture):
+      return module(params).hidden(tokens_BT, positions_BT, mask_BTS, cache, start_B)
 
   def unembed(params, x):
-    return module(params).unembed(x)
+    with precise(architecture):
+      return module(params).unembed(x)
 
   def value(params, x):
-    return module(params).value(x)
+    with precise(architecture):
+      return module(params).value(x)
 
   def init_cache(rows, slots):
     return cache.init_cache(architecture, rows, slots)
@@ -52,6 +57,17 @@ def build(architecture, *, constrain=None):
     vocab=architecture.vocab,
     architecture=architecture,
   )
+
+
+def precise(architecture):
+  """A context in which the products of a float32 model are float32, in both directions.
+
+  Otherwise a TPU multiplies float32 as bfloat16, and a GPU as TF32, with 8 and 11 bits of a number.
+  Learner and sampler could then not agree to 1e-5.
+  """
+  if architecture.dtype == 'float32' and platform() != 'cpu':
+    return jax.default_matmul_precision('highest')
+  return contextlib.nullcontext()
 
 
 def with_noise(state, key):

@@ -5,6 +5,7 @@ plan_compile.py CHIP sampler|update NAME=VALUE...
 
 import json
 import math
+import re
 import sys
 
 from sirl.plan import topology
@@ -25,7 +26,8 @@ def main(word, name, *given):
   mesh = topology.mesh(group, c.mesh)
   with programs.using(mesh):
     program = programs.TRACED[name](p, mesh).lower().compile()
-  read = hlo.parse(program.as_text())
+  text = program.as_text()
+  read = hlo.parse(text)
   memory = program.memory_analysis()
   state, a = programs.state(p, mesh), p.model.architecture
   rows = c.prompts * c.group_size // math.prod(mesh.shape[axis] for axis in ('data', 'fsdp'))
@@ -41,6 +43,8 @@ def main(word, name, *given):
         'weights': own_bytes(state.params),
         'cache': cache,
         'logits': rows * a.vocab * 4,
+        'half': text.count('bf16['),
+        'precisions': sorted(set(re.findall(r'operand_precision=\{([^}]*)\}', text))),
         'loops': sorted({path for path, _, _ in hlo.walk(read)}, key=str),
         'collectives': hlo.collectives(read),
         'copies': hlo.copies(read, cache),
