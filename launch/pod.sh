@@ -1,22 +1,26 @@
 #!/usr/bin/env bash
 # The same command on every worker of a TPU VM pod.
 #
-#   launch/pod.sh NAME ZONE experiments/gsm8k_grpo.py /mnt/shared/runs/gsm8k [--set NAME=VALUE ...]
+#   launch/pod.sh NAME ZONE -- run experiments/gsm8k_grpo.py --workdir /mnt/shared/runs/gsm8k
 #
-# The workers must have been set up (launch/setup_vm.sh), and WORKDIR must be one folder for all of them: a mounted file
-# system, not a bucket's address.
-# After a preemption run the same line again: the run resumes from its last checkpoint. FOLDER is the checkout there.
+# The workers must have been set up (launch/setup_vm.sh), and the workdir must be one folder for all of them: a mounted
+# file system, not a bucket's address. FOLDER is the checkout there (sirl, in the home folder), SIRL the program in it.
+# After a preemption make the pod again under its name, set it up, and run the same line: the run resumes.
 set -euo pipefail
+# shellcheck source=launch/shared.sh
+source "$(dirname "$0")/shared.sh"
 
-if [[ $# -lt 4 ]]; then
-  echo "usage: $0 NAME ZONE FILE WORKDIR [--set NAME=VALUE ...]" >&2
-  exit 2
-fi
-name=$1 zone=$2 file=$3 workdir=$4
-shift 4
-folder=${FOLDER:-sirl}
+read_arguments '[--dry-run] NAME ZONE' 2 2 "$@"
+read -r -a sirl <<<"${SIRL:-.venv/bin/sirl}"
+ask_for_workdir
 
 # Quoted once more, because the remote shell reads the line again. On TPU the workers find each other by themselves.
-printf -v arguments ' %q' run "$file" --workdir "$workdir" "$@" --distributed
-printf -v command 'cd %q && exec .venv/bin/sirl%s' "$folder" "$arguments"
-exec gcloud compute tpus tpu-vm ssh "$name" --zone "$zone" --worker all --command "$command"
+remote="cd $(quoted "${FOLDER:-sirl}") && exec $(quoted "${sirl[@]}" "${line[@]}" --distributed)"
+words=(gcloud compute tpus tpu-vm ssh "${given[0]}" --zone "${given[1]}" --worker all --command "$remote")
+if ((dry)); then
+  quoted "${words[@]}"
+  echo
+  exit
+fi
+needs gcloud
+exec "${words[@]}"

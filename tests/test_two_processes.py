@@ -62,7 +62,7 @@ def runs(tmp_path_factory):
   one, two = folder / 'one', folder / 'two'
   finish([sys.executable, '-m', 'sirl', *command(one)], JAX_NUM_CPU_DEVICES='2')
   finish(
-    [str(ROOT / 'launch' / 'local.sh'), '2', *command(two)],
+    [str(ROOT / 'launch' / 'local.sh'), '2', '--', *command(two)],
     JAX_NUM_CPU_DEVICES='1',
     SIRL=f'{sys.executable} -m sirl',
     PORT=str(free_port()),

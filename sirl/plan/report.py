@@ -12,6 +12,11 @@ SECONDS = ((1.0, 's'), (1e-3, 'ms'), (1e-6, 'us'))
 COUNTS = ((1e9, ' billion'), (1e6, ' million'), (1e3, ' thousand'), (1, ''))
 SENT = ((1e12, 'TB'), (1e9, 'GB'), (1e6, 'MB'), (1e3, 'kB'), (1, 'B'))
 SHOWN = 6  # collectives of a program
+# What starts the processes of several hosts, by platform. A line of `sirl run` follows.
+LAUNCHERS = {
+  'tpu': ('launch/pod.sh NAME ZONE --', 'launch/gke.sh NAME {chips} IMAGE CLAIM --'),
+  'gpu': ('launch/slurm.sh {hosts} {gpus} --', 'launch/ssh.sh HOST,HOST --'),
+}
 
 
 def table(plan) -> str:
@@ -22,6 +27,9 @@ def table(plan) -> str:
   if any(v.collectives for v in plan.verdicts):
     lines += ['', *_collectives(plan)]
   lines += ['', 'to run it:', f'  {command(plan)}']
+  if starts := launchers(plan.group):
+    what = f'on all {plan.group.hosts} hosts, with one of these before it (launch/README.md):'
+    lines += ['', what, *(f'  {start}' for start in starts)]
   if plan.notes:
     lines += ['', *(f'note: {text}' for text in plan.notes)]
   return '\n'.join(lines)
@@ -168,6 +176,7 @@ def as_json(plan) -> dict:
     ],
     'notes': list(plan.notes),
     'command': command(plan),
+    'launchers': launchers(plan.group),
   }
 
 
@@ -178,3 +187,11 @@ def command(plan) -> str:
   words = [word for a in (*given, *numbers) for word in ('--set', a)]
   hosts = ' --distributed' if plan.group.hosts > 1 else ''
   return f'sirl run {shlex.join([plan.file, *words])}{hosts}'
+
+
+def launchers(group) -> list[str]:
+  """What stands before the command to start it on every host of `chips.Group`; [] for one host."""
+  if group.hosts == 1:
+    return []
+  about = {'chips': group.name, 'hosts': group.hosts, 'gpus': group.size // group.hosts}
+  return [start.format(**about) for start in LAUNCHERS[group.chip.platform]]
