@@ -122,7 +122,7 @@ def _reached(graph, start):
 WIDTH, HEIGHT = 1000, 1025
 # room: (left, top, width, height, what is in it)
 LAYOUT = {
-  'experiments': (40, 86, 250, 58, 'settings, methods, controls:\nyour files stand here too'),
+  'experiments': (40, 2, 250, 58, 'settings, methods, controls:\nyour files stand here too'),
   'cli': (620, 6, 220, 38, 'parses a line'),
   'commands': (620, 62, 220, 58, 'run, sweep, compare, sample,\nevaluate, export, ...'),
   'plan': (345, 66, 210, 58, 'memory and time of a run\non chips that are not here'),
@@ -157,10 +157,11 @@ LAYOUT = {
 }  # fmt: skip
 # Arrows that are not straight down: their corners.
 ROUTES = {
-  ('experiments', 'loop'): [(275, 144), (400, 200)],
-  ('experiments', 'reporting'): [(290, 128), (712, 200)],
+  ('experiments', 'plan'): [(290, 40), (345, 80)],
+  ('experiments', 'loop'): [(270, 60), (400, 200)],
+  ('experiments', 'reporting'): [(285, 60), (325, 140), (712, 200)],
   ('experiments', 'refinement'): [
-    (285, 144), (333, 180), (333, 412), (477, 412), (477, 570), (470, 570),
+    (255, 60), (333, 180), (333, 412), (477, 412), (477, 570), (470, 570),
   ],
   ('commands', 'plan'): [(620, 95), (555, 95)],
   ('commands', 'loop'): [(635, 120), (500, 200)],

@@ -66,7 +66,7 @@ ALLOWED = {
   # Experiments may import all of it except the command line, which calls them.
   'experiments': BELOW
   | METHODS
-  | {'experiment', 'runs', 'overlap', 'gro', 'loop', 'recipe', 'reporting', 'warm_start'},
+  | {'experiment', 'runs', 'overlap', 'gro', 'loop', 'recipe', 'reporting', 'warm_start', 'plan'},
 }  # fmt: skip
 # Rooms that may use only these modules of another room.
 PARTS = {

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from sirl.plan import topology
+from sirl.plan import hlo, topology, work
 
 FULL = 'RESOURCE_EXHAUSTED'
 
@@ -26,8 +26,15 @@ def compiled(request: dict, seconds: float) -> dict:
     seconds: after which the child is killed.
   Returns: the result, see `_result`; or {'failed': why} for one that was killed, aborted or raised.
   """
-  command = [sys.executable, '-m', 'sirl.plan.compiling']
   path = [*sys.path, *([str(topology.APART)] if topology.APART.is_dir() else [])]
+  return answer([sys.executable, '-m', 'sirl.plan.compiling'], request, path, seconds)
+
+
+def answer(command, request: dict, path, seconds: float) -> dict:
+  """The JSON that a child prints as its last line, or {'failed': why}.
+
+  Args: command: of the child, which reads the request; path: folders of its modules.
+  """
   environment = {**os.environ, **topology.ENVIRONMENT, 'PYTHONPATH': os.pathsep.join(path)}
   try:
     done = subprocess.run(
@@ -49,26 +56,29 @@ def main():
   request = json.loads(sys.stdin.read())
   topology.prepare()
   from sirl import experiment_file
-  from sirl.plan import chips, programs, work
+  from sirl.plan import chips, programs
 
   group = chips.group(request['chip'])
   module = experiment_file.load(experiment_file.find(request['file']))
   config = experiment_file.configured(module, request['set'])
   p = programs.of(module.build, config)
   mesh = topology.mesh(group, config.mesh)
+  with programs.using(mesh):
+    print(json.dumps(result(programs.TRACED[request['program']](p, mesh), group)))
+
+
+def result(traced, group) -> dict:
+  """Compiles a `jax.stages.Traced` for chips. The dict that `compiled` returns."""
   started = time.monotonic()
   try:
-    with programs.using(mesh):
-      traced = programs.TRACED[request['program']](p, mesh)
-      program = traced.lower().compile()
+    program = traced.lower().compile()
   except Exception as error:  # the compiler's own class, XlaRuntimeError, is not public
     if FULL not in str(error):
       raise
-    print(json.dumps({'fits': False, 'full': _size(str(error))}))
-    return
-  result = _result(program, group)
-  result |= {'kernel_flops': work.flops(traced) - work.flops(traced, kernels=False)}
-  print(json.dumps({**result, 'compile_s': time.monotonic() - started}))
+    return {'fits': False, 'full': _size(str(error))}
+  kernels = work.flops(traced) - work.flops(traced, kernels=False)
+  seconds = time.monotonic() - started
+  return _result(program, group) | {'kernel_flops': kernels, 'compile_s': seconds}
 
 
 def _size(message):
@@ -84,8 +94,6 @@ def _result(program, group):
   the argument of the same shape and order. loops: [path, seconds of one run by the compiler's
   estimate, None without one]. collectives: [path, kind, count, bytes].
   """
-  from sirl.plan import hlo
-
   memory = program.memory_analysis()
   module = hlo.parse(program.as_text())
   clock = group.chip.clock

@@ -8,10 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks import cases, driver, limits, ours, protocol, render, rollouts, workload
+from experiments.benchmarks import (
+  cases,
+  compiled,
+  driver,
+  limits,
+  ours,
+  protocol,
+  render,
+  rollouts,
+  workload,
+)
 from sirl.models import functional
 from sirl.models.transformer import Architecture
 from sirl.ops import prefill
+from sirl.plan import chips
 
 CASE = cases.Case(
   name='prefill', set='tiny', kind='prefill', layers=1, prompts=2, prompt=4, new=2,
@@ -258,3 +269,34 @@ def test_pictures_are_written_where_there_is_something_to_draw(tmp_path):
   rows += [row(kind='growth', what='prompts', prompts=n, sides=sides) for n in (2, 4)]
   assert render.growth({'rows': rows}, tmp_path / 'growth.png')
   assert (tmp_path / 'growth.png').read_bytes().startswith(b'\x89PNG')
+
+
+# ---------------------------------------------------------------- compiled for a TPU
+
+
+def row_of(program, **result):
+  given = {'fits': True, 'peak': 3 * 2**30, 'collectives': [], 'kernel_flops': 0.0, **result}
+  found = compiled.repeated(given, 1 if program == 'sampler' else 128)
+  return compiled.line('x', 'data', compiled.judged(program, found, chips.group('v5e:2x2')))
+
+
+def test_a_step_of_tunix_is_all_its_micro_steps():
+  # 128 x (10 ms + 197e12 FLOPs on 4 chips of that rate + 2 x 3/4 x 1 GB at 100 GB/s).
+  found = row_of(
+    'update', loops=[[[], 0.01]], collectives=[[[], 'all-reduce', 1, 10**9]], kernel_flops=197e12
+  )
+  assert found == '| x, s a step | data | 35.20 | 1.28 | 32.00 | 1.92 | 192.00 | 3.00 |'
+
+
+def test_a_sampler_is_compared_by_the_turn():
+  # 5 ms a turn, and 3/4 x 1 GB in each.
+  loops = [[[], 9.0], [[None], 0.005]]
+  found = row_of('sampler', loops=loops, collectives=[[[None], 'all-gather', 4, 10**9]])
+  assert found == '| x, ms a turn | data | 12.50 | 5.00 | 0.00 | 7.50 | 0.75 | 3.00 |'
+
+
+def test_a_program_without_a_verdict_says_why_in_its_row():
+  failed = compiled.judged('update', {'failed': 'killed'}, chips.group('v5e:2x2'))
+  assert compiled.line('x', 'fsdp', failed).startswith('| x | fsdp | killed |')
+  full = compiled.judged('update', {'fits': False, 'full': 17e9}, chips.group('v5e:2x2'))
+  assert compiled.line('x', 'fsdp', full).startswith('| x | fsdp | does not fit |')
