@@ -306,9 +306,6 @@ def test_every_line_of_the_readme_is_accepted():
   assert ran.stdout.splitlines() == shown[1:]
 
 
-# ---------------------------------------------------------------- runs, with a fake ssh and a fake Slurm
-
-
 @pytest.mark.all
 @pytest.mark.parametrize(('name', 'arguments'), [('ssh.sh', ['one,two']), ('slurm.sh', ['2', '1'])])
 def test_two_processes_finish_a_run(name, arguments, checkout):
