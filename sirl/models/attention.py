@@ -6,6 +6,7 @@ cuDNN's flash attention, through `jax.nn`, on an NVIDIA GPU. Both agree with the
 rounding. `chosen` decides which mask goes to a kernel.
 """
 
+import dataclasses
 import functools
 import math
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as Spec
 
+from sirl.models.cache import newest
 from sirl.ops.platform import platform
 from sirl.ops.prefill import Causal
 from sirl.runtime.sharding import ROWS
@@ -35,14 +37,23 @@ def chosen(see, a):
   if not isinstance(see, Causal):
     return see
   B, _, S = see.shape
-  # One scan over layers selects between the masks of local and global ones, so these are arrays.
-  fits = platform() in KERNELS and S >= LONG and not a.local_layers
+  fits = platform() in KERNELS and S >= LONG
   if fits and platform() == 'tpu':
     fits = a.dtype == 'bfloat16'
   elif fits:
     fits = a.dtype != 'float32' and a.attention_softcap is None and a.head_width % 8 == 0
     fits = fits and a.head_width <= WIDEST and _has_flash(jax.devices()[0])
-  return see if fits and _split(B, a.heads, a.kv_heads) is not None else see.dense()
+  if not fits or _split(B, a.heads, a.kv_heads) is None:
+    return see.dense()
+  narrow = a.local_layers and a.sliding_window < S
+  return dataclasses.replace(see, window=a.sliding_window if narrow else None)
+
+
+def near(see, a):
+  """What `chosen` gives, for the local layers."""
+  if isinstance(see, Causal):
+    return dataclasses.replace(see, local=True)
+  return newest(see, a.sliding_window)
 
 
 def _has_flash(device):
@@ -85,14 +96,22 @@ def blocked(
   split = _split(B, N, k_BKSH.shape[1])
   assert split is not None, 'chosen() decides that'
   rows, heads, free = split
-  run = functools.partial(kernel or KERNELS[platform()], see.start, scale, softcap, interpret)
+  given = kernel or KERNELS[platform()], see.start, scale, softcap, interpret
+  whole, narrow = (functools.partial(*given, window) for window in (None, see.window))
+
+  def run(local, *arguments):  # a scan over layers does not know which of them are local
+    return jax.lax.cond(local, narrow, whole, *arguments)
+
+  if see.window is None or isinstance(see.local, bool):
+    of_layer = narrow if see.local else whole
+    run = lambda _, *arguments: of_layer(*arguments)
   if free:
     queries, sources = Spec(rows, None, heads), Spec(rows, heads)
     run = jax.shard_map(
-      run, in_specs=(queries, sources, sources, Spec(rows)), out_specs=queries, axis_names=free,
-      check_vma=False,
+      run, in_specs=(Spec(), queries, sources, sources, Spec(rows)), out_specs=queries,
+      axis_names=free, check_vma=False,
     )  # fmt: skip
-  return run(q_BTNH, k_BKSH, v_BKSH, see.valid)
+  return run(jnp.asarray(see.local), q_BTNH, k_BKSH, v_BKSH, see.valid)
 
 
 def _split(B, N, K):
@@ -102,8 +121,6 @@ def _split(B, N, K):
   """
   mesh = jax.sharding.get_abstract_mesh()
   free = {axis for axis in mesh.shape if axis not in mesh.manual_axes}
-  if mesh.size <= 1:
-    return (), None, set()
   rows = tuple(axis for axis in ROWS if axis in free)
   tensor = mesh.shape.get('tensor', 1) if 'tensor' in free else 1
   if B % math.prod(mesh.shape[axis] for axis in rows) or N % tensor or K % tensor:
@@ -111,7 +128,7 @@ def _split(B, N, K):
   return rows, 'tensor' if 'tensor' in free else None, free
 
 
-def splash(start, scale, softcap, interpret, q_BTNH, k_BKSH, v_BKSH, valid_BS):
+def splash(start, scale, softcap, interpret, window, q_BTNH, k_BKSH, v_BKSH, valid_BS):
   """JAX's kernel for TPU, on the rows and heads of one device. Pads T and S to whole blocks.
 
   Source: github.com/jax-ml/jax, jax/experimental/pallas/ops/tpu/splash_attention.
@@ -128,7 +145,8 @@ def splash(start, scale, softcap, interpret, q_BTNH, k_BKSH, v_BKSH, valid_BS):
   # Padding sees padding: a query that sees nothing would give NaN.
   segments_BS = valid_BS.astype(jnp.int32)
   segments = splash_attention.SegmentIds(segments_BS[:, start : start + queries], segments_BS)
-  mask = splash_attention.CausalMask((queries, sources), offset=start)
+  seen = None if window is None else window - 1, 0  # beside a query's own source
+  mask = splash_attention.LocalMask((queries, sources), seen, offset=start)
   kernel = splash_attention.make_splash_mha_single_device(
     splash_attention.MultiHeadMask([mask] * N),
     block_sizes=_blocks(queries, sources),
@@ -153,7 +171,7 @@ def _blocks(queries, sources):
   )  # fmt: skip
 
 
-def flash(start, scale, softcap, interpret, q_BTNH, k_BKSH, v_BKSH, valid_BS):
+def flash(start, scale, softcap, interpret, window, q_BTNH, k_BKSH, v_BKSH, valid_BS):
   """cuDNN's kernel for NVIDIA GPUs, on the rows and heads of one device. Has no softcap.
 
   It takes a causal mask, and sequences that stand at the front. So the valid sources move there, in
@@ -185,6 +203,7 @@ def flash(start, scale, softcap, interpret, q_BTNH, k_BKSH, v_BKSH, valid_BS):
   mixed_BSNH = jax.nn.dot_product_attention(
     front(q_BSNH), front(k_BKSH.swapaxes(1, 2)), front(v_BKSH.swapaxes(1, 2)), scale=scale,
     is_causal=True, query_seq_lengths=lengths_B, key_value_seq_lengths=lengths_B,
+    local_window_size=None if window is None else (window - 1, 0),
     implementation='xla' if interpret else 'cudnn',
   )  # fmt: skip
   return taken(jnp.where(real_BS11, mixed_BSNH, 0), place_BS[:, start : start + T])

@@ -17,7 +17,7 @@ from flax import nnx
 
 from sirl import ranges
 from sirl.models import attention, rope, stack
-from sirl.models.cache import check_shapes, newest, own_heads, packed_heads, write
+from sirl.models.cache import check_shapes, own_heads, packed_heads, write
 from sirl.models.product import product
 from sirl.ops.prefill import Causal
 
@@ -143,7 +143,7 @@ class Decoder(nnx.Module):
     local_rotation = rotation
     if a.local_layers and a.rope_local_theta is not None:
       local_rotation = rope.rotation(positions_BT, a.head_width, a.rope_local_theta, None)
-    local_mask_BTS = newest(mask_BTS, a.sliding_window) if a.local_layers else mask_BTS
+    local_mask_BTS = attention.near(mask_BTS, a) if a.local_layers else mask_BTS
     views = (rotation, mask_BTS), (local_rotation, local_mask_BTS)
 
     x_BTD = self.constrain(self.embed(tokens_BT))

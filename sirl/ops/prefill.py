@@ -3,7 +3,8 @@
 In the learner, gradients flow through it.
 """
 
-from typing import NamedTuple
+import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +15,24 @@ from sirl.types import Array
 PIECE = 1024  # tokens per pass on a CPU
 
 
-class Causal(NamedTuple):
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=('valid', 'local'),
+  meta_fields=('start', 'queries', 'window'),
+)
+@dataclasses.dataclass(frozen=True)
+class Causal:
   """A mask by its structure: query t sees the valid ones of sources 0 .. start + t.
 
-  `Hidden` takes it in place of a dense mask; a model may then compute attention in blocks.
+  `Hidden` takes it in place of a dense mask; a model may then compute attention in blocks. Of a
+  local one, a query sees the last `window` of those sources; valid ones must stand together.
   """
 
   valid: Array  # bool [B, S]
-  start: int  # source of the first query; static
-  queries: int  # T; static
+  start: int  # source of the first query
+  queries: int  # T
+  window: int | None = None
+  local: bool | Array = False  # bool []; whether the window is in force
 
   @property
   def shape(self):

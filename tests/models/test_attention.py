@@ -4,6 +4,7 @@ JAX's kernel for TPU runs in its interpreter here. cuDNN's has none: what is tes
 it, with XLA in its place.
 """
 
+import dataclasses
 import types
 
 import jax
@@ -13,6 +14,7 @@ import pytest
 
 from sirl import config
 from sirl.models import attention
+from sirl.models.cache import newest
 from sirl.models.presets import preset
 from sirl.ops.prefill import Causal
 from sirl.plan import chips, topology
@@ -72,6 +74,34 @@ def test_a_kernel_and_its_gradient_are_those_of_plain_attention(kernel, queries,
     np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+  'kernel', [pytest.param(attention.splash, marks=pytest.mark.all), attention.flash]
+)
+def test_a_local_layer_sees_the_newest_sources_and_a_scan_selects_it(kernel):
+  q, k, v, see, real = arrays(100, 30, padding=20)
+  near = newest(see.dense(), 9)
+  see = dataclasses.replace(see, window=9)
+
+  def value(local, fn):
+    return jax.value_and_grad(lambda q: jnp.sum(jnp.where(real, fn(q, local), 0.0) ** 2))(q)
+
+  def run(q, local):
+    own = dataclasses.replace(see, local=local)
+    return attention.blocked(q, k, v, own, scale=0.1, kernel=kernel, interpret=True)
+
+  def expected(q, local):
+    mask = near if local else see.dense()
+    q_BTKRH = q.reshape(B, -1, K, N // K, H)
+    return attention.plain(q_BTKRH, k, v, mask, divide=10.0).reshape(q.shape)
+
+  scanned = jax.jit(lambda local_L: jax.lax.map(lambda local: value(local, run), local_L))
+  found, grads = scanned(jnp.array([True, False]))
+  for i, local in enumerate((True, False)):
+    sums, grad = jax.jit(value, static_argnums=(0, 1))(local, expected)
+    np.testing.assert_allclose(found[i], sums, rtol=1e-5)
+    np.testing.assert_allclose(grads[i], grad, atol=5e-5)
+
+
 def test_flash_attention_leaves_out_sources_that_are_not_valid_wherever_they_are():
   """One row has holes in its sources, and one has none that is valid."""
   q, k, v, _, _ = arrays(20, 8, padding=0)
@@ -109,7 +139,7 @@ def half(**changes):
     (TPU, LONG, half(dtype='float32'), False),
     (GPU, LONG, half(dtype='float32'), False),
     (GPU, LONG, half(dtype='float16'), True),
-    (GPU, LONG, half(sliding_window=9, local_layers=(0,)), False),
+    (GPU, LONG, half(sliding_window=9, local_layers=(0,)), True),
     (GPU, Causal(jnp.ones((8, 255), bool), 0, 255), half(), False),
     # rows that eight devices cannot share
     (GPU, Causal(jnp.ones((6, 300), bool), 0, 300), half(), False),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sirl.models import functional, transformer
+from sirl.models import cache, functional, transformer
 from sirl.models.rope import Scaling
 from sirl.models.transformer import Architecture
 from sirl.ops import prefill
@@ -125,9 +125,9 @@ def test_sliding_window_limits_how_far_a_token_is_read():
 
 def test_window_counts_the_keys_a_query_may_see_and_not_columns():
   mask = jnp.array([[[1, 0, 1, 1, 0, 1, 0]]], bool)
-  kept = transformer.newest(mask, 2)
+  kept = cache.newest(mask, 2)
   np.testing.assert_array_equal(kept, np.array([[[0, 0, 0, 1, 0, 1, 0]]], bool))
-  np.testing.assert_array_equal(transformer.newest(mask, 7), mask)
+  np.testing.assert_array_equal(cache.newest(mask, 7), mask)
 
 
 @pytest.mark.parametrize('name', ARCHITECTURES)
