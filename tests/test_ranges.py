@@ -68,7 +68,7 @@ WHOLE = [
   ('minibatches', choice(update), (0, None)),
   ('microbatches', choice(Pieces), (0, None)),
   ('rows', choice(Pieces), (0,)),
-  ('chunk', choice(Pieces), (0, None)),
+  ('chunk', choice(Pieces), (0,)),
   ('warmup', choice(adamw, learning_rate=0.1), (None,)),
   ('total', choice(adamw, learning_rate=0.1), (0,)),
   ('total', choice(adamw, learning_rate=0.1, warmup=4), (3, 4)),

@@ -1,18 +1,21 @@
 """Log-probabilities of given tokens, by the same code for sampler and learner, and KL estimators.
 
 `token_stats` computes a prompt once for its whole group, as the sampler does. It unembeds only
-completion columns, at most `chunk` at a time, and recomputes the chunks in the backward pass if
-there are several. So the logits in memory are those of [B, chunk] tokens, never of all.
+completion columns, a chunk of them at a time, and recomputes the logits of the chunks in the
+backward pass if there are several. So the logits in memory are those of a chunk, never of all.
 """
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from sirl.ops import prefill, trees
+from sirl.ops.platform import platform
 from sirl.types import Sampler, TokenStats
 
 EXCLUDED = -1e30  # finite, so that masked arithmetic stays finite; exp of it is exactly 0
 PLAIN = Sampler()
+LOGITS = 5 * 2**26  # most numbers in the logits of a chunk: 1.25 GiB
 
 
 def tempered(logits, sampler, keep=None):
@@ -49,14 +52,14 @@ def entropy_of(logits):
   return jnp.log(Z) - jnp.sum(weights * l, axis=-1) / Z
 
 
-def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=64):
+def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=None):
   """Log-prob and entropy of every completion token under `params`, with the sampler's transforms.
 
   Args:
     rollouts: Rollouts with leaves [P, G, T].
     prompts: prefilled state of the rows' prompts, from `prefill.for_rows`; None: it is computed
       here, once per group.
-    chunk: completion columns unembedded at once.
+    chunk: completion columns unembedded at once; None: as many as `columns` allows.
   Returns: TokenStats with float32 [P, G, T] leaves, 0 in the first `prompt_width` columns.
   """
   P, G, T = rollouts.tokens.shape
@@ -70,10 +73,12 @@ def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=6
   # narrowed, the sampler used the same slots. Sums then run in the same order, and float32
   # log-probs of small models agree to 1e-6.
   if T - 1 > S:  # each state predicts the next token, so the last column is no input
-    see_BTS = prefill.Causal(valid_BT, S, T - 1 - S)
-    where_BT = prefill.positions(valid_BT)[:, S : T - 1]
-    rest, _ = model.hidden(params, tokens_BT[:, S : T - 1], where_BT, see_BTS, cache)
-    x_BCD = jnp.concatenate([x_BCD, rest], axis=1)
+    # An accelerator computes it nevertheless: 1024 columns fill its tiles, 1023 are copied to 1024.
+    end = T - 1 if platform() == 'cpu' else T
+    see_BTS = prefill.Causal(valid_BT, S, end - S)
+    where_BT = prefill.positions(valid_BT)[:, S:end]
+    rest, _ = model.hidden(params, tokens_BT[:, S:end], where_BT, see_BTS, cache)
+    x_BCD = jnp.concatenate([x_BCD, rest[:, : T - 1 - S]], axis=1)
   logp_BC, entropy_BC = _chunked(model, params, x_BCD, tokens_BT[:, S:], sampler, chunk)
   value_BC = None if model.value is None else model.value(params, x_BCD)
 
@@ -84,26 +89,74 @@ def token_stats(model, params, rollouts, *, prompts=None, sampler=PLAIN, chunk=6
   return TokenStats(logp=restore(logp_BC), entropy=restore(entropy_BC), value=value)
 
 
+def columns(rows, C, vocab, tensor):
+  """Columns of a chunk: C columns in equal chunks of at most LOGITS logits on a device.
+
+  Args: tensor: devices over which the vocabulary is split.
+  """
+  return -(-C // -(-C * rows * vocab // (LOGITS * tensor)))
+
+
 def _chunked(model, params, x_BCD, targets_BC, sampler, chunk):
-  """Log-prob and entropy, float32 [B, C] each; at most `chunk` columns of logits in memory."""
+  """Log-prob and entropy, float32 [B, C] each, with the logits of one chunk in memory."""
+
+  def logits_of(params, x, targets):
+    return tempered(model.unembed(params, x), sampler, keep=targets)
+
+  B, C = targets_BC.shape
+  if chunk is None:
+    vocab = jax.eval_shape(logits_of, params, x_BCD, targets_BC).shape[-1]
+    chunk = columns(B, C, vocab, jax.sharding.get_abstract_mesh().shape.get('tensor', 1))
+  # Rows, because a TPU's compiler joins the gradient to the product only without a reshape.
+  n = -(-C // chunk)
+
+  def rows(x):
+    """[B, C, ...] to [n, B * chunk, ...]."""
+    x = jnp.pad(x, ((0, 0), (0, n * chunk - C), *[(0, 0)] * (x.ndim - 2)))
+    return x.reshape(B, n, chunk, *x.shape[2:]).swapaxes(0, 1).reshape(n, -1, *x.shape[2:])
 
   def score(piece):
     x, targets = piece
-    logits = tempered(model.unembed(params, x), sampler, keep=targets)
-    return of_tokens(logits, targets), entropy_of(logits)
+    return log_softmax_stats(logits_of(params, x, targets), targets)
 
-  B, C = targets_BC.shape
-  # a single chunk is in memory anyway, so recomputing it would save nothing
-  if chunk >= C:
-    return score((x_BCD, targets_BC))
-  n = -(-C // chunk)
-  pad = n * chunk - C
-  x = jnp.pad(x_BCD, ((0, 0), (0, pad), (0, 0))).reshape(B, n, chunk, -1).swapaxes(0, 1)
-  targets = jnp.pad(targets_BC, ((0, 0), (0, pad))).reshape(B, n, chunk).swapaxes(0, 1)
-  return tuple(
-    y.swapaxes(0, 1).reshape(B, n * chunk)[:, :C]
-    for y in jax.lax.map(jax.checkpoint(score), (x, targets))
-  )
+  if n > 1:  # a single chunk is in memory anyway, so recomputing it would save nothing
+    policy = jax.checkpoint_policies.save_only_these_names(SUMS)
+    score = jax.checkpoint(score, policy=policy)
+  found = jax.lax.map(score, (rows(x_BCD), rows(targets_BC)))
+  return tuple(y.reshape(n, B, chunk).swapaxes(0, 1).reshape(B, -1)[:, :C] for y in found)
+
+
+SUMS = 'sums over the vocabulary'
+
+
+@jax.custom_vjp
+def log_softmax_stats(logits, targets):
+  """(`of_tokens`, `entropy_of`) of float32 logits [..., V] and targets int [...].
+
+  The gradient needs only the logits and two sums, which are kept where logits are recomputed. So
+  the backward pass goes through the logits once:
+
+    d logp    = 1[v = target] - p_v
+    d entropy = -p_v (log p_v + entropy)
+  """
+  return of_tokens(logits, targets), entropy_of(logits)
+
+
+def _stats_forward(logits, targets):
+  logp, entropy = log_softmax_stats(logits, targets)
+  log_Z = jax.nn.logsumexp(logits, axis=-1)
+  return (logp, entropy), (logits, targets, *checkpoint_name((log_Z, entropy), SUMS))
+
+
+def _stats_backward(kept, gradient):
+  (logits, targets, log_Z, entropy), (by_logp, by_entropy) = kept, gradient
+  logp = logits - log_Z[..., None]
+  chosen = jnp.arange(logits.shape[-1]) == targets[..., None]
+  by_p = by_logp[..., None] + by_entropy[..., None] * (logp + entropy[..., None])
+  return jnp.where(chosen, by_logp[..., None], 0.0) - jnp.exp(logp) * by_p, None
+
+
+log_softmax_stats.defvjp(_stats_forward, _stats_backward)
 
 
 # ---------------------------------------------------------------- KL(policy || reference)

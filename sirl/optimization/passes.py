@@ -47,7 +47,8 @@ class Pieces:
   # Widths in completion columns, below max_new. A piece is cut to the smallest one that fits. All
   # widths are compiled into one program, so no batch recompiles it.
   widths: tuple[ranges.Count, ...] = ()
-  chunk: ranges.Count = 64  # completion columns per unembedding
+  # Completion columns per unembedding; None: as many as `logprobs.columns` allows.
+  chunk: ranges.Count | None = None
 
   # How often weights that are split over mesh.fsdp are gathered, a key of GATHER.
   gather: str = 'auto'

@@ -13,11 +13,10 @@ import numpy as np
 
 from sirl import optimization
 from sirl.models import functional
+from sirl.ops import logprobs
 from sirl.plan import programs, work
 from sirl.plan.chips import Group
 from sirl.runtime import sharding
-
-CHUNK = optimization.Pieces().chunk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +156,7 @@ def _update_bytes(p, z, whole):
   """Bytes that the update adds to what lies on a chip. whole: all weights are gathered at once."""
   c, a = p.config, p.model.architecture
   tasks, rows = _piece(c, z)
+  columns = logprobs.columns(rows, c.max_new, a.vocab, z.tensor)
   # Embedding and head are gathered in float32, with their gradients, in any case.
   layers = z.params - z.ends
   at_once, split = (layers, layers) if whole else (layers / a.layers, layers / z.fsdp)
@@ -164,7 +164,7 @@ def _update_bytes(p, z, whole):
     'gradients': 4 * (split + z.ends) / z.tensor,
     'weights of the pass': (z.each * at_once + 4 * z.ends) / z.tensor,
     'activations between layers': rows * z.columns * a.width * a.layers * z.each,
-    'logits of a chunk': 3 * 4 * rows * min(CHUNK, c.max_new) * a.vocab / z.tensor,
+    'logits of a chunk': (4 + z.each) * rows * columns * a.vocab / z.tensor,
     'prompts and their gradient': tasks * c.max_prompt * z.per_token * (1 + 4 / z.each),
   }
 
