@@ -25,13 +25,13 @@ EXPERIMENT = 'gsm8k_grpo'
 # attention as einsums, its default; else the block of its flash attention, which must divide the
 # tokens of a row.
 EINSUM, FLASH = {'remat': 'BLOCK', 'flash': 0}, {'remat': 'BLOCK', 'flash': 640}
-PROMPTS = {'data': 1, 'fsdp': 2}  # of a micro-step: the most that fit
+PROMPTS = {'data': 1, 'fsdp': 2}  # of a micro-step, the most that fit, unless a row says less
 ROWS = (  # name, our program with --set, or the request for Tunix
   ('sampler, ours', 'sampler', ['slots=0']),
   ('sampler, Tunix', None, {'program': 'sampler', 'remat': 'NONE', 'flash': 0}),
   ('update, ours', 'update', ['widths=()']),
   ('update, Tunix', None, {'program': 'update'} | FLASH),
-  ('update, Tunix, its default attention', None, {'program': 'update'} | EINSUM),
+  ('update, Tunix, its default attention', None, {'program': 'update', 'prompts': 1} | EINSUM),
   ('old log-probs, Tunix', None, {'program': 'logps'} | FLASH),
 )
 
@@ -51,7 +51,8 @@ def tunix(request, mesh, chip, seconds, python=PYTHON):
   """
   c = Numbers()
   program, completions = request['program'], c.prompts * c.group_size
-  rows = completions if program == 'sampler' else PROMPTS[mesh] * c.group_size
+  prompts = c.prompts if program == 'sampler' else request.get('prompts', PROMPTS[mesh])
+  rows = prompts * c.group_size
   request = request | {
     'chip': chip.name, 'mesh': mesh, 'prompt': c.max_prompt, 'new': c.max_new, 'rows': rows,
     'micro_steps': completions // c.minibatches // rows, 'group_size': c.group_size,
