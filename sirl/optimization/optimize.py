@@ -8,6 +8,7 @@ the model a few at a time, sorted by length, after their shared prompts (`passes
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import chex
 import jax
@@ -22,7 +23,7 @@ from sirl.optimization.passes import Pieces
 from sirl.optimization.transforms import learning_rate_of
 from sirl.runtime import sharding
 from sirl.slots import Credit, Objective, Optimize, check_function, check_optimizer
-from sirl.types import Experience, Model, Rewards, Sampler
+from sirl.types import Array, Experience, Model, Rewards, Sampler
 
 WHOLE = Pieces()
 
@@ -57,8 +58,7 @@ def make_optimize(
   counted. Metrics are float32 scalars on the device, named as in docs/metrics.md. A mean over judged
   tokens is NaN when no token was judged.
   Raises: ValueError for a number below 1, or a credit or objective of another form; at the first
-    call, when P does not divide into minibatches and micro-batches,
-    or when the reward lacks one of `parts`.
+    call, when P does not divide into minibatches and micro-batches, or the reward lacks a part.
   """
   check_function('credit', credit)
   check_function('objective', objective)
@@ -66,87 +66,114 @@ def make_optimize(
   epochs, minibatches = ranges.whole('epochs', epochs), ranges.whole('minibatches', minibatches)
   if not isinstance(pieces, Pieces):
     raise ValueError(f'pieces={pieces!r}; expected an optimization.Pieces')
-  updates = epochs * minibatches
   forward = passes.Forward(model, sampler, pieces)
-
-  def loss_fn(stats, experience):
-    # With a single update the weights have not changed, so its forward pass gives old_logp too.
-    if updates == 1:
-      experience = experience.replace(old_logp=jax.lax.stop_gradient(stats.logp))
-    loss, metrics = contract.loss_of(objective, stats, experience)
-    metrics |= {'entropy': token_mean(stats.entropy, experience)}
-    if experience.ref_logp is not None:
-      metrics |= {'kl': token_mean(logprobs.k3(stats.logp, experience.ref_logp), experience)}
-    return loss, (metrics, sampler_gap(stats.logp, experience.rollouts))
-
-  def update(state, experience):
-    (loss, (metrics, gap)), grads = passes.gradients(
-      forward, loss_fn, state.params, state.frozen, experience
-    )
-    # Gradients are summed in float32; the optimizer's state has the dtypes of the weights.
-    grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
-    norm = trees.global_norm(grads)
-    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
-
-    def moved(grads, opt_state, params):
-      steps, opt_state = optimizer.update(grads, opt_state, params)
-      return optax.apply_updates(params, steps), opt_state
-
-    def kept(grads, opt_state, params):
-      return params, opt_state
-
-    params, opt_state = jax.lax.cond(finite, moved, kept, grads, state.opt_state, state.params)
-    state = state.replace(
-      step=state.step + finite.astype(jnp.int32),
-      params=params,
-      opt_state=opt_state,
-      skipped=state.skipped + (~finite).astype(jnp.int32),
-    )
-    return state, (metrics, {'loss': loss, 'grad_norm': norm}, gap, experience.counts.tokens)
+  update = functools.partial(_update, forward, optimizer, objective, epochs * minibatches == 1)
 
   @functools.partial(jax.jit, donate_argnums=0)
   def compiled(state, rollouts, rewards, key):
-    P = rewards.total.shape[0]
-    _check_split(P, minibatches, pieces.microbatches)
+    _check_split(rewards.total.shape[0], minibatches, pieces.microbatches)
     if from_reference:
-      params = trees.copy(state.others['reference'])
-      state = state.replace(params=params, opt_state=optimizer.init(params))
-    experience = _judged(rollouts, rewards)
-    experience = _scored(forward, state, experience, scored_by)
+      state = _restarted(state, optimizer)
+    experience = _scored(forward, state, _judged(rollouts, rewards), scored_by)
     experience = contract.credited(credit, experience)
-
-    if updates == 1:
-      state, (metrics, moved, gap, tokens) = update(state, contract.with_counts(experience))
-    else:
-      order = jnp.concatenate(
-        [jax.random.permutation(k, P) for k in jax.random.split(key, epochs)]
-      ).reshape(updates, -1)
-
-      def turn(state, rows_p):
-        rows = jax.tree.map(lambda x: x[rows_p], experience)
-        return update(state, contract.with_counts(rows))
-
-      state, (metrics, moved, _, tokens) = jax.lax.scan(turn, state, order)
-      # Weighted by tokens, so a minibatch without judged tokens has no weight.
-      share = tokens / jnp.maximum(jnp.sum(tokens), 1.0)
-      metrics = jax.tree.map(lambda x: masked.sum(x * share, share > 0), metrics)
-      moved = jax.tree.map(lambda x: jnp.sum(x * share), moved)
-      gap = sampler_gap(experience.old_logp, rollouts)
-    # Means over judged tokens do not exist without one; the loss and the gradient are then 0.
-    counted = jnp.sum(tokens) > 0
+    state, found = _updates(update, state, experience, key, epochs, minibatches)
     state = sharding.kept(state)
-    metrics = jax.tree.map(lambda x: jnp.where(counted, x, jnp.nan), metrics)
-    return state, metrics | moved | _gap_metrics(gap) | _batch_metrics(state, rollouts, experience)
+    return state, _metrics(found) | _batch_metrics(state, rollouts, experience)
 
   def optimize(state, rollouts, rewards, key):
     # Passes only the parts that are read: another set of parts would recompile the program.
     return compiled(state, rollouts, _with_parts(rewards, parts), key)
 
-  def trace(state, rollouts, rewards, key):
-    return compiled.trace(state, rollouts, _with_parts(rewards, parts), key)
-
-  optimize.trace = trace
+  optimize.trace = lambda state, rollouts, rewards, key: compiled.trace(
+    state, rollouts, _with_parts(rewards, parts), key
+  )
   return optimize
+
+
+# ---------------------------------------------------------------- updates
+
+
+class Found(NamedTuple):
+  """What one update found, or all updates of a step together."""
+
+  metrics: dict  # of the objective; means over judged tokens
+  moved: dict  # {'loss', 'grad_norm'}
+  gap: tuple  # of `sampler_gap`
+  tokens: Array  # float32 [], judged tokens
+
+
+def _updates(update, state, experience, key, epochs, minibatches):
+  """(state, Found) after epochs of updates on minibatches, in an order drawn anew for each epoch."""
+  if epochs * minibatches == 1:
+    return update(state, contract.with_counts(experience))
+  P = experience.rewards.shape[0]
+  order = jnp.concatenate(
+    [jax.random.permutation(k, P) for k in jax.random.split(key, epochs)]
+  ).reshape(epochs * minibatches, -1)
+
+  def turn(state, rows_p):
+    rows = jax.tree.map(lambda x: x[rows_p], experience)
+    return update(state, contract.with_counts(rows))
+
+  state, (metrics, moved, _, tokens) = jax.lax.scan(turn, state, order)
+  # Weighted by tokens, so a minibatch without judged tokens has no weight.
+  share = tokens / jnp.maximum(jnp.sum(tokens), 1.0)
+  metrics = jax.tree.map(lambda x: masked.sum(x * share, share > 0), metrics)
+  moved = jax.tree.map(lambda x: jnp.sum(x * share), moved)
+  gap = sampler_gap(experience.old_logp, experience.rollouts)
+  return state, Found(metrics, moved, gap, jnp.sum(tokens))
+
+
+def _update(forward, optimizer, objective, alone, state, experience):
+  """(state, Found) after one update.
+
+  Args: alone: whether it is the only one of its step.
+  """
+  loss = functools.partial(_loss, objective, alone)
+  (loss, (metrics, gap)), grads = passes.gradients(
+    forward, loss, state.params, state.frozen, experience
+  )
+  # Gradients are summed in float32; the optimizer's state has the dtypes of the weights.
+  grads = jax.tree.map(lambda g, p: g.astype(p.dtype), grads, state.params)
+  norm = trees.global_norm(grads)
+  finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+
+  def moved(grads, opt_state, params):
+    steps, opt_state = optimizer.update(grads, opt_state, params)
+    return optax.apply_updates(params, steps), opt_state
+
+  def kept(grads, opt_state, params):
+    return params, opt_state
+
+  params, opt_state = jax.lax.cond(finite, moved, kept, grads, state.opt_state, state.params)
+  state = state.replace(
+    step=state.step + finite.astype(jnp.int32),
+    params=params,
+    opt_state=opt_state,
+    skipped=state.skipped + (~finite).astype(jnp.int32),
+  )
+  return state, Found(metrics, {'loss': loss, 'grad_norm': norm}, gap, experience.counts.tokens)
+
+
+def _loss(objective, alone, stats, experience):
+  """(loss, (metrics, gap)) of a piece, for `passes.gradients`."""
+  # With a single update the weights have not changed, so its forward pass gives old_logp too.
+  if alone:
+    experience = experience.replace(old_logp=jax.lax.stop_gradient(stats.logp))
+  loss, metrics = contract.loss_of(objective, stats, experience)
+  metrics |= {'entropy': token_mean(stats.entropy, experience)}
+  if experience.ref_logp is not None:
+    metrics |= {'kl': token_mean(logprobs.k3(stats.logp, experience.ref_logp), experience)}
+  return loss, (metrics, sampler_gap(stats.logp, experience.rollouts))
+
+
+# ---------------------------------------------------------------- before the updates
+
+
+def _restarted(state, optimizer):
+  """The state with the reference's weights and a new optimizer state."""
+  params = trees.copy(state.others['reference'])
+  return state.replace(params=params, opt_state=optimizer.init(params))
 
 
 def _with_parts(rewards, names):
@@ -219,6 +246,15 @@ def sampler_gap(logp_PGT, rollouts):
   gap = jnp.abs(jnp.where(sampled, jax.lax.stop_gradient(logp_PGT) - rollouts.logp, 0.0))
   gap = jnp.where(jnp.isnan(gap), jnp.inf, gap)  # NaN from the learner is an infinite gap
   return jnp.sum(gap), masked.count(sampled), jnp.max(gap)
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def _metrics(found):
+  """Metrics of the updates. Means over judged tokens do not exist without one."""
+  metrics = jax.tree.map(lambda x: jnp.where(found.tokens > 0, x, jnp.nan), found.metrics)
+  return metrics | found.moved | _gap_metrics(found.gap)
 
 
 def _gap_metrics(gap):
