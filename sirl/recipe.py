@@ -70,6 +70,8 @@ class Config(configs.Base):
   microbatches: ranges.Count = 1  # parts of a minibatch whose gradients are added
   rows: ranges.Count | None = None  # completions per forward pass of the learner, longest first
   widths: tuple[ranges.Count, ...] = ()  # completion columns to which short completions are cut
+  # how often the update gathers weights that are split over mesh.fsdp: a key of `passes.GATHER`
+  gather: str = 'auto'
   slices: ranges.Count = 1  # parts of a batch, to overlap generation with slow rewards
 
 
@@ -259,7 +261,7 @@ def update_of(c: Config, s: Setting, m: Method) -> Optimize:
     s.model, m.optimizer or s.optimizer, m.credit,
     objectives.add(m.objective, (c.kl, objectives.kl())),
     epochs=c.epochs, minibatches=c.minibatches,
-    pieces=Pieces(microbatches=c.microbatches, rows=c.rows, widths=c.widths),
+    pieces=Pieces(microbatches=c.microbatches, rows=c.rows, widths=c.widths, gather=c.gather),
     sampler=m.sampler or s.sampler, scored_by=('reference', *m.teachers),
     from_reference=m.from_reference, parts=m.parts,
   )  # fmt: skip

@@ -15,7 +15,7 @@ from sirl import optimization
 from sirl.models import functional
 from sirl.ops import logprobs
 from sirl.plan import programs, work
-from sirl.plan.chips import Group
+from sirl.plan.chips import GiB, Group
 from sirl.runtime import sharding
 
 
@@ -127,8 +127,7 @@ def estimate(p: programs.Programs, group: Group, mesh, update_flops: float, resi
     resident: from `resident`.
   """
   c, z = p.config, _sizes(p, mesh)
-  with programs.using(mesh):
-    whole = z.fsdp == 1 or optimization.Pieces().gathers_all(p.learner.params)
+  whole = gathers_all(p, mesh)
   sampler = {
     'weights for decoding': z.weights if z.fsdp > 1 or z.each < 4 else 0,
     'cache of the slots': z.rows * z.columns * z.per_token,
@@ -140,6 +139,29 @@ def estimate(p: programs.Programs, group: Group, mesh, update_flops: float, resi
     sampler=sampler, update=_update_bytes(p, z, whole),
     stages=_stages(p, group, z, update_flops, whole),
   )  # fmt: skip
+
+
+def gathers_all(p, mesh) -> bool:
+  """Whether the update gathers all weights at once; so without fsdp, where they lie whole."""
+  with programs.using(mesh):
+    pieces = optimization.Pieces(gather=p.config.gather)
+    return mesh.shape['fsdp'] == 1 or pieces.gathers_all(p.learner.params)
+
+
+def gather_in_words(p, group, mesh) -> list[str]:
+  """How often the update gathers weights over fsdp, and why, as one sentence; none without fsdp."""
+  if mesh.shape['fsdp'] == 1:
+    return []
+  often = 'once per minibatch' if gathers_all(p, mesh) else 'layer by layer in every pass'
+  if p.config.gather != 'auto':
+    return [f'gather={p.config.gather}: the update gathers weights {often}']
+  need = 8 * functional.count(p.model.architecture) / mesh.shape['tensor']
+  other, sign = ('layer', 'at most') if gathers_all(p, mesh) else ('minibatch', 'more than')
+  return [
+    f'gather=auto: the update gathers weights {often}, because whole ones with their copy and '
+    f'gradient take {need / GiB:.2f} GiB, {sign} a third of the {group.chip.memory / GiB:.2f} GiB '
+    f'of a chip; --set gather={other} does otherwise'
+  ]
 
 
 def _prompt_tokens(c, z):

@@ -85,6 +85,27 @@ def test_weights_that_fit_no_chip_whole_are_gathered_a_layer_at_a_time():
   assert large.update['gradients'] == 4 * (layers / 64 + ends)
 
 
+def test_how_weights_are_gathered_is_told_with_its_reason():
+  mesh, group = mesh_of('v5e:8x8', fsdp=64), chips.group('v5e:8x8')
+  told = lambda *given: roofline.gather_in_words(plans.of('gsm8k_grpo', *given), group, mesh)
+  (small,), (large,) = told(), told('model=Qwen/Qwen3-8B')
+  # 8 bytes x 494,032,768 weights; a third of 15.75 GiB is 5.25
+  assert 'once per minibatch, because' in small
+  assert 'take 3.68 GiB, at most a third' in small
+  assert 'layer by layer in every pass' in large
+  assert large.endswith('--set gather=minibatch does otherwise')
+  assert told('gather=layer') == [
+    'gather=layer: the update gathers weights layer by layer in every pass'
+  ]
+  assert roofline.gather_in_words(plans.of('gsm8k_grpo'), group, mesh_of('v5e:8x8', data=64)) == []
+
+
+def test_the_setting_decides_how_weights_are_gathered():
+  mesh = mesh_of('v5e:8x8', fsdp=64)
+  by_layer, by_itself = (arithmetic('v5e:8x8', mesh, *given) for given in (('gather=layer',), ()))
+  assert by_layer.update['gradients'] < by_itself.update['gradients']
+
+
 # ---------------------------------------------------------------- what does not divide
 
 
