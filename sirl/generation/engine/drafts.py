@@ -4,6 +4,7 @@ A draft copies from the row's own text or samples from a smaller model. Guesses 
 decoding, never the distribution of its samples.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,7 +13,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from sirl import ranges
-from sirl.generation.engine import sampling
+from sirl.generation.engine import sampling, turns
+from sirl.generation.engine.weights import for_decoding
 from sirl.ops import logprobs, prefill
 from sirl.types import Array, PyTree
 
@@ -43,6 +45,10 @@ class Draft:
   params: PyTree
   start: Callable[..., PyTree] = struct.field(pytree_node=False)
   propose: Callable[..., tuple[Array, Array | None, PyTree]] = struct.field(pytree_node=False)
+  # params -> the params that start and propose receive, once per generation
+  prepare: Callable[[PyTree], PyTree] = struct.field(
+    pytree_node=False, default=lambda params: params
+  )
 
 
 def prompt_lookup(ngram=3):
@@ -95,8 +101,6 @@ def draft_model(model, params):
     return prefill.for_decoding(model, cache)
 
   def propose(params, cache, text, uniform_BW, sampler):
-    T = text.tokens.shape[1]
-
     def choose(x_BD, uniform_B):
       logits_BV = logprobs.tempered(model.unembed(params, x_BD), sampler)
       return sampling.draw(logits_BV, uniform_B, logprobs.PLAIN)[0], logits_BV
@@ -104,14 +108,14 @@ def draft_model(model, params):
     def step(carry, this):
       token_B, cache = carry
       column_B, uniform_B = this
-      x_B1D, cache = forward(model, params, token_B[:, None], column_B, text.first, cache, T)
+      x_B1D, cache = turns.read(model, params, token_B[:, None], column_B, text.first, cache)
       token_B, logits_BV = choose(x_B1D[:, 0], uniform_B)
       return (token_B, cache), (token_B, logits_BV)
 
     # If all guesses of the last round were accepted, the second to last token is not in the cache.
     # Feeding two tokens to every row needs no extra pass.
     known_B2 = read(text.tokens, text.end - 2, 2)
-    x_B2D, cache = forward(model, params, known_B2, text.end - 2, text.first, cache, T)
+    x_B2D, cache = turns.read(model, params, known_B2, text.end - 2, text.first, cache)
     first = choose(x_B2D[:, 1], uniform_BW[:, 0])
     columns_WB = text.end + jnp.arange(uniform_BW.shape[1] - 1)[:, None]
     (_, cache), rest = jax.lax.scan(step, (first[0], cache), (columns_WB, uniform_BW[:, 1:].T))
@@ -120,15 +124,7 @@ def draft_model(model, params):
     )
     return guess_BW, logits_BWV, cache
 
-  return Draft(params, start, propose)
-
-
-def forward(model, params, tokens_BK, column_B, first_B, cache, T):
-  """Hidden states of K tokens at columns column_B .. column_B + K - 1 of T, and the new cache."""
-  columns_BK = column_B[:, None] + jnp.arange(tokens_BK.shape[1])
-  sources_T = jnp.arange(T)
-  see_BKT = (first_B[:, None, None] <= sources_T) & (sources_T <= columns_BK[..., None])
-  return model.hidden(params, tokens_BK, columns_BK - first_B[:, None], see_BKT, cache, column_B)
+  return Draft(params, start, propose, functools.partial(for_decoding, model))
 
 
 def read(x_BT, column_B, n):

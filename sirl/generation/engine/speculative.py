@@ -19,6 +19,7 @@ Sources: Leviathan et al. 2023, arXiv 2211.17192; Chen et al. 2023, arXiv 2302.0
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -26,14 +27,13 @@ import jax.numpy as jnp
 from flax import struct
 
 from sirl import ranges
-from sirl.generation.engine import drafts, layout, sampling
-from sirl.generation.engine.decode import ends
+from sirl.generation.engine import drafts, layout, sampling, turns
 from sirl.generation.engine.weights import for_decoding
 from sirl.ops import keys as addressed
-from sirl.ops import logprobs, prefill, trees
+from sirl.ops import logprobs, trees
 from sirl.runtime import sharding
 from sirl.slots import Decode
-from sirl.types import Array, PyTree, Ratio
+from sirl.types import Array, Model, Params, PyTree, Ratio, SamplingParams
 
 # ---------------------------------------------------------------- rules
 # (logits_BKV, guess_BW, guess_logits_BWV or None, keys_BK, sampler) -> (token_BK, logp_BK, kept_B).
@@ -188,98 +188,137 @@ def speculate(
   """
   ranges.whole('width', width)
   params = for_decoding(model, params)
+  draft = draft.replace(params=draft.prepare(draft.params))
   rows = functools.partial(_rows, model, sampling_params, width, rule)
   return sharding.on_data_shards(
     rows, (params, key, draft), (prompts_PS, valid_PS, address), axes=sharding.ROWS
   )
 
 
+class Setup(NamedTuple):
+  """What never changes while the rows of one shard are decoded."""
+
+  model: Model
+  params: Params
+  draft: drafts.Draft
+  rule: Callable
+  width: int  # W, guesses per round
+  sampling_params: SamplingParams
+  prompt_width: int  # S
+  keys_B: Array  # keys of the rows
+  first_B: Array  # int32 [B]  column of the prompt's first token
+
+
 def _rows(model, sampling_params, width, rule, params, key, draft, prompts_PS, valid_PS, address):
   """`speculate` for the tasks of one shard."""
-  (P, S), G, max_new = prompts_PS.shape, sampling_params.group_size, sampling_params.max_new
-  room = max_new + width + 1  # a finished row still writes after its last token
-  T = S + room
-  ids_P, samples_P = address
-  keys_B = addressed.rows(key, ids_P, samples_P, G).reshape(-1)
-  first_B = jnp.repeat(S - jnp.sum(valid_PS, axis=1, dtype=jnp.int32), G)
-
-  def append(now, token_BK, logp_BK, offered_B):
-    """Appends the first offered_B tokens, up to the end token or max_new; also returns how many."""
-    at_K = jnp.arange(token_BK.shape[1])
-    end_BK = ends(token_BK, sampling_params)
-    ends_before_BK = jnp.cumsum(end_BK, axis=1) - end_BK
-    taken_BK = (at_K < offered_B[:, None]) & (ends_before_BK == 0)
-    taken_BK &= unfinished(now)[:, None] & (now.count[:, None] + at_K < max_new)
-    taken_B = jnp.sum(taken_BK, axis=1, dtype=jnp.int32)
-    now = now._replace(
-      tokens=write(
-        now.tokens, jnp.where(taken_BK, token_BK, sampling_params.pad_id), S + now.count
-      ),
-      logp=write(now.logp, jnp.where(taken_BK, logp_BK, 0.0), S + now.count),
-      count=now.count + taken_B,
-      ended=now.ended | jnp.any(taken_BK & end_BK, axis=1),
-    )
-    return now, taken_B
-
-  def unfinished(now):
-    return ~now.ended & (now.count < max_new)
-
-  def turn(now):
-    text = drafts.Text(now.tokens, first_B, S + now.count)
-    keys_BK = addressed.token_keys(keys_B, now.count, width + 1)
-    guess_BW, guess_logits_BWV, memory = draft.propose(
-      draft.params, now.memory, text, addressed.uniform(keys_BK)[:, :width], sampling_params.sampler
-    )
-    fed_BK = jnp.concatenate(
-      [drafts.read(text.tokens, text.end - 1, 1), jnp.clip(guess_BW, 0, model.vocab - 1)], axis=1
-    )
-    x_BKD, cache = drafts.forward(model, params, fed_BK, text.end - 1, first_B, now.cache, T)
-    token_BK, logp_BK, kept_B = rule(
-      model.unembed(params, x_BKD), guess_BW, guess_logits_BWV, keys_BK, sampling_params.sampler
-    )
-    later, taken_B = append(now, token_BK, logp_BK, kept_B + 1)
-    guessed_BW = (guess_BW != drafts.NONE) & unfinished(now)[:, None]
-    tested_BW = guessed_BW & (jnp.arange(width) < taken_B[:, None])
-    s = now.statistics
-    statistics = Statistics(
-      rounds=s.rounds + unfinished(now),
-      drafted=s.drafted + jnp.sum(guessed_BW, axis=1, dtype=jnp.int32),
-      tested=s.tested + jnp.sum(tested_BW, axis=1, dtype=jnp.int32),
-      accepted=s.accepted + jnp.minimum(kept_B, taken_B),
-    )
-    return later._replace(cache=cache, memory=memory, statistics=statistics)
-
-  x_BD, cache = prefill.prefill(model, params, prompts_PS, valid_PS, group_size=G, room=room)
-  cache = prefill.for_decoding(model, cache)
-  none_B = jnp.zeros(P * G, jnp.int32)
-  now = Progress(
-    tokens=jnp.pad(
-      jnp.repeat(prompts_PS, G, axis=0), ((0, 0), (0, room)), constant_values=sampling_params.pad_id
-    ).astype(jnp.int32),
-    logp=jnp.zeros((P * G, T), jnp.float32),
-    count=none_B,
-    ended=jnp.zeros(P * G, bool),
-    cache=cache,
-    memory=draft.start(draft.params, prompts_PS, valid_PS, group_size=G, room=room),
-    statistics=Statistics(none_B, none_B, none_B, none_B),
+  S, G, max_new = prompts_PS.shape[1], sampling_params.group_size, sampling_params.max_new
+  setup = Setup(
+    model=model,
+    params=params,
+    draft=draft,
+    rule=rule,
+    width=width,
+    sampling_params=sampling_params,
+    prompt_width=S,
+    keys_B=addressed.rows(key, *address, G).reshape(-1),
+    first_B=jnp.repeat(turns.first_columns(valid_PS), G),
   )
-  noise_B1 = addressed.uniform(addressed.token_keys(keys_B, now.count, 1))
-  token_B, logp_B = sampling.draw(
-    model.unembed(params, x_BD), noise_B1[:, 0], sampling_params.sampler
+  now = _begin(setup, prompts_PS, valid_PS)
+  now = jax.lax.while_loop(
+    lambda now: jnp.any(_unfinished(setup, now)), functools.partial(_round, setup), now
   )
-  now, _ = append(now, token_B[:, None], logp_B[:, None], none_B + 1)
-  now = jax.lax.while_loop(lambda now: jnp.any(unfinished(now)), turn, now)
-
   rollouts = layout.in_columns(
     now.tokens[:, : S + max_new],
     now.logp[:, : S + max_new],
-    first_B,
+    setup.first_B,
     now.count,
     ~now.ended,
     prompt_width=S,
     group_size=G,
   )
   return rollouts, trees.split_groups(now.statistics, G)
+
+
+def _begin(setup, prompts_PS, valid_PS) -> Progress:
+  """The rows after their first token, which the prefill gives."""
+  asked, B = setup.sampling_params, len(setup.keys_B)
+  # a finished row still writes after its last token
+  room = asked.max_new + setup.width + 1
+  prompts = dict(group_size=asked.group_size, room=room)
+  rows = turns.begin(setup.model, setup.params, prompts_PS, valid_PS, **prompts)
+  none_B = jnp.zeros(B, jnp.int32)
+  now = Progress(
+    tokens=jnp.pad(
+      jnp.repeat(prompts_PS, asked.group_size, axis=0),
+      ((0, 0), (0, room)),
+      constant_values=asked.pad_id,
+    ).astype(jnp.int32),
+    logp=jnp.zeros((B, setup.prompt_width + room), jnp.float32),
+    count=none_B,
+    ended=jnp.zeros(B, bool),
+    cache=rows.cache,
+    memory=setup.draft.start(setup.draft.params, prompts_PS, valid_PS, **prompts),
+    statistics=Statistics(none_B, none_B, none_B, none_B),
+  )
+  noise_B1 = addressed.uniform(addressed.token_keys(setup.keys_B, now.count, 1))
+  token_B, logp_B = sampling.draw(
+    setup.model.unembed(setup.params, rows.x), noise_B1[:, 0], asked.sampler
+  )
+  now, _ = _append(setup, now, token_B[:, None], logp_B[:, None], none_B + 1)
+  return now
+
+
+def _round(setup, now):
+  """The draft proposes W tokens, the model reads them, and the rule says which are appended."""
+  model, params, draft = setup.model, setup.params, setup.draft
+  sampler = setup.sampling_params.sampler
+  text = drafts.Text(now.tokens, setup.first_B, setup.prompt_width + now.count)
+  keys_BK = addressed.token_keys(setup.keys_B, now.count, setup.width + 1)
+  guess_BW, guess_logits_BWV, memory = draft.propose(
+    draft.params, now.memory, text, addressed.uniform(keys_BK)[:, : setup.width], sampler
+  )
+  fed_BK = jnp.concatenate(
+    [drafts.read(text.tokens, text.end - 1, 1), jnp.clip(guess_BW, 0, model.vocab - 1)], axis=1
+  )
+  x_BKD, cache = turns.read(model, params, fed_BK, text.end - 1, text.first, now.cache)
+  token_BK, logp_BK, kept_B = setup.rule(
+    model.unembed(params, x_BKD), guess_BW, guess_logits_BWV, keys_BK, sampler
+  )
+  later, taken_B = _append(setup, now, token_BK, logp_BK, kept_B + 1)
+  unfinished_B = _unfinished(setup, now)
+  guessed_BW = (guess_BW != drafts.NONE) & unfinished_B[:, None]
+  tested_BW = guessed_BW & (jnp.arange(setup.width) < taken_B[:, None])
+  s = now.statistics
+  statistics = Statistics(
+    rounds=s.rounds + unfinished_B,
+    drafted=s.drafted + jnp.sum(guessed_BW, axis=1, dtype=jnp.int32),
+    tested=s.tested + jnp.sum(tested_BW, axis=1, dtype=jnp.int32),
+    accepted=s.accepted + jnp.minimum(kept_B, taken_B),
+  )
+  return later._replace(cache=cache, memory=memory, statistics=statistics)
+
+
+def _append(setup, now, token_BK, logp_BK, offered_B):
+  """Appends the first offered_B tokens, up to the end token or max_new; also returns how many."""
+  asked = setup.sampling_params
+  at_K = jnp.arange(token_BK.shape[1])
+  end_BK = turns.ends(token_BK, asked)
+  ends_before_BK = jnp.cumsum(end_BK, axis=1) - end_BK
+  taken_BK = (at_K < offered_B[:, None]) & (ends_before_BK == 0)
+  taken_BK &= _unfinished(setup, now)[:, None] & (now.count[:, None] + at_K < asked.max_new)
+  taken_B = jnp.sum(taken_BK, axis=1, dtype=jnp.int32)
+  column_B = setup.prompt_width + now.count
+  now = now._replace(
+    tokens=write(now.tokens, jnp.where(taken_BK, token_BK, asked.pad_id), column_B),
+    logp=write(now.logp, jnp.where(taken_BK, logp_BK, 0.0), column_B),
+    count=now.count + taken_B,
+    ended=now.ended | jnp.any(taken_BK & end_BK, axis=1),
+  )
+  return now, taken_B
+
+
+def _unfinished(setup, now):
+  return ~now.ended & (now.count < setup.sampling_params.max_new)
 
 
 def write(x_BT, new_BK, column_B):
