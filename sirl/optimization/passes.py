@@ -11,7 +11,7 @@ micro-batches, then over rows.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,19 +84,27 @@ class Forward(NamedTuple):
   model: Model
   sampler: Sampler
   pieces: Pieces
+  # PartitionSpecs over fsdp of weights that each pass gathers; None: they are whole.
+  split: Any = None
 
   def stats(self, weights, rollouts, prompts=None):
     """TokenStats of the rollouts, given the model state after their prompts, if any."""
     return logprobs.token_stats(
-      self.model, weights, rollouts, prompts=prompts, sampler=self.sampler, chunk=self.pieces.chunk
-    )
+      self.model, self.fetched(weights), rollouts, prompts=prompts, sampler=self.sampler,
+      chunk=self.pieces.chunk,
+    )  # fmt: skip
+
+  def read_prompts(self, weights, rollouts):
+    """The model state after each task's prompt."""
+    S = rollouts.prompt_width
+    prompts = rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S]
+    return prefill.whole(self.model, self.fetched(weights), *prompts)
 
   def laid_out(self, weights):
     """Weights for the passes of a minibatch, and their PartitionSpecs over fsdp.
 
-    Layers have the compute dtype. They are gathered over fsdp once, or if they do not fit, each
-    layer gathers its own in every pass. Embedding and head are always gathered; they keep their
-    dtype, because the gradients of their chunks are added up.
+    Layers have the compute dtype. All weights are gathered over fsdp once, or if they do not fit,
+    they stay split: then each layer gathers its own in every pass, and `fetched` the rest.
     """
     dtype = getattr(self.model.architecture, 'dtype', None)
 
@@ -105,16 +113,29 @@ class Forward(NamedTuple):
       return x.astype(dtype) if layer and dtype is not None else x
 
     whole = self.pieces.gathers_all(weights) or 'layers' not in (weights or ())
-    specs = jax.tree.map(lambda x: Spec(), weights)
-    if not whole:
-      specs = {**specs, 'layers': sharding.fsdp_specs(weights)['layers']}
+    specs = jax.tree.map(lambda x: Spec(), weights) if whole else sharding.fsdp_specs(weights)
     weights = jax.tree_util.tree_map_with_path(cast, weights)
-    return sharding.gathered(weights, () if whole else ('layers',)), specs
+    return sharding.gathered(weights) if whole else weights, specs
 
-  def read_prompts(self, weights, rollouts):
-    """The model state after each task's prompt."""
-    S = rollouts.prompt_width
-    return prefill.whole(self.model, weights, rollouts.tokens[:, 0, :S], rollouts.valid[:, 0, :S])
+  def fetched(self, weights):
+    """The weights with embedding and head gathered over fsdp in the compute dtype.
+
+    They are float32 again after it, so that the gradients of their chunks are added up in it.
+    """
+    if self.split is None or 'fsdp' not in jax.sharding.get_abstract_mesh().manual_axes:
+      return weights
+
+    def gather(x, spec):
+      if 'fsdp' not in spec:
+        return x
+      small = x.astype(self.model.architecture.dtype)
+      return jax.lax.all_gather(small, 'fsdp', axis=list(spec).index('fsdp'), tiled=True).astype(
+        x.dtype
+      )
+
+    ends = {name: own for name, own in weights.items() if name != 'layers'}
+    split = {name: self.split[name] for name in ends}
+    return {**weights, **jax.tree.map(gather, ends, split)}
 
 
 # ---------------------------------------------------------------- without a gradient
@@ -125,8 +146,8 @@ def scored(forward, weights, experience):
 
   values is None without a value head.
   """
-  own = functools.partial(_scored_slices, forward)
   weights, given = forward.laid_out(weights)
+  own = functools.partial(_scored_slices, forward._replace(split=given))
   return sharding.on_data_shards(
     own,
     (weights,),
@@ -183,13 +204,14 @@ def gradients(forward, loss, params, frozen, experience):
       params.
   """
 
+  (trained, given), (fixed, given_fixed) = forward.laid_out(params), forward.laid_out(frozen)
+  forward = forward._replace(split=trees.merged(given_fixed, given))
   specs = sharding.fsdp_specs(params)
 
   def own(params, frozen, counts, rows):
     out, grads = _gradient_slices(forward, loss, params, frozen, rows.replace(counts=counts))
     return out, jax.tree.map(lambda g: g.astype(jnp.float32), grads)
 
-  (trained, given), (fixed, given_fixed) = forward.laid_out(params), forward.laid_out(frozen)
   return sharding.on_data_shards(
     own,
     (trained, fixed, experience.counts),

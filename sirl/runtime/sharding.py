@@ -103,22 +103,15 @@ def kept(tree):
   return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh))
 
 
-def gathered(tree, but=()):
-  """The tree under jit, no longer split over fsdp; it stays split over tensor.
-
-  Args: but: names at the top of the tree whose leaves stay split.
-  """
+def gathered(tree):
+  """The tree under jit, no longer split over fsdp; it stays split over tensor."""
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.shape.get('fsdp', 1) == 1 or tree is None:
     return tree
   table = tuple(
     (pattern, P(*(None if axis == 'fsdp' else axis for axis in spec))) for pattern, spec in TABLE
   )
-  where = shardings(tree, mesh, table)
-  return {
-    name: inner if name in but else jax.lax.with_sharding_constraint(inner, where[name])
-    for name, inner in tree.items()
-  }
+  return jax.lax.with_sharding_constraint(tree, shardings(tree, mesh, table))
 
 
 def fsdp_specs(tree):
