@@ -248,6 +248,13 @@ def pin(x_BTD):
   return jax.lax.with_sharding_constraint(x_BTD, NamedSharding(mesh, P(axes)))
 
 
+def whole(x):
+  """x on every device of the axes that the compiler still splits over, such as tensor."""
+  mesh = jax.sharding.get_abstract_mesh()
+  free = [axis for axis, size in mesh.shape.items() if size > 1 and axis not in mesh.manual_axes]
+  return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P())) if free else x
+
+
 def _dividing(spec, shape, mesh, name):
   fitting = tuple(
     axis if axis is None or size % mesh.shape[axis] == 0 else None

@@ -102,7 +102,7 @@ def draft_model(model, params):
 
   def propose(params, cache, text, uniform_BW, sampler):
     def choose(x_BD, uniform_B):
-      logits_BV = logprobs.tempered(model.unembed(params, x_BD), sampler)
+      logits_BV = logprobs.tempered(turns.logits(model, params, x_BD), sampler)
       return sampling.draw(logits_BV, uniform_B, logprobs.PLAIN)[0], logits_BV
 
     def step(carry, this):

@@ -249,7 +249,7 @@ def _turn(queue, work):
 
 def _choose(queue, x_WD, row_W, t_W, done_W):
   """Token number t_W of the rows, see `turns.draw`."""
-  logits_WV = queue.model.unembed(queue.params, x_WD)
+  logits_WV = turns.logits(queue.model, queue.params, x_WD)
   return turns.draw(logits_WV, queue.noise_BN[row_W, t_W], done_W, queue.sampling_params)
 
 

@@ -262,7 +262,7 @@ def _begin(setup, prompts_PS, valid_PS) -> Progress:
   )
   noise_B1 = addressed.uniform(addressed.token_keys(setup.keys_B, now.count, 1))
   token_B, logp_B = sampling.draw(
-    setup.model.unembed(setup.params, rows.x), noise_B1[:, 0], asked.sampler
+    turns.logits(setup.model, setup.params, rows.x), noise_B1[:, 0], asked.sampler
   )
   now, _ = _append(setup, now, token_B[:, None], logp_B[:, None], none_B + 1)
   return now
@@ -282,7 +282,7 @@ def _round(setup, now):
   )
   x_BKD, cache = turns.read(model, params, fed_BK, text.end - 1, text.first, now.cache)
   token_BK, logp_BK, kept_B = setup.rule(
-    model.unembed(params, x_BKD), guess_BW, guess_logits_BWV, keys_BK, sampler
+    turns.logits(model, params, x_BKD), guess_BW, guess_logits_BWV, keys_BK, sampler
   )
   later, taken_B = _append(setup, now, token_BK, logp_BK, kept_B + 1)
   unfinished_B = _unfinished(setup, now)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from sirl.generation.engine import sampling
 from sirl.ops import keys as addressed
 from sirl.ops import prefill
+from sirl.runtime import sharding
 from sirl.types import Array, PyTree
 
 
@@ -74,7 +75,7 @@ def act(model, params, keys_B, live_B, rows, sampling_params) -> tuple[Drawn, Ro
   )
 
   def choose(x_BD, t, done_B):
-    return draw(model.unembed(params, x_BD), noise_BN[:, t], done_B, sampling_params)
+    return draw(logits(model, params, x_BD), noise_BN[:, t], done_B, sampling_params)
 
   def turn(carry):
     t, token_B, done_B, cache, out = carry
@@ -151,6 +152,15 @@ def read(model, params, tokens_BK, column_B, first_B, cache):
   columns = jnp.asarray(column_B)[..., None] + jnp.arange(tokens_BK.shape[1])  # [B, K] or [K]
   see_BKT = (first_B[:, None, None] <= slots_T) & (slots_T <= columns[..., None])
   return model.hidden(params, tokens_BK, columns - first_B[:, None], see_BKT, cache, column_B)
+
+
+def logits(model, params, x):
+  """Logits, float32 [..., V], whole on every device of the axis tensor.
+
+  Drawing reads all of V several times. With V split, each time would be a collective, and some of
+  them join shards whose loops end at different turns: these would wait for each other for ever.
+  """
+  return sharding.whole(model.unembed(params, x))
 
 
 def draw(logits_BV, noise_B, done_B, sampling_params):
