@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from sirl.runtime import sharding
+
 REMAT = {  # what is stored for the backward pass; the rest is recomputed
   'none': None,  # everything: fastest where memory allows
   'block': jax.checkpoint_policies.nothing_saveable,  # only the input of every layer
@@ -66,16 +68,13 @@ def looped(blocks, x_BTD, views, cache, start_B, constrain, remat, whole=None):
 
 
 def fetched(weights, whole):
-  """The weights of a layer, gathered over fsdp where they have another shape than the whole.
-
-  In the backward pass, gradients are summed over fsdp, and each device keeps its part of the sum.
-  """
+  """The weights of a layer, gathered over fsdp where they have another shape than the whole."""
   if whole is None:
     return weights
 
   def gather(x, shape):
     split = [axis for axis, size in enumerate(shape) if x.shape[axis] != size]
-    return jax.lax.all_gather(x, 'fsdp', axis=split[0], tiled=True) if split else x
+    return sharding.whole_over_fsdp(x, split[0]) if split else x
 
   leaves, tree = jax.tree.flatten(weights)
   return jax.tree.unflatten(tree, map(gather, leaves, whole))

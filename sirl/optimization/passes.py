@@ -129,9 +129,7 @@ class Forward(NamedTuple):
       if 'fsdp' not in spec:
         return x
       small = x.astype(self.model.architecture.dtype)
-      return jax.lax.all_gather(small, 'fsdp', axis=list(spec).index('fsdp'), tiled=True).astype(
-        x.dtype
-      )
+      return sharding.whole_over_fsdp(small, list(spec).index('fsdp')).astype(x.dtype)
 
     ends = {name: own for name, own in weights.items() if name != 'layers'}
     split = {name: self.split[name] for name in ends}

@@ -135,10 +135,37 @@ def summed_over_shards(tree, specs, like):
     if 'fsdp' not in spec:
       return jax.lax.psum(x, ROWS)
     if x.shape == whole:
-      x = jax.lax.psum_scatter(x, 'fsdp', scatter_dimension=list(spec).index('fsdp'), tiled=True)
+      axis = list(spec).index('fsdp')
+      scatter = lambda x: jax.lax.psum_scatter(x, 'fsdp', scatter_dimension=axis, tiled=True)
+      x = _by_tensor(scatter, x, axis)
     return jax.lax.psum(x, 'data')
 
   return jax.tree.map(total, tree, specs, like)
+
+
+def whole_over_fsdp(x, axis):
+  """A weight of which every device has a part of the axis, gathered, inside `on_data_shards`.
+
+  It stays split over tensor. In the backward pass gradients are summed, and each device keeps its
+  part of the sum.
+  """
+  gather = lambda x: jax.lax.all_gather(x, 'fsdp', axis=axis, tiled=True)
+  return _by_tensor(gather, x, axis)
+
+
+def _by_tensor(run, x, axis):
+  """run(x), with every device's own part over tensor of a matrix that fsdp splits on `axis`.
+
+  Left to the compiler, a collective over fsdp would first gather the matrix over tensor.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  tensor = 1 if 'tensor' in mesh.manual_axes else mesh.shape.get('tensor', 1)
+  if tensor == 1 or x.ndim != 2 or x.shape[1 - axis] % tensor:
+    return run(x)
+  part = P('tensor', None) if axis == 1 else P(None, 'tensor')
+  return jax.shard_map(run, in_specs=part, out_specs=part, axis_names={'tensor'}, check_vma=False)(
+    x
+  )
 
 
 def place(tree, mesh, table=TABLE):
