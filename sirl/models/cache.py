@@ -108,12 +108,8 @@ def write(cache_BKSH, new_BKTH, start_B, slots):
     if platform() != 'cpu':  # a TPU would transpose the whole cache for a scatter
       return jax.lax.dynamic_update_slice(cache_BKSH, new_BKTH, (0, 0, start_B, 0))
     start_B = jnp.broadcast_to(start_B, (B,))  # a CPU would copy the whole cache for a slice
-  if T == 1:
-    # Indexed by row and head. XLA turns a single update into a slice, and with one row it would
-    # copy the whole cache around it.
-    slots = cache_BKSH.at[jnp.arange(B)[:, None], jnp.arange(K), start_B[:, None]]
-    return slots.set(new_BKTH[:, :, 0], unique_indices=True, mode='promise_in_bounds')
-  put = lambda cache_KSH, new_KTH, start: jax.lax.dynamic_update_slice(
-    cache_KSH, new_KTH, (0, start, 0)
-  )
-  return jax.vmap(put)(cache_BKSH, new_BKTH, start_B)
+  # Indexed by row, head and slot. XLA turns a single update into a slice, and with one row it would
+  # copy the whole cache around it. A TPU would write slices of several slots in a loop over rows.
+  slots_BT = jnp.minimum(start_B, cache_BKSH.shape[2] - T)[:, None] + jnp.arange(T)
+  at = cache_BKSH.at[jnp.arange(B)[:, None, None], jnp.arange(K)[:, None], slots_BT[:, None]]
+  return at.set(new_BKTH, unique_indices=True, mode='promise_in_bounds')

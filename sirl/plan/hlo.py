@@ -129,10 +129,24 @@ def times(path, turns: int = 1) -> int:
 
 
 def copies(module: Module, least: int) -> list[tuple]:
-  """(path, line) of copies and transposes that write at least `least` bytes."""
+  """(path, line) of copies and transposes that write at least `least` bytes.
+
+  One inside a fusion counts if the fusion writes as much; otherwise it is a way of reading.
+  """
   found = []
-  for path, _, line in walk(module):
-    shape = re.search(r' = (\S+) (?:copy|transpose)\(', line)
-    if shape and sum(_bytes(*array) for array in _ARRAY.findall(shape[1])) >= least:
-      found.append((path, line.strip()))
+  for path, fused, line in walk(module):
+    if fused or result_bytes(line) < least:
+      continue
+    called = ' fusion(' in line and _CALLED.search(line)
+    inside = [each for _, _, each in walk(module, called[1])] if called else [line]
+    copied = [
+      x for x in inside if re.search(r' (?:copy|transpose)\(', x) and result_bytes(x) >= least
+    ]
+    found += [(path, each.strip()) for each in copied]
   return found
+
+
+def result_bytes(line):
+  """Bytes of what an instruction makes, on one device."""
+  results = re.search(r' = (.*?) [\w\-]+\(', line)
+  return sum(_bytes(*array) for array in _ARRAY.findall(results[1])) if results else 0

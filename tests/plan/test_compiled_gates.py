@@ -3,11 +3,15 @@
 Each program is compiled once, in a process of its own, by support/compiled.py.
 """
 
+import itertools
+
 import pytest
 
 from support.compiled import program
 
 pytestmark = pytest.mark.all
+
+DECODERS = ['sampler', 'refilled', 'speculative']
 
 
 def in_the_token_loop(found):
@@ -25,8 +29,9 @@ def test_the_toy_compiles(name, word):
 
 
 @pytest.mark.parametrize('mesh', ['data', 'fsdp'])
-def test_shards_decode_without_waiting_for_one_another(mesh):
-  found = program('sampler', mesh)
+@pytest.mark.parametrize('name', DECODERS)
+def test_shards_decode_without_waiting_for_one_another(name, mesh):
+  found = program(name, mesh)
   assert None in [n for path in found['loops'] for n in path]  # there is a token loop
   assert in_the_token_loop(found) == []
 
@@ -48,11 +53,20 @@ def test_the_state_lies_after_an_update_as_before(mesh):
   assert found['moved'] == []
 
 
-@pytest.mark.parametrize('mesh', ['data', 'fsdp', 'both'])
-def test_the_token_loop_copies_no_cache(mesh):
-  found = program('sampler', mesh)
+@pytest.mark.parametrize(
+  ('name', 'mesh'), [*itertools.product(DECODERS, ['data', 'fsdp']), ('sampler', 'both')]
+)
+def test_the_token_loop_copies_no_cache(name, mesh):
+  found = program(name, mesh)
   assert found['cache'] > 0
   assert [line for path, line in found['copies'] if None in path] == []
+
+
+@pytest.mark.parametrize('name', DECODERS)
+def test_no_loop_over_rows_writes_to_the_cache(name):
+  """Neither in the token loop nor, where rows wait in a queue, when some enter."""
+  found = program(name, 'data')
+  assert [path for path in found['written'] if len(path) > 1 and isinstance(path[-1], int)] == []
 
 
 @pytest.mark.parametrize('mesh', ['data', 'fsdp', 'both'])

@@ -323,8 +323,11 @@ def _unfinished(setup, now):
 
 def write(x_BT, new_BK, column_B):
   """x_BT with each row's new entries from its column on."""
-  put = lambda x_T, new_K, column: jax.lax.dynamic_update_slice(x_T, new_K, (column,))
-  return jax.vmap(put)(x_BT, new_BK, column_B)
+  (B, T), K = x_BT.shape, new_BK.shape[1]
+  # Entry by entry: a TPU would write slices in a loop over rows.
+  columns_BK = jnp.minimum(column_B, T - K)[:, None] + jnp.arange(K)
+  at = x_BT.at[jnp.arange(B)[:, None], columns_BK]
+  return at.set(new_BK, unique_indices=True, mode='promise_in_bounds')
 
 
 def leading(true_BW):
