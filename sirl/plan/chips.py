@@ -126,6 +126,17 @@ def group(word: str) -> Group:
   return Group(chip, shape)
 
 
+def holding(size: float, chip: Chip) -> Group | None:
+  """The smallest group of a chip, grown by doubling, whose memory is more than `size` bytes."""
+  shape = chip.hosts or (1,)
+  while math.prod(shape) * chip.memory <= size:
+    axis = max(i for i, n in enumerate(shape) if n == min(shape))
+    shape = (*shape[:axis], 2 * shape[axis], *shape[axis + 1 :])
+    if _misfit(chip, shape):
+      return None
+  return Group(chip, shape)
+
+
 def _misfit(chip, shape):
   """Why no machine has this shape, or None."""
   if len(shape) != max(1, chip.axes):

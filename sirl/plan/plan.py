@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sirl import config as configs
-from sirl.plan import compiling, programs, roofline, topology, verdict
+from sirl.plan import chips, compiling, programs, roofline, topology, verdict
 from sirl.plan.chips import GiB, Group
 from sirl.runtime import sharding
 
@@ -104,11 +104,10 @@ def advice(plan: Plan, program: str) -> str:
   resident = sum(plan.estimate.resident.values())
   splits = shape['fsdp'] * shape['tensor']
   if resident * splits > chip.memory * plan.group.size:
-    least = math.ceil(resident * splits / chip.memory)
     return (
       f'{" and ".join(plan.estimate.resident)} alone take {resident * splits / GiB:.0f} GiB, which '
-      f'{plan.group.size} chips of {chip.memory / GiB:.2f} GiB cannot hold; take more than {least} '
-      'chips, or a smaller model'
+      f'{plan.group.size} chips of {chip.memory / GiB:.2f} GiB cannot hold; '
+      f'take {_larger(plan, resident * splits)}, or a smaller model'
     )
   ways = []
   if shape['data'] > 1 and resident > chip.memory / 4:
@@ -118,6 +117,13 @@ def advice(plan: Plan, program: str) -> str:
   else:
     ways += _smaller_update(c)
   return f'try {", or ".join(ways)}' if ways else 'take more chips, or a smaller model'
+
+
+def _larger(plan, size):
+  """The groups of chips that hold so many bytes, split over all; first of the chip in the plan."""
+  kinds = sorted(chips.CHIPS.values(), key=lambda chip: chip != plan.group.chip)
+  found = [chips.holding(size, chip) for chip in kinds]
+  return ' or '.join(group.name for group in found if group) or 'chips with more memory'
 
 
 def _smaller_sampler(plan):

@@ -78,3 +78,11 @@ def test_links_of_a_chip(word, links):
 def test_the_memory_of_every_chip_is_known_to_programs_by_its_kind():
   assert {chip.kind for chip in chips.CHIPS.values()} == set(runtime_chips.MEMORY)
   assert all(chip.source.startswith('https://') for chip in chips.CHIPS.values())
+
+
+def test_the_smallest_group_that_holds_something_has_more_than_it_or_there_is_none():
+  v5p, h100 = chips.CHIPS['v5p'], chips.CHIPS['h100']
+  assert chips.holding(4 * v5p.memory, v5p).name == 'v5p:2x2x2'
+  assert chips.holding(9 * v5p.memory, v5p).name == 'v5p:2x2x4'
+  assert chips.holding(7 * h100.memory, h100).name == 'h100x8'
+  assert chips.holding(8 * h100.memory, h100) is None

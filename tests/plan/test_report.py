@@ -143,12 +143,12 @@ def test_weights_that_are_too_large_for_decoding_are_split_over_tensor():
   assert '--mesh tensor=2,fsdp=-1' in plan.advice(found, 'sampler')
 
 
-def test_what_fits_on_no_mesh_of_these_chips_is_said_with_how_many_would_do():
-  """8 GiB on each of 4 chips, already split over them, are 32 GiB. 17 x 4 GiB fit on no 63 GiB."""
+def test_what_fits_on_no_mesh_of_these_chips_is_said_with_the_chips_that_hold_it():
+  """68 GiB fit on no 63 GiB. One H100 has 79, four v6e have 125."""
   found = large('v5e:2x2')
   state = {'weights': 17 * GiB, 'optimizer': 51 * GiB}
   estimate = dataclasses.replace(found.estimate, resident=state)
   assert plan.advice(dataclasses.replace(found, estimate=estimate), 'update') == (
-    'weights and optimizer alone take 68 GiB, which 4 chips of 15.75 GiB cannot hold; take more '
-    'than 5 chips, or a smaller model'
+    'weights and optimizer alone take 68 GiB, which 4 chips of 15.75 GiB cannot hold; '
+    'take v5e:2x4 or v6e:2x2 or v5p:2x2x1 or h100x1 or h200x1, or a smaller model'
   )
