@@ -128,7 +128,9 @@ class Forward(NamedTuple):
     def gather(x, spec):
       if 'fsdp' not in spec:
         return x
-      small = x.astype(self.model.architecture.dtype)
+      # In the backward pass the barrier keeps a TPU's compiler from moving the sum over fsdp behind
+      # the loop over pieces, where the whole gradient would be kept for it.
+      small = jax.lax.optimization_barrier(x).astype(self.model.architecture.dtype)
       return sharding.whole_over_fsdp(small, list(spec).index('fsdp')).astype(x.dtype)
 
     ends = {name: own for name, own in weights.items() if name != 'layers'}
