@@ -179,12 +179,13 @@ def _update_bytes(p, z, whole):
   c, a = p.config, p.model.architecture
   tasks, rows = _piece(c, z)
   columns = logprobs.columns(rows, c.max_new, a.vocab, z.tensor)
-  # Embedding and head are gathered in float32, with their gradients, in any case.
+  # Embedding and head are whole in any case; gathered with all others they stay float32.
   layers = z.params - z.ends
   at_once, split = (layers, layers) if whole else (layers / a.layers, layers / z.fsdp)
+  each = 4 if whole else z.each
   return {
     'gradients': 4 * (split + z.ends) / z.tensor,
-    'weights of the pass': (z.each * at_once + 4 * z.ends) / z.tensor,
+    'weights of the pass': (z.each * at_once + each * z.ends) / z.tensor,
     'activations between layers': rows * z.columns * a.width * a.layers * z.each,
     'logits of a chunk': (4 + z.each) * rows * columns * a.vocab / z.tensor,
     'prompts and their gradient': tasks * c.max_prompt * z.per_token * (1 + 4 / z.each),
