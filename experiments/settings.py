@@ -17,7 +17,7 @@ from experiments.defaults import SMALL, Pretrained, PretrainedText, Toy, ToyText
 from sirl import config as configs
 from sirl import models, names, recipe
 from sirl.generation import greedy, make_ask
-from sirl.generation.engine import refill, sampling
+from sirl.generation.engine import arrangement, refill, sampling
 from sirl.generation.engine.decode import static
 from sirl.models import functional, tokenizer
 from sirl.models.files import pretrained
@@ -195,7 +195,7 @@ def put_together(c, domain, model, params, codec, sets) -> recipe.Setting:
     max_prompt=c.max_prompt,
     max_new=c.max_new,
     sampler=sampler,
-    decode=refill.decoder(slots) if slots else static,
+    decode=arrangement.decoder(refill.decoder(slots) if slots else static, c.decode_weights),
     prompt_widths=getattr(c, 'prompt_widths', ()),
     optimizer=transforms.adamw(
       c.lr,

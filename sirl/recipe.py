@@ -72,6 +72,8 @@ class Config(configs.Base):
   widths: tuple[ranges.Count, ...] = ()  # completion columns to which short completions are cut
   # how often the update gathers weights that are split over mesh.fsdp: a key of `passes.GATHER`
   gather: str = 'auto'
+  # how weights that are split over mesh.fsdp lie while decoding: a key of `arrangement.LIE`
+  decode_weights: str = 'auto'
   slices: ranges.Count = 1  # parts of a batch, to overlap generation with slow rewards
 
 

@@ -52,7 +52,8 @@ ALLOWED = {
   'reporting': BELOW | {'runs'},
   'experiment_file': {'config'},
   # It traces the programs of a step, without weights.
-  'plan': BELOW | {'experiment', 'experiment_file', 'gro', 'recipe', 'models', 'optimization'},
+  'plan': BELOW
+  | {'experiment', 'experiment_file', 'gro', 'recipe', 'models', 'generation', 'optimization'},
   # Besides running, commands ask a policy (generation) and fetch or export a model.
   'commands': BELOW
   | {'experiment', 'experiment_file', 'runs', 'gro', 'loop', 'reporting', 'models', 'generation'}

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as Spec
 
 from sirl.ops.platform import platform
 
@@ -99,7 +100,7 @@ def write(cache_BKSH, new_BKTH, start_B, slots):
 
   If start_B is None, the entries follow those of the cache, and zeros fill it up to `slots`.
   """
-  B, K, T, _ = new_BKTH.shape
+  B, K, _, _ = new_BKTH.shape
   new_BKTH = new_BKTH.astype(cache_BKSH.dtype)
   if start_B is None:
     both_BKSH = jnp.concatenate([cache_BKSH, new_BKTH], axis=2)
@@ -108,6 +109,19 @@ def write(cache_BKSH, new_BKTH, start_B, slots):
     if platform() != 'cpu':  # a TPU would transpose the whole cache for a scatter
       return jax.lax.dynamic_update_slice(cache_BKSH, new_BKTH, (0, 0, start_B, 0))
     start_B = jnp.broadcast_to(start_B, (B,))  # a CPU would copy the whole cache for a slice
+  put, heads = _put, Spec(None, 'tensor')
+  mesh = jax.sharding.get_abstract_mesh()
+  free = 'tensor' not in mesh.manual_axes and mesh.shape.get('tensor', 1) > 1
+  if free and K % mesh.shape['tensor'] == 0:  # the compiler would gather all heads
+    put = jax.shard_map(
+      _put, in_specs=(heads, heads, Spec()), out_specs=heads, axis_names={'tensor'}, check_vma=False
+    )
+  return put(cache_BKSH, new_BKTH, start_B)
+
+
+def _put(cache_BKSH, new_BKTH, start_B):
+  """The entries at each row's own slots."""
+  B, K, T, _ = new_BKTH.shape
   # Indexed by row, head and slot. XLA turns a single update into a slice, and with one row it would
   # copy the whole cache around it. A TPU would write slices of several slots in a loop over rows.
   slots_BT = jnp.minimum(start_B, cache_BKSH.shape[2] - T)[:, None] + jnp.arange(T)

@@ -20,6 +20,7 @@ from sirl.models import attention, rope, stack
 from sirl.models.cache import check_shapes, own_heads, packed_heads, write
 from sirl.models.product import product
 from sirl.ops.prefill import Causal
+from sirl.runtime import sharding
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 ACTIVATIONS = {
@@ -212,9 +213,9 @@ class Attention(nnx.Module):
   def __call__(self, x_BTD, rotation, mask_BTS, cache, start_B):
     a = self.architecture
     B, T, _ = x_BTD.shape
-    q_BTNH = self.q(x_BTD).reshape(B, T, a.heads, a.head_width)
-    k_BTKH = self.k(x_BTD).reshape(B, T, a.kv_heads, a.head_width)
-    v_BTKH = self.v(x_BTD).reshape(B, T, a.kv_heads, a.head_width)
+    heads = lambda x, n: sharding.whole_heads(x, n).reshape(B, T, n, a.head_width)
+    q_BTNH = heads(self.q(x_BTD), a.heads)
+    k_BTKH, v_BTKH = heads(self.k(x_BTD), a.kv_heads), heads(self.v(x_BTD), a.kv_heads)
     if self.q_norm is not None and self.k_norm is not None:
       q_BTNH, k_BTKH = self.q_norm(q_BTNH), self.k_norm(k_BTKH)
     q_BTNH, k_BTKH = rope.rotate(q_BTNH, rotation), rope.rotate(k_BTKH, rotation)

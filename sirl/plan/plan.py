@@ -51,7 +51,14 @@ def estimated(p: programs.Programs, group: Group, *, name, file, assignments) ->
     larger = 'sampler' if estimate.sampler_bytes >= estimate.update_bytes else 'update'
     over = f'{(estimate.peak - group.chip.memory) / GiB:.2f} GiB too much on a chip by the estimate'
     notes.append(f'{over}; {advice(found, larger)}')
-  return dataclasses.replace(found, notes=(*notes, *roofline.gather_in_words(p, group, mesh)))
+  return dataclasses.replace(
+    found,
+    notes=(
+      *notes,
+      *roofline.decoding_in_words(p, group, mesh),
+      *roofline.gather_in_words(p, group, mesh),
+    ),
+  )
 
 
 def compiled(plan: Plan, names: Sequence[str], seconds: float, said=lambda text: None) -> Plan:

@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from sirl import gro, recipe
 from sirl.experiment import Experiment
+from sirl.generation.engine import arrangement
 from sirl.plan import topology
 from sirl.runtime import sharding
 from sirl.types import Model, Params, Rewards, Rollouts, SamplingParams, TrainState
@@ -96,10 +97,19 @@ def traced_sampler(p: Programs, mesh):
   def sampler(params, prompts_PS, valid_PS, address, key):
     return s.decode(p.model, params, prompts_PS, valid_PS, address, key, how)
 
+  mesh = sampler_mesh(p, mesh)
   params = placed(p.learner.params, sharding.shardings(p.learner.params, mesh))
   address = rows(mesh, P, dtype=jnp.uint32), rows(mesh, P, dtype=jnp.int32)
   prompts = rows(mesh, P, S, dtype=jnp.int32), rows(mesh, P, S, dtype=bool)
-  return jax.jit(sampler).trace(params, *prompts, address, key(mesh))
+  with using(mesh):
+    return jax.jit(sampler).trace(params, *prompts, address, key(mesh))
+
+
+def sampler_mesh(p: Programs, mesh):
+  """The mesh that the sampler runs on, see `arrangement`."""
+  with using(mesh):
+    split = arrangement.splits(p.model, p.learner.params, p.config.decode_weights)
+  return arrangement.arranged(mesh) if split else mesh
 
 
 def traced_update(p: Programs, mesh):

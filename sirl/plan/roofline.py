@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from sirl import optimization
+from sirl.generation.engine import arrangement
 from sirl.models import functional
 from sirl.ops import logprobs
 from sirl.plan import programs, work
@@ -126,18 +127,18 @@ def estimate(p: programs.Programs, group: Group, mesh, update_flops: float, resi
     update_flops: operations of the update on all chips, from `work.flops`.
     resident: from `resident`.
   """
-  c, z = p.config, _sizes(p, mesh)
+  c, z, d = p.config, _sizes(p, mesh), _sizes(p, programs.sampler_mesh(p, mesh))
   whole = gathers_all(p, mesh)
   sampler = {
-    'weights for decoding': z.weights if z.fsdp > 1 or z.each < 4 else 0,
-    'cache of the slots': z.rows * z.columns * z.per_token,
-    'cache of the prompts': _prompt_tokens(c, z) * z.per_token if getattr(c, 'slots', 0) else 0,
+    'weights for decoding': d.weights if z.fsdp > 1 or z.each < 4 else 0,
+    'cache of the slots': d.rows * d.columns * d.per_token,
+    'cache of the prompts': _prompt_tokens(c, d) * d.per_token if getattr(c, 'slots', 0) else 0,
   }
   tokens = c.prompts * c.group_size * z.columns
   return Estimate(
-    parameters=z.params, tokens=tokens, turns=z.turns, rows=z.rows, resident=resident,
+    parameters=z.params, tokens=tokens, turns=d.turns, rows=d.rows, resident=resident,
     sampler=sampler, update=_update_bytes(p, z, whole),
-    stages=_stages(p, group, z, update_flops, whole),
+    stages=(*_sampling(p, group, d), _update(p, group, z, update_flops, whole)),
   )  # fmt: skip
 
 
@@ -161,6 +162,24 @@ def gather_in_words(p, group, mesh) -> list[str]:
     f'gather=auto: the update gathers weights {often}, because whole ones with their copy and '
     f'gradient take {need / GiB:.2f} GiB, {sign} a third of the {group.chip.memory / GiB:.2f} GiB '
     f'of a chip; --set gather={other} does otherwise'
+  ]
+
+
+def decoding_in_words(p, group, mesh) -> list[str]:
+  """How weights lie while decoding, and why, as one sentence; none without fsdp."""
+  if mesh.shape['fsdp'] == 1:
+    return []
+  how = p.config.decode_weights
+  with programs.using(mesh):
+    split = arrangement.splits(p.model, p.learner.params, how)
+    need = arrangement.size(p.model, p.learner.params)
+  lie = f'decode_weights={how}: weights decode {arrangement.LIE["tensor" if split else "whole"]}'
+  if how != 'auto':
+    return [lie]
+  other, sign = ('whole', 'more than') if split else ('tensor', 'at most')
+  return [
+    f'{lie}, because whole ones take {need / GiB:.2f} GiB, {sign} a third of the '
+    f'{group.chip.memory / GiB:.2f} GiB of a chip; --set decode_weights={other} does otherwise'
   ]
 
 
@@ -192,19 +211,26 @@ def _update_bytes(p, z, whole):
   }
 
 
-def _stages(p, group, z, update_flops, whole):
+def _sampling(p, group, z):
+  """The stages before the update."""
   c, a = p.config, p.model.architecture
-
-  def reduced(tokens):
-    """Bytes of all-reduces of the residual stream over tensor: two a layer, one for the logits."""
-    sums = 2 * a.layers + 1
-    return 2 * sums * tokens * a.width * z.each * (z.tensor - 1) / z.tensor
-
   attention = 4 * z.rows * z.columns * a.layers * a.heads * a.head_width
   turn_flops = (2 * z.matrices * z.rows + attention) / z.tensor
   turn_read = z.each * z.matrices / z.tensor + z.rows * z.columns * z.per_token
   prompts = _prompt_tokens(c, z)
-  gathered = z.weights * (z.fsdp - 1) / z.fsdp
+  sent = _gathered(z) + _reduced(a, z, prompts)
+  rates = _Rates(group, a.dtype)
+  return (
+    rates.stage('prefill', 2 * z.matrices * prompts / z.tensor, z.weights, sent),
+    rates.stage(
+      'decode', z.turns * turn_flops, z.turns * turn_read, z.turns * _reduced(a, z, z.rows)
+    ),
+  )
+
+
+def _update(p, group, z, flops, whole):
+  """The update's stage. whole: all weights are gathered at once."""
+  c, a = p.config, p.model.architecture
   summed = 4 * z.params / z.tensor * (z.shards - 1) / z.shards
   updates = c.minibatches * c.epochs
   tasks, rows = _piece(c, z)
@@ -212,15 +238,19 @@ def _stages(p, group, z, update_flops, whole):
   gathers = 1 if whole else 3 * c.microbatches * math.ceil(tasks * c.group_size / rows)
   # What is not split by fsdp is summed on every chip, which sends it twice.
   sums = (2 if z.fsdp == 1 else 1) * (1 if whole else gathers / 3)
-  sent = updates * (gathers * gathered + sums * summed) + 4 * reduced(z.own_rows * z.columns)
-  rates = _Rates(group, a.dtype)
-  return (
-    rates.stage(
-      'prefill', 2 * z.matrices * prompts / z.tensor, z.weights, gathered + reduced(prompts)
-    ),
-    rates.stage('decode', z.turns * turn_flops, z.turns * turn_read, z.turns * reduced(z.rows)),
-    rates.stage('update', update_flops / group.size, 0.0, sent),
-  )
+  sent = updates * (gathers * _gathered(z) + sums * summed)
+  sent += 4 * _reduced(a, z, z.own_rows * z.columns)
+  return _Rates(group, a.dtype).stage('update', flops / group.size, 0.0, sent)
+
+
+def _reduced(a, z, tokens):
+  """Bytes of all-reduces of the residual stream over tensor: two a layer, one for the logits."""
+  return 2 * (2 * a.layers + 1) * tokens * a.width * z.each * (z.tensor - 1) / z.tensor
+
+
+def _gathered(z):
+  """Bytes that a chip receives when all weights are gathered over fsdp."""
+  return z.weights * (z.fsdp - 1) / z.fsdp
 
 
 @dataclasses.dataclass(frozen=True)

@@ -282,6 +282,18 @@ def whole(x):
   return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P())) if free else x
 
 
+def whole_heads(x_BTF, heads):
+  """Features that are `heads` heads side by side; not split where tensor would split within a head.
+
+  The compiler aborts the process on some programs with split heads.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if 'tensor' in mesh.manual_axes or heads % mesh.shape.get('tensor', 1) == 0:
+    return x_BTF
+  free = P.UNCONSTRAINED
+  return jax.lax.with_sharding_constraint(x_BTF, NamedSharding(mesh, P(free, free, None)))
+
+
 def _dividing(spec, shape, mesh, name):
   fitting = tuple(
     axis if axis is None or size % mesh.shape[axis] == 0 else None
