@@ -108,8 +108,8 @@ def traced_sampler(p: Programs, mesh):
 def sampler_mesh(p: Programs, mesh):
   """The mesh that the sampler runs on, see `arrangement`."""
   with using(mesh):
-    split = arrangement.splits(p.model, p.learner.params, p.config.decode_weights)
-  return arrangement.arranged(mesh) if split else mesh
+    n = arrangement.parts(p.model, p.learner.params, p.config.decode_weights)
+  return mesh if n == 1 else arrangement.arranged(mesh, n)
 
 
 def traced_update(p: Programs, mesh):

@@ -107,13 +107,14 @@ def _sizes(p, mesh):
   shards, tensor = sharding.row_shards(mesh), mesh.shape['tensor']
   params = functional.count(a)
   own_rows = math.ceil(c.prompts * c.group_size / shards)
+  kv_heads = a.kv_heads / (1 if a.kv_heads % tensor else tensor)  # heads are never split
   slots = getattr(c, 'slots', 0)
   rows = min(math.ceil(slots / shards), own_rows) if slots else own_rows
   return _Sizes(
     shards=shards, fsdp=mesh.shape['fsdp'], tensor=tensor, each=each, params=params,
     ends=a.vocab * a.width * (1 if a.tied else 2),
     matrices=params - (0 if a.tied else a.vocab * a.width),
-    per_token=2 * a.layers * a.kv_heads * a.head_width * each / min(tensor, a.kv_heads),
+    per_token=2 * a.layers * a.head_width * each * kv_heads,
     own_rows=own_rows, rows=rows, turns=math.ceil(own_rows / rows) * c.max_new,
     columns=c.max_prompt + c.max_new,
   )  # fmt: skip
@@ -171,12 +172,15 @@ def decoding_in_words(p, group, mesh) -> list[str]:
     return []
   how = p.config.decode_weights
   with programs.using(mesh):
-    split = arrangement.splits(p.model, p.learner.params, how)
+    n = arrangement.parts(p.model, p.learner.params, how)
     need = arrangement.size(p.model, p.learner.params)
-  lie = f'decode_weights={how}: weights decode {arrangement.LIE["tensor" if split else "whole"]}'
+  shape = arrangement.arranged(mesh, n).shape
+  axes = ', '.join(f'{axis}={shape[axis]}' for axis in sharding.AXES)
+  lie = 'weights decode whole over fsdp' if n == 1 else f'weights decode on the mesh {axes}'
+  lie = f'decode_weights={how}: {lie}'
   if how != 'auto':
     return [lie]
-  other, sign = ('whole', 'more than') if split else ('tensor', 'at most')
+  other, sign = ('tensor', 'at most') if 3 * need <= group.chip.memory else ('whole', 'more than')
   return [
     f'{lie}, because whole ones take {need / GiB:.2f} GiB, {sign} a third of the '
     f'{group.chip.memory / GiB:.2f} GiB of a chip; --set decode_weights={other} does otherwise'

@@ -16,7 +16,7 @@ from sirl.types import SamplingParams
 
 P, S = 8, 5
 SHAPE = models.preset(
-  'toy', vocab=64, width=32, layers=2, heads=8, kv_heads=2, head_width=8, ffw=64
+  'toy', vocab=64, width=32, layers=2, heads=8, kv_heads=4, head_width=8, ffw=64
 )
 MODEL = models.build(SHAPE)
 ASKED = SamplingParams(group_size=2, max_new=8, eos_ids=(1, 2, 3, 4, 5, 6), pad_id=0)

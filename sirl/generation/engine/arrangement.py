@@ -1,9 +1,10 @@
-"""How weights lie while decoding: whole over fsdp, or split over fsdp as they are over tensor.
+"""How weights lie while decoding: whole over fsdp, or split over a part of fsdp as over tensor.
 
 An update splits the rows over fsdp and fetches weights as it goes. A token loop must not fetch, so
-the weights of a generation are whole over fsdp, see `weights.for_decoding`, where they fit. Larger
-ones stay split: the same devices are then arranged as data x 1 x (fsdp * tensor), the rows are split
-over data alone, and activations are summed over the rest in every layer.
+the weights of a generation are whole over fsdp, see `weights.for_decoding`, where they fit. For
+larger ones the same devices are arranged as data x (fsdp / n) x (n * tensor), with n as small as
+fits: weights and cache are split n times further, each device decodes n times the rows, and
+activations are summed over tensor in every layer. n * tensor divides the kv heads.
 """
 
 import jax
@@ -14,9 +15,9 @@ from sirl.runtime import chips, sharding
 from sirl.slots import Decode
 
 LIE = {
-  'auto': 'whole where they take at most a third of a device',
+  'auto': 'whole where they take at most a third of a device, else split as far as needed',
   'whole': 'whole over fsdp',
-  'tensor': 'split over fsdp as over tensor',
+  'tensor': 'split as far as the kv heads allow',
 }
 
 
@@ -30,10 +31,11 @@ def decoder(decode: Decode, how='auto') -> Decode:
 
   def arranged_decode(model, params, prompts_PS, valid_PS, address, key, sampling_params):
     rest = prompts_PS, valid_PS, address
-    if not splits(model, params, how):
+    n = parts(model, params, how)
+    if n == 1:
       return decode(model, params, *rest, key, sampling_params)
     mesh = jax.sharding.get_mesh()
-    other = arranged(mesh)
+    other = arranged(mesh, n)
     with jax.set_mesh(other):
       params = jax.device_put(params, sharding.shardings(params, other))
       rest = jax.device_put(rest, sharding.batch_sharding(other))
@@ -46,18 +48,20 @@ def decoder(decode: Decode, how='auto') -> Decode:
   return arranged_decode
 
 
-def splits(model, params, how) -> bool:
-  """Whether weights stay split over fsdp of the mesh in use while they decode.
+def parts(model, params, how) -> int:
+  """n, into which fsdp of the mesh in use splits the weights while they decode; 1: they are whole.
 
   Args: params: arrays or shapes; how: a key of LIE.
   """
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.shape.get('fsdp', 1) == 1:
-    return False
+  fsdp, tensor = (mesh.shape.get(axis, 1) for axis in ('fsdp', 'tensor'))
+  heads = getattr(model.architecture, 'kv_heads', 1)
+  able = [n for n in range(1, fsdp + 1) if fsdp % n == 0 and heads % (n * tensor) == 0] or [1]
   if how != 'auto':
-    return how == 'tensor'
+    return max(able) if how == 'tensor' else 1
   memory = chips.memory()
-  return memory is not None and size(model, params) > memory / 3
+  fitting = [n for n in able if memory is None or size(model, params) / n <= memory / 3]
+  return min(fitting, default=max(able))
 
 
 def size(model, params) -> float:
@@ -67,9 +71,9 @@ def size(model, params) -> float:
   return dtype.itemsize * sum(x.size for x in jax.tree.leaves(params)) / tensor
 
 
-def arranged(mesh):
-  """The devices of a mesh, real or abstract, as data x 1 x (fsdp * tensor)."""
-  shape = mesh.shape['data'], 1, mesh.shape['fsdp'] * mesh.shape['tensor']
+def arranged(mesh, n):
+  """The devices of a mesh, real or abstract, as data x (fsdp / n) x (n * tensor)."""
+  shape = mesh.shape['data'], mesh.shape['fsdp'] // n, n * mesh.shape['tensor']
   types = (AxisType.Auto,) * len(shape)
   if isinstance(mesh, AbstractMesh):
     return AbstractMesh(

@@ -14,14 +14,12 @@ from sirl.generation.engine import arrangement
 from sirl.generation.engine.decode import static
 from sirl.models import functional
 from sirl.plan import chips, topology
-from sirl.runtime import sharding
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'support' / 'arrangement_run.py'
 
 
 @pytest.mark.all
 def test_samples_do_not_depend_on_how_weights_lie():
-  """Also with two kv heads on meshes that split four or eight ways."""
   done = subprocess.run(
     [sys.executable, str(SCRIPT)],
     env={**os.environ, 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'},
@@ -37,25 +35,26 @@ def test_samples_do_not_depend_on_how_weights_lie():
 
 
 @pytest.mark.parametrize(
-  ('preset', 'word', 'split'),
+  ('preset', 'word', 'fsdp', 'tensor', 'parts', 'most'),
   [
-    ('qwen2.5-0.5b', 'v5e:4x4', False),  # 0.9 GiB of 15.75
-    ('qwen3-8b', 'v5e:8x8', True),  # 15.3 GiB of 15.75
-    ('qwen3-8b', 'h100x8', False),  # of 79.1
-    ('llama3.1-70b', 'h100x8', True),  # 131 GiB
+    ('qwen2.5-0.5b', 'v5e:4x4', 16, 1, 1, 2),  # 0.9 GiB of 15.75; two kv heads
+    ('qwen3-8b', 'v5e:8x8', 64, 1, 4, 8),  # 15.3 GiB, a quarter is below a third of 15.75
+    ('qwen3-8b', 'v5e:8x8', 8, 8, 1, 1),  # an eighth of it already
+    ('qwen3-8b', 'h100x8', 8, 1, 1, 8),  # 15.3 of 79.1
+    ('llama3.1-70b', 'v5p:4x4x4', 64, 1, 8, 8),  # 131 GiB of 95.7; a quarter is above a third
+    ('llama3.1-70b', 'v5p:4x4x4', 16, 4, 2, 2),
   ],
 )
-def test_auto_splits_weights_above_a_third_of_a_chip(preset, word, split):
+def test_auto_splits_as_far_as_a_third_of_a_chip_needs(preset, word, fsdp, tensor, parts, most):
   architecture = models.preset(preset, dtype='bfloat16')
   model, params = models.build(architecture), functional.shapes(architecture)
-  mesh = topology.abstract_mesh(chips.group(word), config.Mesh(data=1, fsdp=-1))
+  shape = config.Mesh(data=-1, fsdp=fsdp, tensor=tensor)
+  mesh = topology.abstract_mesh(chips.group(word), shape)
   with jax.sharding.use_abstract_mesh(mesh):
-    assert arrangement.splits(model, params, 'auto') is split
-    assert arrangement.splits(model, params, 'whole') is False
-    assert arrangement.splits(model, params, 'tensor') is True
-  with jax.sharding.use_abstract_mesh(arrangement.arranged(mesh)):
-    assert sharding.row_shards(arrangement.arranged(mesh)) == 1
-    assert arrangement.splits(model, params, 'tensor') is False  # nothing is left to split
+    found = [arrangement.parts(model, params, how) for how in ('auto', 'whole', 'tensor')]
+  assert found == [parts, 1, most]
+  other = arrangement.arranged(mesh, parts).shape
+  assert (other['fsdp'], other['tensor']) == (fsdp // parts, tensor * parts)
 
 
 def test_an_unknown_word_is_refused():
