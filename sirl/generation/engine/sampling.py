@@ -5,12 +5,15 @@ Bisection finds the thresholds and an inverse CDF in three levels draws the toke
 sorted, and a token needs one random number instead of one per vocabulary entry.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sirl import ranges
 from sirl.ops import logprobs
+from sirl.ops.platform import platform
 from sirl.types import Sampler
 
 BLOCK = 256  # vocabulary entries per block of the draw, two times the lanes of a TPU
@@ -147,8 +150,7 @@ def draw(logits_BV, uniform_B, sampler):
   # The last slice may be shorter; the same number of columns is read, and those before it are 0.
   first, width = part * width, min(width, V)
   start = jnp.minimum(first, V - width)
-  read = lambda logits_V, start: jax.lax.dynamic_slice(logits_V, (start,), (width,))
-  inside = weights(jax.vmap(read)(logits_BV, start))
+  inside = weights(_slices(logits_BV, start, width, [n * width for n in range(len(sums))]))
   inside = jnp.where(start[:, None] + jnp.arange(width) >= first[:, None], inside, 0.0)
   blocks = jnp.pad(inside, ((0, 0), (0, -width % BLOCK))).reshape(B, -1, BLOCK)
   block, target = _first_above(jnp.cumsum(jnp.sum(blocks, axis=-1), axis=-1), target)
@@ -163,6 +165,20 @@ def draw(logits_BV, uniform_B, sampler):
     jnp.any(missed), lambda: jnp.where(missed, most_likely(logits_BV), tokens), lambda: tokens
   ).astype(jnp.int32)
   return tokens, of(tokens) - most_B1[:, 0] - jnp.log(ends[:, -1])
+
+
+def _slices(logits_BV, start_B, width, firsts):
+  """[B, width]: columns start_B .. start_B + width - 1 of each row.
+
+  Args: firsts: the possible starts, except that the last one is at most V - width.
+  """
+  if platform() != 'tpu':
+    read = lambda logits_V, start: jax.lax.dynamic_slice(logits_V, (start,), (width,))
+    return jax.vmap(read)(logits_BV, start_B)
+  # A TPU would read the slices in a loop over rows; it selects among all of them in one pass.
+  firsts = [min(first, logits_BV.shape[1] - width) for first in firsts]
+  own = lambda n: jnp.where((start_B == n)[:, None], logits_BV[:, n : n + width], 0.0)
+  return functools.reduce(jnp.add, [own(first) for first in sorted(set(firsts))])
 
 
 def _first_above(ends_BN, target_B):

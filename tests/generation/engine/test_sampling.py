@@ -105,3 +105,14 @@ def test_impossible_knobs_are_refused(arguments, message):
 def test_the_most_likely_token_is_the_first_of_the_largest(shape):
   logits = jnp.asarray(np.random.default_rng(0).integers(0, 4, shape), jnp.float32)
   np.testing.assert_array_equal(sampling.most_likely(logits), jnp.argmax(logits, axis=-1))
+
+
+@pytest.mark.parametrize('V', [300, 5000])
+def test_a_tpu_draws_the_same_tokens_from_slices_that_it_selects(monkeypatch, V):
+  """5000 columns have slices of 512, the last of which overlaps the one before."""
+  logits = 3 * jax.random.normal(jax.random.key(0), (64, V))
+  uniform = jax.random.uniform(jax.random.key(1), (64,))
+  expected = sampling.draw(logits, uniform, logprobs.PLAIN)
+  monkeypatch.setattr(sampling, 'platform', lambda: 'tpu')
+  for found, wanted in zip(sampling.draw(logits, uniform, logprobs.PLAIN), expected, strict=True):
+    np.testing.assert_array_equal(found, wanted)
