@@ -61,6 +61,9 @@ def test_data_shards_work_apart_until_gradients_are_summed():
   assert found['weights differ by'] < 1e-5
   assert found['tokens equal where weights are split']
   assert max(found['split weights differ by']) < 1e-5
+  # A device keeps its half over tensor; the compiler alone would gather all 48 rows.
+  assert '24,16' in found['gathered on split rows']
+  assert '48,16' not in found['gathered on split rows']
   refused = found['four shards and two microbatches']
   assert 'prompts=4 are 1 on each of 4 data shards' in refused
   assert 'prompts as a multiple of 8' in refused

@@ -8,6 +8,7 @@ It prints the differences from one device, and the collectives.
 import dataclasses
 import json
 import pathlib
+import re
 import sys
 
 TESTS = pathlib.Path(__file__).parent.parent
@@ -19,6 +20,8 @@ jax.config.update('jax_num_cpu_devices', 4)
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as Spec
 
 from sirl import config, gro, models
 from sirl.experiment import Learner
@@ -110,6 +113,25 @@ def with_split_weights():
   return (*jax.tree.map(np.asarray, (rollouts.tokens, found)), refused)
 
 
+def gathered_on_split_rows():
+  """Shapes of the all-gathers for a weight [48, 16] that fsdp=2 and tensor=2 split, in a product."""
+  mesh = sharding.make_mesh(config.Mesh(data=1, fsdp=2, tensor=2))
+  array = lambda *shape, spec: jax.ShapeDtypeStruct(
+    shape, jnp.float32, sharding=NamedSharding(mesh, Spec(*spec))
+  )
+
+  def product(weight, x_BI):
+    return sharding.on_data_shards(
+      lambda weight, x: x @ sharding.whole_over_fsdp(weight, 1).T,
+      (weight,), (x_BI,), axes=sharding.ROWS, given=(Spec(None, 'fsdp'),),
+    )  # fmt: skip
+
+  with jax.set_mesh(mesh):
+    arguments = array(48, 16, spec=('tensor', 'fsdp')), array(8, 16, spec=(sharding.ROWS,))
+    text = jax.jit(product).lower(*arguments).compile().as_text()
+  return re.findall(r'= f32\[([\d,]+)\]\S* all-gather', text)
+
+
 (one, _), (two, texts), four = everything(1), everything(2), with_split_weights()
 apart = lambda one, other: max(
   float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)))
@@ -124,6 +146,7 @@ print(
       'tokens equal where weights are split': bool(np.array_equal(one[0][0], four[0])),
       'split weights differ by': [apart(one[1], each) for each in four[1]],
       'four shards and two microbatches': four[2],
+      'gathered on split rows': gathered_on_split_rows(),
       'sums of the update': texts['update'].count(' all-reduce('),
       'in loops': {name: sorted(in_loops(text)) for name, text in texts.items()},
     }
