@@ -70,10 +70,9 @@ class Config(configs.Base):
   microbatches: ranges.Count = 1  # parts of a minibatch whose gradients are added
   rows: ranges.Count | None = None  # completions per forward pass of the learner, longest first
   widths: tuple[ranges.Count, ...] = ()  # completion columns to which short completions are cut
-  # how often the update gathers weights that are split over mesh.fsdp: a key of `passes.GATHER`
-  gather: str = 'auto'
-  # how weights that are split over mesh.fsdp lie while decoding: a key of `arrangement.LIE`
-  decode_weights: str = 'auto'
+  # of weights that mesh.fsdp splits: keys of `passes.GATHER` and `arrangement.LIE`
+  gather: str = 'auto'  # how often the update gathers them
+  decode_weights: str = 'auto'  # how they lie while decoding
   slices: ranges.Count = 1  # parts of a batch, to overlap generation with slow rewards
 
 
