@@ -124,6 +124,9 @@ def _put(cache_BKSH, new_BKTH, start_B):
   B, K, T, _ = new_BKTH.shape
   # Indexed by row, head and slot. XLA turns a single update into a slice, and with one row it would
   # copy the whole cache around it. A TPU would write slices of several slots in a loop over rows.
+  if T == 1:  # the same, which a CPU writes faster
+    at = cache_BKSH.at[jnp.arange(B)[:, None], jnp.arange(K), start_B[:, None]]
+    return at.set(new_BKTH[:, :, 0], unique_indices=True, mode='promise_in_bounds')
   slots_BT = jnp.minimum(start_B, cache_BKSH.shape[2] - T)[:, None] + jnp.arange(T)
   at = cache_BKSH.at[jnp.arange(B)[:, None, None], jnp.arange(K)[:, None], slots_BT[:, None]]
   return at.set(new_BKTH, unique_indices=True, mode='promise_in_bounds')
