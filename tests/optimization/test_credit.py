@@ -228,6 +228,7 @@ def test_an_objective_of_groups_refuses_pieces_that_tear_them(rollouts, rewards,
     optimize(start(), rollouts, rewards, KEY)
 
 
+@pytest.mark.all
 def test_an_objective_of_groups_is_the_same_in_micro_batches(rollouts, rewards):
   credit, objective = by_group(advantages.centered), objectives.of_groups(apart)
   losses = []
