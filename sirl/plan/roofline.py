@@ -172,11 +172,11 @@ def decoding_in_words(p, group, mesh) -> list[str]:
     return []
   how = p.config.decode_weights
   with programs.using(mesh):
-    n = arrangement.parts(p.model, p.learner.params, how)
     need = arrangement.size(p.model, p.learner.params)
-  shape = arrangement.arranged(mesh, n).shape
+  shape = programs.sampler_mesh(p, mesh).shape
   axes = ', '.join(f'{axis}={shape[axis]}' for axis in sharding.AXES)
-  lie = 'weights decode whole over fsdp' if n == 1 else f'weights decode on the mesh {axes}'
+  whole = shape == mesh.shape
+  lie = 'weights decode whole over fsdp' if whole else f'weights decode on the mesh {axes}'
   lie = f'decode_weights={how}: {lie}'
   if how != 'auto':
     return [lie]

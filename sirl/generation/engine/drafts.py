@@ -15,7 +15,7 @@ from flax import struct
 from sirl import ranges
 from sirl.generation.engine import sampling, turns
 from sirl.generation.engine.weights import for_decoding
-from sirl.ops import logprobs, prefill
+from sirl.ops import logprobs
 from sirl.types import Array, PyTree
 
 NONE = -1  # sentinel: no token proposed
@@ -95,10 +95,8 @@ def draft_model(model, params):
   """
 
   def start(params, prompts_PS, valid_PS, *, group_size, room):
-    _, cache = prefill.prefill(
-      model, params, prompts_PS, valid_PS, group_size=group_size, room=room
-    )
-    return prefill.for_decoding(model, cache)
+    rows = turns.begin(model, params, prompts_PS, valid_PS, group_size=group_size, room=room)
+    return rows.cache
 
   def propose(params, cache, text, uniform_BW, sampler):
     def choose(x_BD, uniform_B):
